@@ -1,0 +1,107 @@
+"""The configuration as every process of the service sees it: plain, checked, immutable.
+
+The command line compiles it (``config.sources``) and hands it down as JSON through a
+descriptor; the processes that read it import nothing but the standard library.
+Durations are seconds (float), sizes are bytes (int), 0 means "no limit" unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ChannelConfig:
+    """One configured channel. Parents stand before their children, ``root`` is first."""
+
+    name: str  # complete: "root.sale"
+    capacity: int | None = 1  # None: unlimited, bounded by the ancestors
+    sequential: bool = False
+    throttle: float = 0.0  # seconds between two starts, in this channel and below it
+    paused: bool = False
+    prefork: int | None = None  # workers kept ready; None: the effective capacity
+
+    @property
+    def parent(self) -> str | None:
+        """The name of the channel above, None for ``root``."""
+        head, dot, _ = self.name.rpartition(".")
+        return head if dot else None
+
+
+@dataclass(frozen=True)
+class DatabaseConfig:
+    """A database to serve. ``dsn`` may hold a password: never log it, never show it."""
+
+    name: str  # what logs and metrics call it
+    dsn: str
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """How to start the embedded PostgreSQL: everything the master needs to exec it again."""
+
+    argv: tuple[str, ...]
+    data_dir: str
+    socket_dir: str
+    port: int
+    uid: int
+    gid: int
+    pid: int = 0  # the server that already runs as a child of this process, 0: none
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the service was told."""
+
+    channels: tuple[ChannelConfig, ...]
+    databases: tuple[DatabaseConfig, ...]
+    app: tuple[str, ...] = ()  # modules that the template imports
+    python: str = ""  # the application's interpreter; "": ours
+    server: ServerPlan | None = None  # the embedded PostgreSQL, None: databases by DSN only
+    pidfile: str = ""
+    logfile: str = ""  # "": standard error
+    log_level: str = "INFO"
+    log_format: str = "text"  # or "json"
+    log_handlers: tuple[str, ...] = ()  # "LOGGER:LEVEL"
+    max_workers: int = 64
+    graceful_timeout: float = 60.0
+    kill_grace: float = 5.0
+    heartbeat_timeout: float = 60.0
+    on_error: str = "fail"  # or "retry"
+    retry_delay: float = 600.0
+    max_backoff: float = 3600.0
+    unknown_model_grace: float = 60.0
+    poll_interval: float = 30.0
+
+    def to_json(self) -> str:
+        """One JSON object, keys as the fields above."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """The inverse of :meth:`to_json`."""
+        data: dict[str, Any] = json.loads(text)
+        data["channels"] = tuple(ChannelConfig(**c) for c in data["channels"])
+        data["databases"] = tuple(DatabaseConfig(**d) for d in data["databases"])
+        if data["server"] is not None:
+            server = data["server"]
+            data["server"] = ServerPlan(**{**server, "argv": tuple(server["argv"])})
+        for name in ("app", "log_handlers"):
+            data[name] = tuple(data[name])
+        return cls(**data)
+
+    def to_descriptor(self) -> int:
+        """An inheritable anonymous file that holds the JSON (it may contain passwords)."""
+        fd = os.memfd_create("queuemaster-settings", 0)
+        with os.fdopen(os.dup(fd), "w") as stream:
+            stream.write(self.to_json())
+        return fd
+
+    @classmethod
+    def from_descriptor(cls, fd: int) -> Settings:
+        """Read what :meth:`to_descriptor` made; the descriptor stays open, for later readers."""
+        with open(f"/proc/self/fd/{fd}") as stream:
+            return cls.from_json(stream.read())

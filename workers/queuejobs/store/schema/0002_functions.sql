@@ -1,0 +1,194 @@
+-- Statements of the queue as functions: one round trip each, plans cached by the session. Every one relies on READ
+-- COMMITTED: each statement inside sees what was committed before it began.
+--
+-- Advisory locks, two-int keys of our own class numbers:
+--   (1363935232, 0)  leadership: held by the session of the leading dispatcher
+--   (1363935233, 0)  claims: shared by every claim until its commit, exclusive while a new leader takes over
+--   (1363935234, W)  liveness of worker W: held by its session
+--   (1363935235, 0)  schema upgrades
+
+create function utc_now() returns timestamp language sql volatile as
+$$ select clock_timestamp() at time zone 'UTC' $$;
+
+
+-- Wake the dispatchers. Payload: a JSON list, [channel, priority, date_created, id] of the least ready key, or
+-- [channel] for "look again", or [null, eta] for the least time to come.
+create function notify_inserted() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('queue_job', json_build_array(channel, priority, date_created, id)::text)
+       from (select distinct on (channel) channel, priority, date_created, id from added
+              where state = 'pending' and eta is null
+              order by channel, priority, date_created, id) heads;
+    perform pg_notify('queue_job', json_build_array(null, min(eta))::text)
+       from added where state = 'pending' and eta is not null having count(*) > 0;
+    return null;
+end $$;
+
+create trigger notify_inserted after insert on queue_job referencing new table as added
+    for each statement execute function notify_inserted();
+
+create function notify_ready() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('queue_job',
+        json_build_array(new.channel, new.priority, new.date_created, new.id)::text);
+    return null;
+end $$;
+
+create function notify_delayed() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('queue_job', json_build_array(null, new.eta)::text);
+    return null;
+end $$;
+
+create function notify_unblocked() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('queue_job', json_build_array(old.channel)::text);
+    return null;
+end $$;
+
+-- A row trigger with WHEN: transition tables do not go with it, and claim and done must not pay for it.
+create trigger notify_ready after update on queue_job for each row
+    when (new.state = 'pending' and new.eta is null
+          and (old.state, old.priority, old.channel, old.eta) is distinct from
+              (new.state, new.priority, new.channel, new.eta))
+    execute function notify_ready();
+create trigger notify_delayed after update on queue_job for each row
+    when (new.state = 'pending' and new.eta is not null
+          and (old.state, old.eta) is distinct from (new.state, new.eta))
+    execute function notify_delayed();
+create trigger notify_unblocked after update on queue_job for each row
+    when ((old.state = 'failed' and new.state <> 'failed')
+          or (old.state = 'pending' and old.eta is not null and new.state not in ('pending', 'started')))
+    execute function notify_unblocked();
+
+
+-- A worker session begins: its id, and with it the lock that says "alive", both from this session.
+create function register_worker(p_host text, p_boot_id text, p_pid integer, p_start_time bigint, p_channel text)
+returns integer language plpgsql as $$
+declare
+    v_id integer := nextval(pg_get_serial_sequence('queuemaster.worker', 'id'));
+begin
+    -- the lock first: whoever sees the row must find its lock taken
+    perform pg_advisory_lock(1363935234, v_id);
+    insert into queuemaster.worker (id, host, boot_id, pid, start_time, channel)
+    overriding system value values (v_id, p_host, p_boot_id, p_pid, p_start_time, p_channel);
+    return v_id;
+end $$;
+
+
+-- Claim one ready job of one stored channel. p_job names it (sequential channels), else it is the least ready key at or
+-- after the bound. No row when the grant is out of date, nothing is there, or the named row is locked. Plan: index scan
+-- of queue_job_ready from the bound, no sort; the session's planner cannot be trusted on a table that was empty when
+-- the plan was made, hence the settings.
+create function claim(p_epoch bigint, p_channel text, p_worker integer, p_pid integer, p_job bigint default null,
+                      p_priority integer default null, p_created timestamp default null, p_id bigint default null)
+returns setof queue_job language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+declare
+    v_id bigint;
+begin
+    -- A claim that is lost with the server is lost with its worker's session as well: nothing ran yet.
+    perform set_config('synchronous_commit', 'off', true);
+    -- false when a new leader holds or waits for the exclusive form
+    if not pg_try_advisory_xact_lock_shared(1363935233, 0) then
+        return;
+    end if;
+    if (select epoch from queuemaster.leader) is distinct from p_epoch then
+        return;
+    end if;
+    if p_job is not null then
+        begin
+            select id into v_id from queuemaster.queue_job
+             where id = p_job and state = 'pending' and eta is null for update nowait;
+        exception when lock_not_available then
+            return;  -- waiting would hold the claim lock; the grant goes back
+        end;
+    elsif p_id is not null then
+        select id into v_id from queuemaster.queue_job
+         where state = 'pending' and eta is null and channel = p_channel
+           and (priority, date_created, id) >= (p_priority, p_created, p_id)
+         order by channel, priority, date_created, id limit 1 for update skip locked;
+    else
+        select id into v_id from queuemaster.queue_job
+         where state = 'pending' and eta is null and channel = p_channel
+         order by channel, priority, date_created, id limit 1 for update skip locked;
+    end if;
+    return query
+        update queuemaster.queue_job
+           set state = 'started', date_started = queuemaster.utc_now(), worker_id = p_worker, worker_pid = p_pid,
+               attempt = attempt + 1, retry = retry + 1
+         where id = v_id returning *;
+end $$;
+
+
+-- Children of a job that just got done (in this transaction): pending as soon as no parent is unfinished. Lock in id
+-- order, then look in a new statement: in one statement READ COMMITTED strands the child of two siblings that finish
+-- at once, and without the order two diamonds deadlock.
+create function release_children(p_parent bigint) returns integer language plpgsql as $$
+declare
+    v_released integer;
+begin
+    perform 1 from queuemaster.queue_job
+      where id in (select child_id from queuemaster.queue_job_edge where parent_id = p_parent)
+      order by id for no key update;
+    if not found then
+        return 0;
+    end if;
+    update queuemaster.queue_job child set state = 'pending'
+     where child.id in (select child_id from queuemaster.queue_job_edge where parent_id = p_parent)
+       and child.state = 'wait_dependencies'
+       and not exists (select from queuemaster.queue_job_edge edge
+                         join queuemaster.queue_job parent on parent.id = edge.parent_id
+                        where edge.child_id = child.id and parent.state <> 'done');
+    get diagnostics v_released = row_count;
+    return v_released;
+end $$;
+
+
+-- The end of a good run, in the job's own transaction. False: the row is not this run's any more, roll back.
+create function finish(p_id bigint, p_attempt integer, p_worker integer, p_result text, p_exec_time double precision)
+returns boolean language plpgsql as $$
+begin
+    -- a worker that is frozen between here and COMMIT must not hold the row and its children for long
+    perform set_config('idle_in_transaction_session_timeout', '5s', true);
+    update queuemaster.queue_job
+       set state = 'done', date_done = queuemaster.utc_now(), result = p_result, exec_time = p_exec_time,
+           worker_id = null, exc_name = null, exc_message = null, unknown_since = null, concurrency_retries = 0
+     where id = p_id and state = 'started' and worker_id = p_worker and attempt = p_attempt;
+    if not found then
+        return false;
+    end if;
+    perform queuemaster.release_children(p_id);
+    return true;
+end $$;
+
+
+-- Diagnoses of earlier attempts stay, the newest last; the whole is cut from the front at 256 KiB.
+create function appended(p_old text, p_new text) returns text language sql immutable as
+$$ select right(concat_ws(e'\n\n', nullif(p_old, ''), p_new), 262144) $$;
+
+
+-- Take a started row out of 'started': to pending (p_delay seconds from now, null: at once) or to failed. p_counted
+-- false gives the try back. An identity key that was taken meanwhile is given up: the run never is.
+create function settle(p_id bigint, p_attempt integer, p_worker integer, p_state text, p_delay double precision,
+                       p_counted boolean, p_exc_name text, p_exc_message text, p_exc_info text)
+returns boolean language plpgsql as $$
+begin
+    begin
+        update queuemaster.queue_job
+           set state = p_state, worker_id = null,
+               eta = case when p_state = 'pending' and p_delay > 0
+                          then queuemaster.utc_now() + make_interval(secs => p_delay) end,
+               date_done = case when p_state = 'failed' then queuemaster.utc_now() end,
+               retry = case when p_counted then retry else greatest(retry - 1, 0) end,
+               exc_name = coalesce(p_exc_name, exc_name), exc_message = coalesce(p_exc_message, exc_message),
+               exc_info = queuemaster.appended(exc_info, p_exc_info)
+         where id = p_id and state = 'started' and worker_id = p_worker and attempt = p_attempt;
+        return found;
+    exception when unique_violation then
+        update queuemaster.queue_job set identity_key = null
+         where id = p_id and state = 'started' and worker_id = p_worker and attempt = p_attempt;
+    end;
+    return queuemaster.settle(p_id, p_attempt, p_worker, p_state, p_delay, p_counted,
+                              p_exc_name, p_exc_message, p_exc_info);
+end $$;
