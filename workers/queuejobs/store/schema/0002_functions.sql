@@ -10,12 +10,16 @@
 create function utc_now() returns timestamp language sql volatile as
 $$ select clock_timestamp() at time zone 'UTC' $$;
 
+-- A timestamp as text of fixed width, so that the order of the text is the order of time.
+create function key_time(p_time timestamp) returns text language sql immutable as
+$$ select to_char(p_time, 'YYYY-MM-DD"T"HH24:MI:SS.US') $$;
+
 
 -- Wake the dispatchers. Payload: a JSON list, [channel, priority, date_created, id] of the least ready key, or
 -- [channel] for "look again", or [null, eta] for the least time to come.
 create function notify_inserted() returns trigger language plpgsql as $$
 begin
-    perform pg_notify('queue_job', json_build_array(channel, priority, date_created, id)::text)
+    perform pg_notify('queue_job', json_build_array(channel, priority, queuemaster.key_time(date_created), id)::text)
        from (select distinct on (channel) channel, priority, date_created, id from added
               where state = 'pending' and eta is null
               order by channel, priority, date_created, id) heads;
@@ -30,7 +34,7 @@ create trigger notify_inserted after insert on queue_job referencing new table a
 create function notify_ready() returns trigger language plpgsql as $$
 begin
     perform pg_notify('queue_job',
-        json_build_array(new.channel, new.priority, new.date_created, new.id)::text);
+        json_build_array(new.channel, new.priority, queuemaster.key_time(new.date_created), new.id)::text);
     return null;
 end $$;
 
@@ -169,9 +173,10 @@ $$ select right(concat_ws(e'\n\n', nullif(p_old, ''), p_new), 262144) $$;
 
 
 -- Take a started row out of 'started': to pending (p_delay seconds from now, null: at once) or to failed. p_counted
--- false gives the try back. An identity key that was taken meanwhile is given up: the run never is.
+-- false gives the try back. p_mark: 'concurrency' counts a PostgreSQL concurrency error, 'unknown' remembers since
+-- when the model or method has been missing. An identity key that was taken meanwhile is given up: the run never is.
 create function settle(p_id bigint, p_attempt integer, p_worker integer, p_state text, p_delay double precision,
-                       p_counted boolean, p_exc_name text, p_exc_message text, p_exc_info text)
+                       p_counted boolean, p_exc_name text, p_exc_message text, p_exc_info text, p_mark text default null)
 returns boolean language plpgsql as $$
 begin
     begin
@@ -182,7 +187,9 @@ begin
                date_done = case when p_state = 'failed' then queuemaster.utc_now() end,
                retry = case when p_counted then retry else greatest(retry - 1, 0) end,
                exc_name = coalesce(p_exc_name, exc_name), exc_message = coalesce(p_exc_message, exc_message),
-               exc_info = queuemaster.appended(exc_info, p_exc_info)
+               exc_info = queuemaster.appended(exc_info, p_exc_info),
+               concurrency_retries = concurrency_retries + (p_mark is not distinct from 'concurrency')::integer,
+               unknown_since = case when p_mark = 'unknown' then coalesce(unknown_since, date_started) end
          where id = p_id and state = 'started' and worker_id = p_worker and attempt = p_attempt;
         return found;
     exception when unique_violation then
@@ -190,5 +197,91 @@ begin
          where id = p_id and state = 'started' and worker_id = p_worker and attempt = p_attempt;
     end;
     return queuemaster.settle(p_id, p_attempt, p_worker, p_state, p_delay, p_counted,
-                              p_exc_name, p_exc_message, p_exc_info);
+                              p_exc_name, p_exc_message, p_exc_info, p_mark);
+end $$;
+
+
+-- Put back what worker p_worker left started. The caller has terminated its session if there was one; null: its lock
+-- is still held, ask again. The cause is charged to the named job and attempt alone (its try counts); any other row
+-- gives its try back. A row that an application holds locked is left for the next call: recovery never waits for one.
+-- Else: how many rows were settled.
+create function recover(p_worker integer, p_job bigint, p_attempt integer, p_cause text)
+returns integer language plpgsql as $$
+declare
+    v_row record;
+    v_named boolean;
+    v_dead boolean;
+    v_settled integer := 0;
+    v_left integer := 0;
+begin
+    if not pg_try_advisory_xact_lock(1363935234, p_worker) then
+        return null;
+    end if;
+    for v_row in select id, attempt, retry, max_retries from queuemaster.queue_job
+                  where state = 'started' and worker_id = p_worker order by id loop
+        begin
+            perform set_config('lock_timeout', '200ms', true);
+            v_named := p_cause is not null and v_row.id = p_job and v_row.attempt = p_attempt;
+            v_dead := v_named and v_row.max_retries > 0 and v_row.retry >= v_row.max_retries;
+            perform queuemaster.settle(
+                v_row.id, v_row.attempt, p_worker,
+                case when v_dead then 'failed' else 'pending' end, null, v_named,
+                case when v_named then 'WorkerDied' end,
+                case when v_dead then format('Max. retries (%s) reached: %s', v_row.max_retries, p_cause)
+                     when v_named then p_cause end,
+                format('attempt %s: %s', v_row.attempt,
+                       coalesce(case when v_named then p_cause end,
+                                format('interrupted: the session of worker %s is gone', p_worker))));
+            v_settled := v_settled + 1;
+        exception when lock_not_available then
+            v_left := v_left + 1;
+        end;
+    end loop;
+    if v_left = 0 then
+        delete from queuemaster.worker where id = p_worker;
+        return v_settled;
+    end if;
+    return null;
+end $$;
+
+
+-- Become the leader of this database. The session already holds (1363935232, 0). The exclusive claim lock waits for
+-- the claims under way and turns away new ones; after this commit no grant of an older epoch claims anything.
+create function lead(p_host text) returns bigint language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(1363935233, 0);
+    update queuemaster.leader
+       set epoch = epoch + 1, host = p_host, beat = queuemaster.utc_now(), session_pid = pg_backend_pid(),
+           session_started = (select backend_start from pg_stat_activity where pid = pg_backend_pid());
+    return (select epoch from queuemaster.leader);
+end $$;
+
+
+-- The leader's session when it has not beaten for p_seconds is ended (a stopped or unreachable host). Only a session
+-- that the row names: another program that holds the lock and does not beat is left alone.
+create function depose(p_seconds double precision) returns boolean language sql as $$
+    select coalesce(bool_or(pg_terminate_backend(activity.pid)), false)
+      from queuemaster.leader
+      join pg_stat_activity activity on activity.pid = leader.session_pid
+                                    and activity.backend_start = leader.session_started
+     where leader.beat < queuemaster.utc_now() - make_interval(secs => p_seconds)
+       and leader.session_pid <> pg_backend_pid()
+       and exists (select from pg_locks where locktype = 'advisory' and classid = 1363935232 and objid = 0
+                      and objsubid = 2 and granted and pg_locks.pid = leader.session_pid
+                      and database = (select oid from pg_database where datname = current_database()))
+$$;
+
+
+-- Jobs whose time has come compete as if they had none. Returns how many were promoted, at most p_limit.
+create function promote(p_limit integer) returns integer language plpgsql as $$
+declare
+    v_promoted integer;
+begin
+    with due as (
+        select id from queuemaster.queue_job
+         where state = 'pending' and eta is not null and eta <= queuemaster.utc_now()
+         order by eta limit p_limit for no key update skip locked)
+    update queuemaster.queue_job job set eta = null from due where job.id = due.id;
+    get diagnostics v_promoted = row_count;
+    return v_promoted;
 end $$;

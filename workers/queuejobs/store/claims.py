@@ -1,0 +1,98 @@
+"""What a worker and recovery say to the database. Each is one call of a function of the schema."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from . import locks
+
+Key = Tuple[int, str, int]
+
+
+class Process(NamedTuple):
+    """A process, named so that it cannot be confused with a later one of the same pid."""
+
+    host: str
+    boot_id: str
+    pid: int
+    start_time: int  # clock ticks since boot
+
+
+class Ending(NamedTuple):
+    """How a started job leaves that state without being done."""
+
+    state: str  # "pending" or "failed"
+    delay: Optional[float]  # seconds until it may start again, None: at once
+    counted: bool  # whether the try counts
+    exc_name: Optional[str] = None
+    exc_message: Optional[str] = None
+    exc_info: Optional[str] = None
+    mark: Optional[str] = None  # "concurrency" or "unknown": see settle() in the schema
+
+
+def register(cursor: Any, process: Process, channel: str) -> int:
+    """Give the session a worker id; its liveness lock is held as long as the session lives."""
+    cursor.execute("select queuemaster.register_worker(%s, %s, %s, %s, %s)", (*process, channel))
+    return int(cursor.fetchone()[0])
+
+
+def claim(
+    cursor: Any, epoch: int, channel: str, worker: int, pid: int, job: Optional[int], bound: Optional[Key]
+) -> Optional[Dict[str, Any]]:
+    """Start one ready job of the stored channel: the row, or None when there is nothing to start."""
+    priority, created, least = bound if bound is not None else (None, None, None)
+    cursor.execute(
+        "select * from queuemaster.claim(%s, %s, %s, %s, %s, %s, %s, %s)",
+        (epoch, channel, worker, pid, job, priority, created, least),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    return {column.name: value for column, value in zip(cursor.description, row)}
+
+
+def finish(cursor: Any, row: Mapping[str, Any], result: Optional[str], seconds: float) -> bool:
+    """Mark the run done in its own transaction. False: the run was taken away, roll everything back."""
+    cursor.execute(
+        "select queuemaster.finish(%s, %s, %s, %s, %s)",
+        (row["id"], row["attempt"], row["worker_id"], result, seconds),
+    )
+    return bool(cursor.fetchone()[0])
+
+
+def settle(cursor: Any, row: Mapping[str, Any], ending: Ending) -> bool:
+    """End the run otherwise. False: it was taken away meanwhile, there is nothing left to settle."""
+    cursor.execute(
+        "select queuemaster.settle(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (row["id"], row["attempt"], row["worker_id"], *ending),
+    )
+    return bool(cursor.fetchone()[0])
+
+
+def sessions_of(cursor: Any, process: Process) -> List[int]:
+    """The worker ids that a process registered in this database."""
+    cursor.execute(
+        "select id from queuemaster.worker where host = %s and boot_id = %s and pid = %s and start_time = %s"
+        " order by id",
+        process,
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def recover(
+    cursor: Any, worker: int, job: Optional[int] = None, attempt: Optional[int] = None, cause: Optional[str] = None
+) -> Optional[int]:
+    """End the session of a dead worker if it still stands, then put back what it left started.
+
+    None: its lock is still held or a row is locked by an application, ask again soon. The session is
+    found by its lock, since stored pids get reused.
+    """
+    cursor.execute(
+        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = %s"
+        " and objid = %s and objsubid = 2 and granted and pid <> pg_backend_pid()"
+        " and database = (select oid from pg_database where datname = current_database())",
+        (locks.WORKER, worker),
+    )
+    cursor.execute("select queuemaster.recover(%s, %s, %s, %s)", (worker, job, attempt, cause))
+    settled: Optional[int] = cursor.fetchone()[0]
+    return settled

@@ -1,0 +1,1 @@
+"""How a job is claimed, performed and finished, per kind of database."""

@@ -1,0 +1,133 @@
+"""The scoreboard: shared memory with an entry for every worker, each field with one writer.
+
+4,096 entries of 256 bytes in a memfd, sparse. An entry is 32 words of 64 bits. A word is written by
+one store, so it is never torn; what belongs together (state, job, attempt, …) stands under a sequence
+number that is odd while the worker writes.
+
+    words 0-7    the master: generation, pid, boot deadline
+    words 8-23   the worker: sequence, heartbeat, state, database, job, attempt, since, counters
+    words 24-31  free
+"""
+
+from __future__ import annotations
+
+import enum
+import mmap
+import os
+from typing import NamedTuple, Optional
+
+ENTRIES = 4096
+_WORDS = 32
+_SIZE = ENTRIES * _WORDS * 8
+
+_GENERATION, _PID, _BOOT_DEADLINE = 0, 1, 2
+_SEQUENCE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE = 8, 9, 10, 11, 12, 13, 14
+_DONE, _FAILED, _RETRIED = 16, 17, 18
+
+
+class State(enum.IntEnum):
+    """What a worker is doing."""
+
+    BOOTING = 0
+    IDLE = 1
+    BUSY = 2
+    LEAVING = 3
+
+
+class Snapshot(NamedTuple):
+    """An entry as it was at one moment. Times are CLOCK_MONOTONIC nanoseconds."""
+
+    generation: int
+    pid: int
+    boot_deadline: int
+    heartbeat: int
+    state: State
+    database: int  # index into the configured databases
+    job: int  # 0: none
+    attempt: int
+    since: int  # the state began
+    done: int
+    failed: int
+    retried: int
+
+    @property
+    def useful(self) -> bool:
+        """The worker brought at least one job to an end."""
+        return self.done + self.failed + self.retried > 0
+
+
+class Scoreboard:
+    """The whole board, over a descriptor that parent and children share."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._words = memoryview(mmap.mmap(fd, _SIZE)).cast("Q")
+
+    @classmethod
+    def create(cls) -> Scoreboard:
+        """A new board, all zero. Its descriptor is inherited only by who is given it."""
+        fd = os.memfd_create("queuemaster-scoreboard", os.MFD_CLOEXEC)
+        os.ftruncate(fd, _SIZE)
+        return cls(fd)
+
+    def entry(self, index: int) -> Entry:
+        """The entry of one worker."""
+        if not 0 <= index < ENTRIES:
+            raise IndexError(f"entry {index}: there are {ENTRIES}")
+        return Entry(self._words[index * _WORDS : (index + 1) * _WORDS])
+
+
+class Entry:
+    """One worker's place."""
+
+    def __init__(self, words: memoryview) -> None:
+        self._words = words
+
+    # the master
+
+    def reserve(self, generation: int, boot_deadline: int) -> None:
+        """Clear the entry for a worker to come; before the fork, so that a hang at boot is seen."""
+        for word in range(_WORDS):
+            self._words[word] = 0
+        self._words[_GENERATION] = generation
+        self._words[_BOOT_DEADLINE] = boot_deadline
+
+    def name(self, pid: int) -> None:
+        """The worker's pid is known."""
+        self._words[_PID] = pid
+
+    # the worker
+
+    def beat(self, now: int) -> None:
+        """The worker is alive."""
+        self._words[_HEARTBEAT] = now
+
+    def change(self, state: State, now: int, database: int = 0, job: int = 0, attempt: int = 0) -> None:
+        """The worker enters a state. Only its main thread calls this."""
+        words = self._words
+        words[_SEQUENCE] += 1
+        words[_STATE], words[_SINCE] = state, now
+        words[_DATABASE], words[_JOB], words[_ATTEMPT] = database, job, attempt
+        words[_SEQUENCE] += 1
+
+    def count(self, outcome: str) -> None:
+        """A job came to an end: done, failed or retried; other outcomes are not counted."""
+        word = {"done": _DONE, "failed": _FAILED, "retried": _RETRIED}.get(outcome)
+        if word is not None:
+            self._words[word] += 1
+
+    # everybody
+
+    def snapshot(self) -> Optional[Snapshot]:
+        """A consistent copy; None if the worker was killed in the middle of a change."""
+        words = self._words
+        for _ in range(100):
+            before = words[_SEQUENCE]
+            copy = words[:_RETRIED + 1].tolist()
+            if before % 2 == 0 and words[_SEQUENCE] == before:
+                return Snapshot(
+                    copy[_GENERATION], copy[_PID], copy[_BOOT_DEADLINE], copy[_HEARTBEAT], State(copy[_STATE]),
+                    copy[_DATABASE], copy[_JOB], copy[_ATTEMPT], copy[_SINCE],
+                    copy[_DONE], copy[_FAILED], copy[_RETRIED],
+                )  # fmt: skip
+        return None
