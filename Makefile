@@ -1,0 +1,96 @@
+# Two commands need nothing but Python >= 3.10 (with venv), git and make:  make demo   and   make test
+# Everything is written inside the checkout, except for pip's cache and temporary directories.
+
+PYTHON ?= python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+ARGS ?=
+PYTEST_ARGS ?=
+
+SHELL := /bin/bash
+# scripts in .venv/bin are never called by name: their first line breaks on a path with a space
+PY := .venv/bin/python
+PIP := -m pip --disable-pip-version-check -q
+STAMP := .venv/.installed
+# between 2 and 4: the tests start servers and workers of their own
+JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint format verify-fresh dist install clean FORCE
+
+help:
+	@echo 'make demo            the main job on a sample application, with its own PostgreSQL (ARGS=...)'
+	@echo 'make test            everything: install, lint, types, tests (PYTEST_ARGS=...)'
+	@echo 'make run             the supervisor, on its own PostgreSQL unless ARGS name another'
+	@echo 'make lint            ruff and mypy --strict; make format rewrites the files'
+	@echo 'make verify-fresh    clones HEAD; runs demo and test twice, as root and as another user'
+	@echo 'make dist            sdist and wheel in dist/'
+	@echo 'make install         the service, in an environment of its own under PREFIX ($(PREFIX))'
+	@echo 'make clean           removes what was made here, .venv too'
+
+demo: $(STAMP)
+	@$(PY) -m queuemaster demo $(ARGS)
+
+run: $(STAMP)
+	@$(PY) -m queuemaster run $(ARGS)
+
+test: lint
+	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --quiet --check . || { echo "These files are not formatted: run 'make format'." >&2; exit 1; }
+	@$(PY) -m mypy --no-error-summary
+
+format: $(STAMP)
+	@$(PY) -m ruff check --quiet --fix-only .
+	@$(PY) -m ruff format --quiet .
+
+verify-fresh:
+	@tests/verify_fresh.sh
+
+dist: $(STAMP)
+	@rm -rf build dist
+	@$(PY) -m build --outdir dist . > .venv/build.log 2>&1 || { cat .venv/build.log >&2; exit 1; }
+	@ls dist
+
+install:
+	$(check_python)
+	@echo "Installing into $(DESTDIR)$(PREFIX)/lib/queuemaster"
+	@"$(PYTHON)" -m venv --clear "$(DESTDIR)$(PREFIX)/lib/queuemaster"
+	@"$(DESTDIR)$(PREFIX)/lib/queuemaster/$(PY:.venv/%=%)" $(PIP) install '.[service]'
+	@mkdir -p "$(DESTDIR)$(PREFIX)/bin"
+	@printf '#!/bin/sh\nexec "%s" -m queuemaster "$$@"\n' "$(PREFIX)/lib/queuemaster/bin/python" \
+	  > "$(DESTDIR)$(PREFIX)/bin/queuemaster"
+	@chmod 755 "$(DESTDIR)$(PREFIX)/bin/queuemaster"
+
+clean:
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp holds the checkout's path: a copied or moved checkout must not run the first one's code.
+ifneq ($(file < $(STAMP)),$(CURDIR))
+$(STAMP): FORCE
+endif
+$(STAMP): setup.cfg pyproject.toml Makefile
+	$(check_python)
+	@echo "Installing into .venv (Python $$("$(PYTHON)" -c 'import platform; print(platform.python_version())'))"
+	@"$(PYTHON)" -m venv --clear .venv
+	@$(PY) $(PIP) install --editable '.[service,test]'
+	@printf '%s\n' "$(CURDIR)" > $@
+
+FORCE:
+
+# As root the one Debian package that may be missing is installed; others are told what to do.
+define check_python
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "Python 3.10 or newer is needed, '$(PYTHON)' is not: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2> /dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    echo "Installing Debian's python3-venv"; \
+	    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv; } > /dev/null; \
+	  fi; \
+	  "$(PYTHON)" -c 'import ensurepip, venv' || { \
+	    echo "'$(PYTHON)' has no venv: install python3-venv (Debian), or make PYTHON=/path/to/python3 ..." >&2; \
+	    exit 1; }; }
+endef

@@ -1,0 +1,1 @@
+"""What the service is told: the compiled settings and where they come from."""

@@ -1,0 +1,1 @@
+"""The process that decides who may start what."""
