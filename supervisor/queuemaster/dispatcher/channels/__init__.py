@@ -11,7 +11,19 @@ the way down to the root, so the narrowest pipe of the way is what counts.
 
 from __future__ import annotations
 
+from queuemaster.dispatcher.channels.heads import WINDOW, Head, Key
 from queuemaster.dispatcher.channels.parse import ChannelSyntaxError, Parsed, parse_channels
+from queuemaster.dispatcher.channels.schedule import Candidate, Scheduler
 from queuemaster.dispatcher.channels.tree import Tree
 
-__all__ = ["ChannelSyntaxError", "Parsed", "Tree", "parse_channels"]
+__all__ = [
+    "WINDOW",
+    "Candidate",
+    "ChannelSyntaxError",
+    "Head",
+    "Key",
+    "Parsed",
+    "Scheduler",
+    "Tree",
+    "parse_channels",
+]

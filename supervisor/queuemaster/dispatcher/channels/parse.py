@@ -6,7 +6,7 @@ is that of OCA's ``queue_job``, so that an ``odoo.conf`` works as it is. What th
 words. Only what that parser refuses is an error. One meaning differs: ``false``, ``no``, ``0`` and ``off``
 are false.
 
-In the result a capacity of None is unlimited, and a capacity of 0 means that nothing ever starts: the string's
+In the result None is an unlimited capacity, and 0 is one with which nothing ever starts: the string's
 ``0`` becomes None (0 for ``root``, which is switched off by it), a negative number becomes 0.
 """
 
@@ -92,7 +92,7 @@ def _read_entry(entry: str, reading: _Reading) -> None:
         raise ChannelSyntaxError(entry, f"the name of the channel is missing; {EXPECTED}")
     name = complete_name(items[0])
     if name in reading.named:
-        reading.warn(entry, f"{name} was configured before ({reading.named[name]}); this entry replaces all of it")
+        reading.warn(entry, f"{name} is given before ({reading.named[name]}); this entry replaces all of it")
     if "" in name.split("."):
         reading.warn(entry, "the name has an empty part; is a dot too many?")
     reading.numbered.discard(name)
@@ -121,9 +121,9 @@ def _read_capacity(entry: str, name: str, text: str, reading: _Reading) -> int |
     if name == ROOT:
         return 0  # _switch_off says so
     if number == 0:
-        reading.warn(entry, "capacity 0 means unlimited, bounded by the channels above; to stop a channel: paused")
+        reading.warn(entry, "capacity 0 means unlimited, within the channels above; to stop it: paused")
         return None
-    reading.warn(entry, f"with capacity {number} no job ever starts; to stop a channel: paused")
+    reading.warn(entry, f"with capacity {number} no job ever starts; to stop it: paused")
     return 0
 
 
@@ -182,7 +182,7 @@ def _read_throttle(entry: str, value: str | None, reading: _Reading) -> float:
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise ChannelSyntaxError(entry, f"throttle={value} is no number of seconds; expected, say, throttle=5")
+        raise ChannelSyntaxError(entry, f"throttle={value} is no number of seconds; expected: throttle=5")
     if seconds < 0:
         reading.warn(entry, f"throttle={value} is less than nothing and does not slow the channel")
         return 0.0
@@ -196,7 +196,7 @@ def _read_prefork(entry: str, value: str | None, reading: _Reading) -> int | Non
     except ValueError:
         number = -1
     if number < 0:
-        reading.warn(entry, f"prefork={value or ''} is no number of workers, ignored; expected, say, prefork=2")
+        reading.warn(entry, f"prefork={value or ''} is no number of workers, ignored; expected: prefork=2")
         return None
     return number
 
@@ -214,7 +214,7 @@ def _compare_capacities(reading: _Reading) -> None:
     if reading.channels[ROOT].capacity == 0:
         return
     implicit = ROOT not in reading.numbered
-    wide = [e for n, e in reading.named.items() if n != ROOT and _wider_than_one(reading.channels[n].capacity)]
+    wide = [e for n, e in reading.named.items() if n != ROOT and _above_one(reading.channels[n].capacity)]
     if implicit and wide:
         reading.warnings.append(
             f"root: it has no capacity in this configuration, so it is 1: only one job at a time runs in all "
@@ -229,5 +229,5 @@ def _compare_capacities(reading: _Reading) -> None:
             reading.warn(entry, f"larger than {tightest}, which never runs more than {least} at a time")
 
 
-def _wider_than_one(capacity: int | None) -> bool:
+def _above_one(capacity: int | None) -> bool:
     return capacity is None or capacity > 1

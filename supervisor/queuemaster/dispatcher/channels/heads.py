@@ -1,0 +1,194 @@
+"""What the dispatcher knows of one *stored* channel of one database: its next few ready jobs.
+
+The queue itself stays in the database; a head is a small window on its beginning, read when something
+changed. Between a read, the grants that are out and the notifications nothing is ordered, so the window is
+never quite the truth. The argument why it is good enough:
+
+*Terms.* Q is what is ready in the database. A grant makes a worker start the least job of Q. ``granted``
+counts the grants without an answer. An answer is a claim (with the job's id) or a return (nothing was
+started).
+
+*Grants that are out.* A read may have seen the queue before or after such a grant took its job. Seen
+before: the job is still in ``ready`` and will be taken from its beginning, so the next grant would start
+``ready[granted]``. Seen after: the job is not there any more and ``ready[granted]`` is too late by one: we
+wait for a moment with a job that could start. Its answer repairs both: ``claimed`` lowers ``granted`` and
+removes the job if it is there. So we may under-estimate while grants are out, and every one of them is
+answered.
+
+*Reads that take time.* Other answers and notifications may come while the query runs. ``asking`` marks its
+beginning: a job claimed since then is taken out of the result (the query may have seen it as ready); after
+a notification the result counts, but the head stays dirty, since the query may not have seen the new job;
+after a return the result is thrown away, since it may repeat what the return has just disproved. When
+nothing else can happen between question and answer, ``asking`` need not be called.
+
+*Never idle for ever.* A job enters Q with a notification, which makes the head dirty (or lies behind the
+window, and the window's end makes it dirty). A job leaves Q by a claim of ours, which is answered, or by
+someone else without a word (cancelled, purged): then a grant for it comes back, or starts another one, and
+a return empties the window and makes the head dirty. So after any event the head is dirty or right, and a
+dirty head is read again. A notification does not put its key into ``ready``: it may arrive later than the
+claim of its own job, and a channel must not get its turn for a job that is gone.
+
+*No spinning.* A row that an application's transaction holds locked is ready for the read and not there for
+the claim. The second return in a row makes the head rest, for twice as long each time, until something
+else happens.
+
+*Sequential channels* name the job to start, so they accept only a head that is right: not dirty, no grant
+out. What a job of theirs leaves behind (failed, delayed) is not notified: ``ended`` must be called when
+one ends.
+
+*The bound.* No ready job has a key below ``bound``, except those whose notification is still on its way;
+None if nothing is known. A read and a claim may start there, over the dead index entries of jobs that are
+long done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+# (priority, date_created, id): the order in which jobs start. date_created is ISO text with six digits of the
+# second, always, so that the order of the text is the order in time.
+Key = tuple[int, str, int]
+
+WINDOW = 8  # keys to read beyond the grants that are out
+FIRST_REST = 0.05  # seconds
+LONGEST_REST = 5.0
+
+
+@dataclass
+class _Asked:
+    """A read under way: what happened since it was asked."""
+
+    bound: Key | None
+    claimed: set[int] = field(default_factory=set)
+    least_noticed: Key | None = None
+    look_again: bool = False
+    changed: bool = False
+    disproved: bool = False
+
+
+class Head:
+    """The beginning of the queue of one stored channel in one database, as far as it is known."""
+
+    def __init__(self) -> None:
+        self.ready: list[Key] = []  # ascending, as last read, without those claimed since
+        self.more = False  # there may be further ones behind
+        self.delayed: Key | None = None  # the least key with an eta to come; for sequential channels
+        self.failed = False  # a failed job is there; for sequential channels
+        self.granted = 0  # grants without an answer
+        self.dirty = True  # to be read again
+        self.bound: Key | None = None
+        self.rest_until = 0.0  # no candidate before, on the clock given to came_back()
+        self._returns = 0  # in a row
+        self._drained = False  # a read without a bound found nothing, and nothing was noticed since
+        self._asked: _Asked | None = None
+
+    @property
+    def rows_to_read(self) -> int:
+        """How many keys a read must ask for, so that there is one behind the grants that are out."""
+        return self.granted + WINDOW
+
+    def asking(self) -> None:
+        """A read (from ``bound`` on) begins now; ``read`` brings its result. One at a time."""
+        self._asked = _Asked(self.bound)
+
+    def unanswered(self) -> None:
+        """The read that ``asking`` began has failed."""
+        self._asked = None
+        self.dirty = True
+
+    def read(self, ready: Sequence[Key], more: bool, delayed: Key | None, failed: bool) -> None:
+        """The result of a read from ``bound`` on: keys ascending, and whether more may be behind them."""
+        asked, self._asked = self._asked or _Asked(self.bound), None
+        if asked.disproved:
+            self.dirty = True
+            return
+        self.ready = [key for key in ready if key[2] not in asked.claimed]
+        self.more, self.delayed, self.failed = more, delayed, failed
+        self.dirty = asked.changed
+        self._drained = False
+        if ready and not asked.look_again:
+            self.bound = min(ready[0], asked.least_noticed or ready[0])
+        elif ready or asked.bound is not None:
+            # Nothing from the bound on: the bound may be wrong, look at everything.
+            self.bound = None
+            self.dirty = True
+        else:
+            self.bound = None if asked.look_again else asked.least_noticed
+            self._drained = not asked.changed
+        if more and not self.ready:
+            self.dirty = True
+
+    def noticed(self, key: Key | None) -> None:
+        """Jobs became ready, the least of them with this key; None: anything may have changed, look again."""
+        self._rested()
+        if key is None:
+            self.bound = None
+        elif self._drained:
+            self.bound = key
+        elif self.bound is not None:
+            self.bound = min(self.bound, key)
+        self._drained = False
+        if self._asked is not None:
+            self._asked.changed = True
+            if key is None:
+                self._asked.look_again = True
+            else:
+                self._asked.least_noticed = min(key, self._asked.least_noticed or key)
+            self.dirty = True
+        elif key is None or not (self.more and self.ready and key > self.ready[-1]):
+            self.dirty = True
+
+    def grant(self) -> None:
+        """A grant goes out."""
+        self.granted += 1
+        self._look_behind_the_window()
+
+    def claimed(self, job_id: int) -> None:
+        """A grant was answered: it started this job."""
+        self._rested()
+        self.granted = max(self.granted - 1, 0)
+        if self._asked is not None:
+            self._asked.claimed.add(job_id)
+        self.ready = [key for key in self.ready if key[2] != job_id]
+        if self.ready and not self.dirty and self.bound is not None:
+            self.bound = self.ready[0]
+        self._look_behind_the_window()
+
+    def came_back(self, now: float | None = None) -> None:
+        """A grant started nothing, or its worker is gone. With a time, a second one in a row rests."""
+        self.granted = max(self.granted - 1, 0)
+        self.ready = []
+        self.dirty = True
+        if self._asked is not None:
+            self._asked.disproved = True
+        self._returns += 1
+        if now is not None and self._returns > 1:
+            self.rest_until = now + min(FIRST_REST * 2.0 ** min(self._returns - 2, 16), LONGEST_REST)
+
+    def ended(self) -> None:
+        """A job of this channel ended, however. Needed for sequential channels only: it may have failed."""
+        self._rested()
+        self.dirty = True
+        if self._asked is not None:
+            self._asked.changed = True
+
+    def candidate(self, sequential: bool, now: float | None = None) -> Key | None:
+        """The key of the job that the next grant would start, None when there is none or it is not known."""
+        if now is not None and now < self.rest_until:
+            return None
+        if not sequential:
+            return self.ready[self.granted] if self.granted < len(self.ready) else None
+        if self.dirty or self.granted or self.failed or not self.ready:
+            return None
+        if self.delayed is not None and self.delayed < self.ready[0]:
+            return None
+        return self.ready[0]
+
+    def _look_behind_the_window(self) -> None:
+        if self.more and len(self.ready) <= self.granted:
+            self.dirty = True
+
+    def _rested(self) -> None:
+        self._returns = 0
+        self.rest_until = 0.0

@@ -1,0 +1,160 @@
+"""Slots in use, and which candidate starts next.
+
+A job takes one slot in its channel and in every one above it. Among the jobs that may start the one with
+the least key starts first. Work-conserving: a candidate that may not start, or has no worker, never holds
+up those behind it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from queuemaster.dispatcher.channels.heads import Key
+from queuemaster.dispatcher.channels.tree import Tree
+
+NO_BARRIERS: Mapping[str, Key] = {}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The first job of one head that could start."""
+
+    channel: str  # configured, as Tree.resolve gives it
+    key: Key
+    source: Any  # the caller's, say (database, stored channel); orderable: decides between equal keys
+
+
+class Scheduler:
+    """The slots of a tree of channels. Times are seconds of one monotonic clock, the caller's."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        # By the name they were taken for, so that a change of the tree can count them anew.
+        self._taken: Counter[str] = Counter()
+        self._in_use: dict[str, int] = dict.fromkeys(tree.names, 0)
+        self._last_start: dict[str, float] = {}  # in the channel or below it
+
+    @property
+    def tree(self) -> Tree:
+        return self._tree
+
+    def reconfigure(self, tree: Tree) -> None:
+        """A new tree. Slots in use stay so; those of a channel that is gone count at its nearest ancestor."""
+        self._tree = tree
+        self._in_use = dict.fromkeys(tree.names, 0)
+        for channel, slots in self._taken.items():
+            for name in tree.path(tree.resolve(channel)):
+                self._in_use[name] += slots
+
+    def take(self, channel: str, now: float | None) -> None:
+        """A job starts in the channel at this time; None: it is found running, no start for a throttle.
+
+        Never refused: what runs runs, even beyond a capacity that was lowered meanwhile.
+        """
+        self._taken[channel] += 1
+        for name in self._tree.path(self._tree.resolve(channel)):
+            self._in_use[name] += 1
+            if now is not None:
+                self._last_start[name] = now
+
+    def release(self, channel: str) -> None:
+        """One slot that was taken under this name is free again."""
+        if not self._taken[channel]:
+            raise ValueError(f"no slot of channel {channel} is in use; expected a take() before each release()")
+        self._taken[channel] -= 1
+        if not self._taken[channel]:
+            del self._taken[channel]
+        for name in self._tree.path(self._tree.resolve(channel)):
+            self._in_use[name] -= 1
+
+    def in_use(self, channel: str) -> int:
+        """Slots in use in a configured channel and below it."""
+        return self._in_use[channel]
+
+    def started_last(self, channel: str, ago: float, now: float) -> None:
+        """The last start known of a channel, from before this scheduler: its throttles go on from there."""
+        for name in self._tree.path(self._tree.resolve(channel)):
+            self._last_start[name] = max(now - ago, self._last_start.get(name, now - ago))
+
+    def choose(
+        self,
+        candidates: Iterable[Candidate],
+        now: float,
+        has_worker: Callable[[str], bool],
+        blocked: Collection[str] = (),
+        barriers: Mapping[str, Key] = NO_BARRIERS,
+    ) -> Candidate | None:
+        """The candidate with the least key among those that may start and have a worker.
+
+        ``blocked``: sequential channels with a failed job; nothing passes through them. ``barriers``:
+        sequential channels with a delayed job, and its key; nothing with a larger key passes through them.
+        """
+        open_channels: dict[str, bool] = {}
+        best: Candidate | None = None
+        for candidate in candidates:
+            if best is not None and (candidate.key, candidate.source) >= (best.key, best.source):
+                continue
+            channel = candidate.channel
+            if not self._open(channel, now, blocked, open_channels):
+                continue
+            if barriers and not self._before_barriers(candidate, barriers):
+                continue
+            if has_worker(channel):
+                best = candidate
+        return best
+
+    def wanted(
+        self,
+        candidates: Iterable[Candidate],
+        now: float,
+        has_worker: Callable[[str], bool],
+        blocked: Collection[str] = (),
+        barriers: Mapping[str, Key] = NO_BARRIERS,
+    ) -> tuple[str, ...]:
+        """The channels that could start a job at once if they had a worker, in the order of their keys.
+
+        To be asked when :meth:`choose` has nothing more to start. No more than the free slots allow together:
+        a root with room for one wants one worker, however many channels wait.
+        """
+        trial = Scheduler(self._tree)
+        trial._in_use = dict(self._in_use)
+        trial._last_start = dict(self._last_start)
+        lacking = [candidate for candidate in candidates if not has_worker(candidate.channel)]
+        names: list[str] = []
+        for candidate in sorted(lacking, key=lambda one: (one.key, one.source)):
+            channel = candidate.channel
+            if trial._open(channel, now, blocked, {}) and self._before_barriers(candidate, barriers):
+                trial.take(channel, now)
+                names.append(channel)
+        return tuple(names)
+
+    def next_opening(self, now: float) -> float | None:
+        """The earliest time to come at which a throttle lets the next job through."""
+        openings = (self._opening(channel.name) for channel in self._tree if channel.throttle)
+        return min((opening for opening in openings if opening > now), default=None)
+
+    def _open(self, name: str, now: float, blocked: Collection[str], known: dict[str, bool]) -> bool:
+        """Whether a job could pass through the channel and all above it; ``known`` holds what was found."""
+        verdict = known.get(name)
+        if verdict is None:
+            channel = self._tree[name]
+            above = channel.parent
+            verdict = (
+                (above is None or self._open(above, now, blocked, known))
+                and (channel.capacity is None or self._in_use[name] < channel.capacity)
+                and not channel.paused
+                and name not in blocked
+                and (not channel.throttle or now >= self._opening(name))
+            )
+            known[name] = verdict
+        return verdict
+
+    def _opening(self, name: str) -> float:
+        return self._last_start.get(name, float("-inf")) + self._tree[name].throttle
+
+    def _before_barriers(self, candidate: Candidate, barriers: Mapping[str, Key]) -> bool:
+        path = self._tree.path(candidate.channel)
+        return all(name not in barriers or candidate.key < barriers[name] for name in path)
