@@ -7,8 +7,10 @@ up those behind it.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,18 @@ from queuemaster.dispatcher.channels.heads import Key
 from queuemaster.dispatcher.channels.tree import Tree
 
 NO_BARRIERS: Mapping[str, Key] = {}
+
+# The channel above, the slots that may be in use, the seconds between two starts.
+Gate = tuple[str | None, float, float]
+
+
+def _gates(tree: Tree) -> dict[str, Gate]:
+    """What is asked of a channel again and again, with a paused one as one without slots."""
+    limits = {channel.name: math.inf if channel.capacity is None else channel.capacity for channel in tree}
+    return {
+        channel.name: (channel.parent, 0 if channel.paused else limits[channel.name], channel.throttle)
+        for channel in tree
+    }
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,7 @@ class Scheduler:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
+        self._gates = _gates(tree)
         # By the name they were taken for, so that a change of the tree can count them anew.
         self._taken: Counter[str] = Counter()
         self._in_use: dict[str, int] = dict.fromkeys(tree.names, 0)
@@ -44,6 +59,7 @@ class Scheduler:
     def reconfigure(self, tree: Tree) -> None:
         """A new tree. Slots in use stay so; those of a channel that is gone count at its nearest ancestor."""
         self._tree = tree
+        self._gates = _gates(tree)
         self._in_use = dict.fromkeys(tree.names, 0)
         for channel, slots in self._taken.items():
             for name in tree.path(tree.resolve(channel)):
@@ -63,7 +79,7 @@ class Scheduler:
     def release(self, channel: str) -> None:
         """One slot that was taken under this name is free again."""
         if not self._taken[channel]:
-            raise ValueError(f"no slot of channel {channel} is in use; expected a take() before each release()")
+            raise ValueError(f"no slot of channel {channel} is in use; expected take() before release()")
         self._taken[channel] -= 1
         if not self._taken[channel]:
             del self._taken[channel]
@@ -95,10 +111,12 @@ class Scheduler:
         open_channels: dict[str, bool] = {}
         best: Candidate | None = None
         for candidate in candidates:
-            if best is not None and (candidate.key, candidate.source) >= (best.key, best.source):
+            key = candidate.key
+            if best is not None and (key > best.key or (key == best.key and candidate.source >= best.source)):
                 continue
             channel = candidate.channel
-            if not self._open(channel, now, blocked, open_channels):
+            known = open_channels.get(channel)
+            if not (self._open(channel, now, blocked, open_channels) if known is None else known):
                 continue
             if barriers and not self._before_barriers(candidate, barriers):
                 continue
@@ -119,16 +137,21 @@ class Scheduler:
         To be asked when :meth:`choose` has nothing more to start. No more than the free slots allow together:
         a root with room for one wants one worker, however many channels wait.
         """
-        trial = Scheduler(self._tree)
-        trial._in_use = dict(self._in_use)
+        trial = copy(self)
+        trial._taken, trial._in_use = Counter(), dict(self._in_use)
         trial._last_start = dict(self._last_start)
+        open_channels: dict[str, bool] = {}
         lacking = [candidate for candidate in candidates if not has_worker(candidate.channel)]
         names: list[str] = []
         for candidate in sorted(lacking, key=lambda one: (one.key, one.source)):
             channel = candidate.channel
-            if trial._open(channel, now, blocked, {}) and self._before_barriers(candidate, barriers):
+            known = open_channels.get(channel)
+            if not (trial._open(channel, now, blocked, open_channels) if known is None else known):
+                continue
+            if self._before_barriers(candidate, barriers):
                 trial.take(channel, now)
                 names.append(channel)
+                open_channels.clear()
         return tuple(names)
 
     def next_opening(self, now: float) -> float | None:
@@ -137,19 +160,18 @@ class Scheduler:
         return min((opening for opening in openings if opening > now), default=None)
 
     def _open(self, name: str, now: float, blocked: Collection[str], known: dict[str, bool]) -> bool:
-        """Whether a job could pass through the channel and all above it; ``known`` holds what was found."""
-        verdict = known.get(name)
-        if verdict is None:
-            channel = self._tree[name]
-            above = channel.parent
-            verdict = (
-                (above is None or self._open(above, now, blocked, known))
-                and (channel.capacity is None or self._in_use[name] < channel.capacity)
-                and not channel.paused
-                and name not in blocked
-                and (not channel.throttle or now >= self._opening(name))
-            )
-            known[name] = verdict
+        """Whether a job could pass through the channel and all above it; ``known`` takes what is found."""
+        above, limit, throttle = self._gates[name]
+        # Its own gate first: mostly it is this one that is shut, and the way up need not be looked at.
+        verdict = (
+            self._in_use[name] < limit
+            and name not in blocked
+            and (not throttle or now >= self._opening(name))
+        )
+        if verdict and above is not None:
+            passed = known.get(above)
+            verdict = self._open(above, now, blocked, known) if passed is None else passed
+        known[name] = verdict
         return verdict
 
     def _opening(self, name: str) -> float:
