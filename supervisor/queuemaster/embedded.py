@@ -229,7 +229,7 @@ def _initialise(bindir: Path, data_dir: Path, uid: int, gid: int) -> None:
             os.chown(unfinished, uid, gid)
     except OSError as error:
         raise EmbeddedError(f"{error.filename} cannot be made: {error.strerror}") from error
-    command = [bindir / "initdb", "-D", unfinished, "-U", SUPERUSER, "--auth=trust", "-E", "UTF8"]
+    command = [str(bindir / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "--auth=trust", "-E", "UTF8"]
     ran = subprocess.run(
         [*command, "--locale=C.UTF-8", "--no-instructions"],
         capture_output=True,

@@ -72,7 +72,7 @@ def start(plan: ServerPlan) -> subprocess.Popen[bytes]:
     root = os.geteuid() == 0
     log = _open_log(plan)
     try:
-        return subprocess.Popen(  # noqa: PLW1509 - the function below makes two system calls, nothing else
+        return subprocess.Popen(
             plan.argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -80,7 +80,8 @@ def start(plan: ServerPlan) -> subprocess.Popen[bytes]:
             cwd="/",
             env=environment(),
             start_new_session=True,  # a terminal's Ctrl-C is for the master: the server stops last
-            preexec_fn=follow_parent,  # runs after the change of user, which would clear the signal
+            # runs after the change of user, which would clear the signal; makes two system calls, no more
+            preexec_fn=follow_parent,  # noqa: PLW1509
             user=plan.uid if root else None,
             group=plan.gid if root else None,
             extra_groups=[] if root else None,

@@ -1,0 +1,25 @@
+"""Waiting on a condition, with a deadline: what the tests do instead of sleeping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(predicate: Callable[[], T], timeout: float = 10.0, message: str = "") -> T:
+    """Call ``predicate`` until it returns something true, and return that.
+
+    After ``timeout`` seconds the test fails; ``message`` says what was waited for.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        result = predicate()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            waited = message or getattr(predicate, "__qualname__", "the condition")
+            raise AssertionError(f"after {timeout:g} s still not: {waited} (last: {result!r})")
+        time.sleep(0.01)
