@@ -1,0 +1,394 @@
+"""The dispatcher's rules under any order of events.
+
+A small world around heads and scheduler: queues of two databases, notifications that arrive late, reads that
+see the queue before or after what happens meanwhile, workers that claim, fail, die. At every start the rules
+are checked against the world itself; and once everything under way has arrived, nothing that may start waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from queuemaster.config.compiled import ChannelConfig
+from queuemaster.dispatcher.channels import Candidate, Head, Key, Scheduler, Tree
+
+Place = tuple[str, str]  # database, stored channel
+
+READY, DELAYED, RUNNING, FAILED, GONE = "ready", "delayed", "running", "failed", "gone"
+CONFIGURED = ("root", "root.a", "root.a.x", "root.b", "root.c", "root.c.y")
+STORED = ("root", "root.a", "root.a.x", "root.b", "root.b.unknown", "root.c", "root.c.y")
+PLACES = [(db, name) for db in ("one", "two") for name in STORED]
+INFINITY = float("inf")
+
+
+@dataclass
+class Job:
+    place: Place
+    key: Key
+    state: str
+    eta: float = 0.0
+
+
+@dataclass
+class Run:
+    """A grant, and what became of it. The dispatcher learns it later."""
+
+    place: Place
+    channel: str
+    bound: Key | None
+    named: int | None
+    job: int | None = None
+    tried: bool = False
+    answered: bool = False
+    ended: bool = False
+
+
+def channel_configs() -> st.SearchStrategy[list[ChannelConfig]]:
+    def one(name: str) -> st.SearchStrategy[ChannelConfig]:
+        finite = st.integers(1, 4)
+        capacity = finite if name == "root" else st.one_of(finite, st.none())
+        plain = st.builds(
+            ChannelConfig,
+            name=st.just(name),
+            capacity=capacity,
+            throttle=st.sampled_from((0.0, 0.0, 2.0, 5.0)),
+            paused=st.sampled_from((False, False, False, True)),
+        )
+        in_order = st.builds(
+            ChannelConfig, name=st.just(name), capacity=st.just(1), sequential=st.just(name != "root")
+        )
+        return st.one_of(plain, plain, in_order)
+
+    return st.tuples(*(one(name) for name in CONFIGURED)).map(list)
+
+
+class Dispatching(RuleBasedStateMachine):
+    """The world, and a dispatcher made of heads and a scheduler."""
+
+    @initialize(configs=channel_configs())
+    def begin(self, configs: list[ChannelConfig]) -> None:
+        self.tree = Tree(configs)
+        self.scheduler = Scheduler(self.tree)
+        self.heads = {place: Head() for place in PLACES}
+        self.jobs: dict[int, Job] = {}
+        self.runs: list[Run] = []
+        self.notices: list[tuple[Place, Key | None]] = []
+        self.reads: dict[Place, tuple[list[Key], bool, Key | None, bool] | None] = {}
+        self.asked_bound: dict[Place, Key | None] = {}
+        self.starts: list[tuple[str, float]] = []
+        self.staffed = set(CONFIGURED)
+        self.now = 100.0
+
+    # -- what happens in the databases --------------------------------------------------------------------
+
+    @rule(place=st.sampled_from(PLACES), priorities=st.lists(st.integers(0, 3), min_size=1, max_size=12))
+    def insert(self, place: Place, priorities: list[int]) -> None:
+        """One statement inserts jobs; its notification carries the least key only."""
+        keys = [(priority, f"2026-01-01T00:00:{len(self.jobs):09.6f}", 0) for priority in priorities]
+        keys = [(p, created, len(self.jobs) + i) for i, (p, created, _) in enumerate(keys)]
+        self.jobs.update({key[2]: Job(place, key, READY) for key in keys})
+        self.notices.append((place, min(keys)))
+
+    @rule(place=st.sampled_from(PLACES), priority=st.integers(0, 3), wait=st.integers(1, 20))
+    def insert_delayed(self, place: Place, priority: int, wait: int) -> None:
+        key = (priority, f"2026-01-01T00:00:{len(self.jobs):09.6f}", len(self.jobs))
+        self.jobs[key[2]] = Job(place, key, DELAYED, self.now + wait)
+        self.notices.append((place, None))
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        """Without a word: what is ready and cancelled is not notified."""
+        for job in self._pick(data, READY):
+            job.state = GONE
+
+    @rule(data=st.data())
+    def requeue(self, data: st.DataObject) -> None:
+        for job in self._pick(data, FAILED):
+            job.state = READY
+            self.notices.append((job.place, job.key))
+
+    @rule(seconds=st.integers(1, 6))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+        self._promote()
+
+    # -- workers ------------------------------------------------------------------------------------------
+
+    @rule(data=st.data(), dies=st.sampled_from((False, False, False, True)))
+    def worker_claims(self, data: st.DataObject, dies: bool) -> None:
+        waiting = [run for run in self.runs if not run.tried]
+        if waiting:
+            self._claim(data.draw(st.sampled_from(waiting)), dies)
+
+    @rule(data=st.data())
+    def answer_arrives(self, data: st.DataObject) -> None:
+        answers = [run for run in self.runs if run.tried and not run.answered]
+        if answers:
+            self._answer(data.draw(st.sampled_from(answers)))
+
+    @rule(data=st.data(), outcome=st.sampled_from((GONE, GONE, FAILED, DELAYED, READY)))
+    def job_ends(self, data: st.DataObject, outcome: str) -> None:
+        running = [run for run in self.runs if run.job is not None and not run.ended]
+        if running:
+            self._end(data.draw(st.sampled_from(running)), outcome)
+
+    @rule(data=st.data())
+    def release_arrives(self, data: st.DataObject) -> None:
+        over = [run for run in self.runs if run.ended and run.answered]
+        if over:
+            self._release(data.draw(st.sampled_from(over)))
+
+    @rule(channel=st.sampled_from(CONFIGURED))
+    def pool_changes(self, channel: str) -> None:
+        self.staffed ^= {channel}
+
+    # -- the dispatcher -----------------------------------------------------------------------------------
+
+    @rule(data=st.data())
+    def notice_arrives(self, data: st.DataObject) -> None:
+        if self.notices:
+            self._notice(data.draw(st.integers(0, len(self.notices) - 1)))
+
+    @rule(data=st.data(), early=st.booleans())
+    def ask(self, data: st.DataObject, early: bool) -> None:
+        dirty = [place for place, head in self.heads.items() if head.dirty and place not in self.reads]
+        if dirty:
+            place = data.draw(st.sampled_from(dirty))
+            self.heads[place].asking()
+            self.reads[place] = self._look(place, self.heads[place].bound) if early else None
+            self.asked_bound[place] = self.heads[place].bound
+
+    @rule(data=st.data())
+    def read_arrives(self, data: st.DataObject) -> None:
+        if self.reads:
+            self._read(data.draw(st.sampled_from(sorted(self.reads))))
+
+    @rule()
+    def dispatch(self) -> None:
+        while self._start_one():
+            pass
+
+    @precondition(lambda self: self.jobs)
+    @rule(configs=channel_configs())
+    def reconfigure(self, configs: list[ChannelConfig]) -> None:
+        self.tree = Tree(configs)
+        self.scheduler.reconfigure(self.tree)
+        for head in self.heads.values():
+            head.noticed(None)
+
+    @rule()
+    def settle(self) -> None:
+        """Everything under way arrives. Then nothing may start that has not started."""
+        for _ in range(1000):
+            if not self._settle_step():
+                break
+        else:
+            raise AssertionError("the dispatcher never comes to rest")
+        idle = [job.key for job in self.jobs.values() if job.state == READY and self._may_start(job)]
+        assert not idle, f"waits although it may start: {idle}"
+
+    def teardown(self) -> None:
+        """In the end everything can be drained, and every slot comes back."""
+        if not hasattr(self, "jobs"):
+            return
+        self.reconfigure([replace(channel, paused=False) for channel in self.tree])
+        for _ in range(20 + 10 * len(self.jobs)):
+            self.settle()
+            for run in self.runs:
+                self._end(run, GONE)
+            for job in self.jobs.values():
+                if job.state == FAILED:
+                    job.state = READY
+                    self.notices.append((job.place, job.key))
+            if not self.runs and all(job.state == GONE for job in self.jobs.values()):
+                break
+            # to the next throttle that opens, and to the etas
+            self.now = self.scheduler.next_opening(self.now) or self.now + 21
+            self._promote()
+        assert all(job.state == GONE for job in self.jobs.values())
+        assert [self.scheduler.in_use(name) for name in CONFIGURED] == [0] * len(CONFIGURED)
+
+    # -- steps --------------------------------------------------------------------------------------------
+
+    def _pick(self, data: st.DataObject, state: str) -> list[Job]:
+        there = [job for job in self.jobs.values() if job.state == state]
+        return [there[data.draw(st.integers(0, len(there) - 1))]] if there else []
+
+    def _promote(self) -> None:
+        for job in self.jobs.values():
+            if job.state == DELAYED and job.eta <= self.now:
+                job.state = READY
+                self.notices.append((job.place, job.key))
+
+    def _ready(self, place: Place, bound: Key | None) -> list[Key]:
+        keys = [job.key for job in self.jobs.values() if job.place == place and job.state == READY]
+        return sorted(key for key in keys if bound is None or key >= bound)
+
+    def _look(self, place: Place, bound: Key | None) -> tuple[list[Key], bool, Key | None, bool]:
+        there = [job for job in self.jobs.values() if job.place == place]
+        ready, limit = self._ready(place, bound), self.heads[place].rows_to_read
+        delayed = min((job.key for job in there if job.state == DELAYED), default=None)
+        return ready[:limit], len(ready) > limit, delayed, any(job.state == FAILED for job in there)
+
+    def _read(self, place: Place) -> None:
+        seen = self.reads.pop(place)
+        self.heads[place].read(*(seen or self._look(place, self.asked_bound[place])))
+
+    def _notice(self, index: int) -> None:
+        place, key = self.notices.pop(index)
+        self.heads[place].noticed(key)
+
+    def _claim(self, run: Run, dies: bool) -> None:
+        run.tried = True
+        keys = self._ready(run.place, run.bound)
+        if run.named is not None:
+            keys = [key for key in self._ready(run.place, None) if key[2] == run.named]
+        if keys and not dies:
+            run.job = keys[0][2]
+            self.jobs[run.job].state = RUNNING
+
+    def _answer(self, run: Run) -> None:
+        run.answered = True
+        if run.job is not None:
+            self.heads[run.place].claimed(run.job)
+        else:
+            self.heads[run.place].came_back(self.now)
+            self.scheduler.release(run.channel)
+            self.runs.remove(run)
+
+    def _end(self, run: Run, outcome: str) -> None:
+        if run.job is None or run.ended:
+            return
+        run.ended = True
+        job = self.jobs[run.job]
+        job.state, job.eta = outcome, self.now + 7
+        if outcome in (READY, DELAYED):
+            self.notices.append((job.place, job.key if outcome == READY else None))
+
+    def _release(self, run: Run) -> None:
+        self.runs.remove(run)
+        self.scheduler.release(run.channel)
+        self.heads[run.place].ended()
+
+    def _settle_step(self) -> bool:
+        """Something that is under way arrives; False when nothing is under way."""
+        dirty = [place for place, head in self.heads.items() if head.dirty]
+        waiting = [run for run in self.runs if not run.answered]
+        over = [run for run in self.runs if run.ended]
+        if self.notices:
+            self._notice(0)
+        elif self.reads:
+            self._read(next(iter(self.reads)))
+        elif dirty:
+            self.heads[dirty[0]].read(*self._look(dirty[0], self.heads[dirty[0]].bound))
+        elif waiting:
+            if not waiting[0].tried:
+                self._claim(waiting[0], dies=False)
+            self._answer(waiting[0])
+        elif over:
+            self._release(over[0])
+        elif not self._start_one():
+            candidates, gates = self._candidates(), self._gates()
+            wanted = set(self.scheduler.wanted(candidates, self.now, self._has_worker, *gates))
+            assert not wanted & self.staffed
+            self.staffed |= wanted
+            resting = max((head.rest_until for head in self.heads.values()), default=0.0)
+            self.now, rested = max(self.now, resting), resting > self.now
+            return bool(wanted) or rested
+        return True
+
+    # -- starting, and the rules --------------------------------------------------------------------------
+
+    def _sequential(self, place: Place) -> bool:
+        return self.tree[self.tree.resolve(place[1])].sequential
+
+    def _has_worker(self, channel: str) -> bool:
+        return channel in self.staffed
+
+    def _candidates(self) -> list[Candidate]:
+        found = []
+        for place, head in self.heads.items():
+            key = head.candidate(self._sequential(place), self.now)
+            if key is not None:
+                found.append(Candidate(self.tree.resolve(place[1]), key, place))
+        return found
+
+    def _gates(self) -> tuple[set[str], dict[str, Key]]:
+        in_order = [(self.tree.resolve(p[1]), h) for p, h in self.heads.items() if self._sequential(p)]
+        barriers: dict[str, Key] = {}
+        for name, head in in_order:
+            if head.delayed is not None:
+                barriers[name] = min(head.delayed, barriers.get(name, head.delayed))
+        return {name for name, head in in_order if head.failed}, barriers
+
+    def _start_one(self) -> bool:
+        candidates, (blocked, barriers) = self._candidates(), self._gates()
+        chosen = self.scheduler.choose(candidates, self.now, self._has_worker, blocked, barriers)
+        startable = [
+            one
+            for one in candidates
+            if self._has_worker(one.channel) and self._passes(one.channel, one.key, blocked, barriers)
+        ]
+        expected = min(startable, key=lambda one: (one.key, one.source), default=None)
+        assert chosen == expected, f"chose {chosen}, the first that may start is {expected}"
+        if chosen is None:
+            return False
+        place, head = chosen.source, self.heads[chosen.source]
+        self._check_start(place, chosen.key)
+        sequential = self._sequential(place)
+        self.runs.append(Run(place, chosen.channel, head.bound, chosen.key[2] if sequential else None))
+        head.grant()
+        self.scheduler.take(chosen.channel, self.now)
+        self.starts.append((chosen.channel, self.now))
+        return True
+
+    def _check_start(self, place: Place, key: Key) -> None:
+        """What must hold in the world itself when no news of this place is under way."""
+        if place in self.reads or any(noticed == place for noticed, _ in self.notices):
+            return
+        there = [job for job in self.jobs.values() if job.place == place]
+        if self._sequential(place):
+            assert not any(job.state == FAILED for job in there), "started behind a failed job"
+            later = [job.key for job in there if job.state == DELAYED]
+            assert all(key < delayed for delayed in later), "started past a job that waits for its eta"
+        if not any(run.place == place and not run.answered for run in self.runs):
+            # (jobs cancelled without a word may still be known)
+            ready = self._ready(place, None)
+            assert not ready or key <= ready[0], f"{key} is not the first of {place}, {ready[0]} is"
+
+    def _passes(self, channel: str, key: Key, blocked: set[str], barriers: dict[str, Key]) -> bool:
+        """The rules, spelled out slowly and from the world's own books."""
+        parts = channel.split(".")
+        for name in (".".join(parts[: n + 1]) for n in range(len(parts))):
+            config = next(one for one in self.tree if one.name == name)
+            below = [run for run in self.runs if f"{self.tree.resolve(run.channel)}.".startswith(f"{name}.")]
+            last = max((at for c, at in self.starts if f"{c}.".startswith(f"{name}.")), default=-INFINITY)
+            if config.paused or name in blocked or key >= barriers.get(name, (99, "", 0)):
+                return False
+            if config.capacity is not None and len(below) >= config.capacity:
+                return False
+            if config.throttle and self.now < last + config.throttle:
+                return False
+        return True
+
+    def _may_start(self, job: Job) -> bool:
+        """Whether a job that is ready may start, by the truth, not by what the dispatcher knows."""
+        blocked: set[str] = set()
+        barriers: dict[str, Key] = {}
+        for other in self.jobs.values():
+            name = self.tree.resolve(other.place[1])
+            if self.tree[name].sequential and other.state == FAILED:
+                blocked.add(name)
+            if self.tree[name].sequential and other.state == DELAYED:
+                barriers[name] = min(other.key, barriers.get(name, other.key))
+        return self._passes(self.tree.resolve(job.place[1]), job.key, blocked, barriers)
+
+
+TestDispatching = Dispatching.TestCase
+TestDispatching.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
