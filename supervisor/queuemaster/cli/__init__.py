@@ -1,1 +1,26 @@
-"""The command line."""
+"""The command line: one command a file. They compile, ask and report; what runs long is the master."""
+
+from __future__ import annotations
+
+import click
+
+from queuemaster import __version__
+from queuemaster.cli.check import check
+from queuemaster.cli.init import init
+from queuemaster.cli.jobs import jobs
+from queuemaster.cli.output import Commands
+from queuemaster.cli.run import run
+from queuemaster.cli.stop import stop
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="queuemaster", message="%(prog)s %(version)s")
+def main() -> None:
+    """A preforking supervisor for job queues in PostgreSQL.
+
+    Exit codes: 0 fine; 1 failed; 2 usage or configuration error.
+    """
+
+
+for command in (run, init, check, stop, jobs):
+    main.add_command(command)

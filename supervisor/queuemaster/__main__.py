@@ -1,0 +1,47 @@
+"""The command ``queuemaster``, also ``python -m queuemaster``.
+
+The bare distribution has no dependency: an application's environment needs none of the service's. Started
+there, the command says what is missing. This file must load on every Python that the bare package supports.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+LEAST_PYTHON = (3, 10)
+NEEDED = {
+    "click": "click",
+    "rich": "rich",
+    "pydantic": "pydantic",
+    "psycopg2": "psycopg2-binary",
+    "psutil": "psutil",
+    "setproctitle": "setproctitle",
+    "gevent": "gevent",
+}
+
+
+def main() -> None:
+    """Run the command line, unless what it needs is not installed."""
+    if sys.version_info < LEAST_PYTHON:
+        found = "{}.{}".format(*sys.version_info)
+        _refuse(f"the service needs Python 3.10 or newer, this is {found}: install it under a newer one")
+    missing = [distribution for module, distribution in NEEDED.items() if find_spec(module) is None]
+    if missing:
+        _refuse(
+            f"the service's packages are not installed here (missing: {', '.join(missing)})."
+            ' Install them with: pip install "queuemaster[service]"'
+        )
+    # Only now: these packages need the ones above. Any other ImportError is a fault and shows itself.
+    from queuemaster.cli import main as run
+
+    run(prog_name="queuemaster")
+
+
+def _refuse(reason: str) -> None:
+    sys.stderr.write(f"queuemaster: {reason}\n")
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

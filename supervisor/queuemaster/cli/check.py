@@ -1,0 +1,147 @@
+"""``queuemaster check``: is the configuration right, and what does it mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree as Drawing
+
+from queuemaster.cli.flags import channels_option, compiled, configured, databases_option
+from queuemaster.cli.output import Refusal, console, print_json, printable, warn
+from queuemaster.config.compiled import ChannelConfig
+from queuemaster.config.sources import Compiled, ConfigurationError
+from queuemaster.dispatcher.channels import Tree
+
+
+@click.command()
+@configured
+@channels_option
+@databases_option
+@click.option("--strict", is_flag=True, help="Warnings are errors: exit code 2.")
+@click.option("--explain", is_flag=True, help="Say what each channel and option means.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def check(
+    file: Path | None,
+    assignments: tuple[str, ...],
+    channels: str | None,
+    database: tuple[str, ...],
+    strict: bool,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    """Validate the configuration; print the channel tree and every option with its source."""
+    try:
+        found = compiled(file, assignments, {"channels": channels, "database": database})
+    except ConfigurationError as error:
+        if as_json:
+            print_json({"valid": False, "errors": list(error.problems), "warnings": []})
+        raise
+    tree = Tree(found.settings.channels)
+    if as_json:
+        print_json(document(found, tree, strict, explain))
+    else:
+        draw(found, tree, explain)
+    warn(found.warnings)
+    if strict and found.warnings:
+        count = len(found.warnings)
+        raise Refusal(f"{count} warning{'s' if count > 1 else ''}, and --strict allows none")
+
+
+def document(found: Compiled, tree: Tree, strict: bool, explain: bool) -> dict[str, Any]:
+    """The answer of ``--json``. A capacity of null is unlimited, within the channels above."""
+    channels = []
+    for channel in found.settings.channels:
+        entry: dict[str, Any] = {
+            "name": channel.name,
+            "capacity": channel.capacity,
+            "effective": tree.effective(channel.name),
+            "options": options_of(channel),
+        }
+        if explain:
+            entry["explanation"] = explanation(channel, tree)
+        channels.append(entry)
+    options: dict[str, Any] = {}
+    for value in found.values:
+        options[value.option] = {"value": value.value, "source": value.source}
+        if explain:
+            options[value.option]["meaning"] = value.meaning
+    return {
+        "valid": not (strict and found.warnings),
+        "off": found.off,
+        "channels": channels,
+        "options": options,
+        "warnings": list(found.warnings),
+        "errors": [],
+    }
+
+
+def draw(found: Compiled, tree: Tree, explain: bool) -> None:
+    """The same for people."""
+    branches: dict[str, Drawing] = {}
+    for channel in found.settings.channels:
+        label = Text(printable(label_of(channel, tree.effective(channel.name))))
+        if explain:
+            label.append(f"\n{printable(explanation(channel, tree))}", style="dim")
+        above = branches.get(channel.parent or "")
+        branches[channel.name] = above.add(label) if above is not None else Drawing(label)
+    out = console()
+    out.print(branches[found.settings.channels[0].name])
+    if found.off:
+        out.print("switched off: root has capacity 0")
+    out.print()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("option", "value", "source", *(("meaning",) if explain else ())):
+        table.add_column(heading, overflow="fold")
+    for value in found.values:
+        shown = ", ".join(value.value) if isinstance(value.value, list) else value.value
+        if isinstance(shown, float):
+            shown = f"{shown:g} s"  # every option that is a float is a duration
+        cells = [value.option, str(shown).replace("\n", " ").strip(), value.source]
+        table.add_row(*(Text(printable(cell)) for cell in [*cells, *([value.meaning] if explain else [])]))
+    out.print(table)
+
+
+def options_of(channel: ChannelConfig) -> dict[str, Any]:
+    """What a channel has beside its capacity."""
+    options: dict[str, Any] = {}
+    if channel.sequential:
+        options["sequential"] = True
+    if channel.throttle:
+        options["throttle"] = channel.throttle
+    if channel.paused:
+        options["paused"] = True
+    if channel.prefork is not None:
+        options["prefork"] = channel.prefork
+    return options
+
+
+def label_of(channel: ChannelConfig, effective: int) -> str:
+    """``root.mail  capacity 8, effective 4, throttle 5 s``."""
+    words = ["unlimited" if channel.capacity is None else f"capacity {channel.capacity}"]
+    if effective != channel.capacity:
+        words.append(f"effective {effective}")
+    for name, value in options_of(channel).items():
+        unit = " s" if name == "throttle" else ""
+        words.append(name if value is True else f"{name} {value:g}{unit}")
+    return f"{channel.name}  {', '.join(words)}"
+
+
+def explanation(channel: ChannelConfig, tree: Tree) -> str:
+    """What a channel's line means for its jobs."""
+    effective = tree.effective(channel.name)
+    jobs = "1 job" if effective == 1 else f"{effective} jobs"
+    said = [f"at most {jobs} at a time, here and below" if effective else "no job ever starts here"]
+    if channel.capacity is None or effective < channel.capacity:
+        narrow = next(name for name in tree.path(channel.name) if tree[name].capacity == effective)
+        said.append(f"bounded by {narrow}")
+    if channel.sequential:
+        said.append("one after the other, a failed one holds the rest")
+    if channel.throttle:
+        said.append(f"{channel.throttle:g} s between two starts")
+    if channel.paused:
+        said.append("paused: nothing starts")
+    return "; ".join(said)

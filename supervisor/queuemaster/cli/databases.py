@@ -1,0 +1,86 @@
+"""The databases a command works on: reach them, and say what is wrong when that fails."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from queuejobs.store import schema
+from queuejobs.store.connection import connect
+from queuemaster import embedded
+from queuemaster.cli.output import Refusal
+from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings
+from queuemaster.config.dsn import describe
+
+EMBEDDED_NAME = "queuemaster"
+LEAST_SERVER = 140000
+
+
+def embedded_database(plan: ServerPlan) -> DatabaseConfig:
+    """The one database of the embedded server, made if it is not there yet."""
+    embedded.ensure_database(plan, EMBEDDED_NAME)
+    return DatabaseConfig(EMBEDDED_NAME, embedded.dsn(plan, EMBEDDED_NAME))
+
+
+@contextlib.contextmanager
+def chosen(settings: Settings) -> Iterator[tuple[DatabaseConfig, ...]]:
+    """The databases named; else the embedded one, its server running for as long as this takes."""
+    if settings.databases:
+        yield settings.databases
+        return
+    try:
+        with embedded.running(embedded.default_data_dir()) as plan:
+            yield (embedded_database(plan),)
+    except embedded.EmbeddedError as error:
+        raise Refusal(f"embedded PostgreSQL: {error}") from error
+
+
+@contextlib.contextmanager
+def opened(database: DatabaseConfig) -> Iterator[Connection]:
+    """A connection to ``database``. Raises :class:`Refusal` with what to do when it cannot be reached."""
+    try:
+        connection = connect(database.dsn, "queuemaster command")
+    except psycopg2.OperationalError as error:
+        raise Refusal(
+            f"database {describe(database)} cannot be reached: {server_message(error)}\n"
+            "  is the server up, does the database exist, may this user connect? See option database"
+        ) from error
+    with contextlib.closing(connection):
+        yield connection
+
+
+def require_queue(database: DatabaseConfig) -> None:
+    """Raise :class:`Refusal` unless the database can be reached and has our schema at this version."""
+    with opened(database) as connection:
+        require_schema(database, connection)
+
+
+def require_schema(database: DatabaseConfig, connection: Connection) -> None:
+    """Raise :class:`Refusal` unless the server is new enough and the queue is there, at this version."""
+    if connection.server_version < LEAST_SERVER:
+        major = connection.server_version // 10000
+        raise Refusal(f"database {describe(database)}: it is PostgreSQL {major}; expected 14 or newer")
+    try:
+        schema.require_current(connection)
+    except schema.OcaDatabaseError as error:
+        raise Refusal(
+            f"database {describe(database)}: {error}\n  this version serves native queues only, not Odoo's"
+        ) from error
+    except schema.SchemaError as error:
+        raise Refusal(
+            f"database {describe(database)}: {error}\n"
+            f"  to create or upgrade it: queuemaster init --database {argument(database)}"
+        ) from error
+
+
+def argument(database: DatabaseConfig) -> str:
+    """What to write after ``--database`` for this one, as far as it may be shown."""
+    return database.name if database.dsn == f"dbname={database.name}" else "DSN"
+
+
+def server_message(error: psycopg2.Error) -> str:
+    """The server's or libpq's words, on one line."""
+    return " ".join(str(error).split()) or error.__class__.__name__

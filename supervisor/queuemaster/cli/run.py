@@ -1,0 +1,110 @@
+"""``queuemaster run``: compile the configuration, look whether it can work, become the master.
+
+The master takes over this very process, so that its pid is the one of the command (what a shell or a
+service manager watches), and so that an embedded PostgreSQL that was started here stays its child.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from queuejobs.store import schema
+from queuemaster import embedded
+from queuemaster.cli.databases import EMBEDDED_NAME, embedded_database, opened
+from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
+from queuemaster.cli.output import Failure, Refusal, note, warn
+from queuemaster.cli.preflight import preflight
+from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings
+from queuemaster.embedded_server import postmaster
+
+START_TIMEOUT = 60.0
+TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master before us
+
+
+@click.command()
+@configured
+@databases_option
+@click.option("--app", metavar="MODULE", multiple=True, help="A module that registers models; repeatable.")
+@click.option("--python", metavar="PATH", help="The application's interpreter. Default: this one.")
+@channels_option
+@pidfile_option
+@click.option("--logfile", metavar="FILE", help="Log there. Default: standard error.")
+@click.option("--log-format", metavar="text|json", help="The form of a log line. Default: text.")
+@click.option("--log-level", metavar="LEVEL", help="The least level that is logged. Default: INFO.")
+@click.option("--log-handler", metavar="LOGGER:LEVEL", multiple=True, help="For one logger; repeatable.")
+def run(file: Path | None, assignments: tuple[str, ...], **flags: str | tuple[str, ...] | None) -> None:
+    """Run the supervisor, in the foreground, until it is told to stop."""
+    configuration = compiled(file, assignments, flags)
+    warn(configuration.warnings)
+    if configuration.off:
+        note("switched off: the channel root has capacity 0, so there is nothing to run")
+        return
+    settings = preflight(configuration.settings)
+    if settings.databases:
+        become_master(settings)
+    run_embedded(settings)
+
+
+def run_embedded(settings: Settings) -> NoReturn:
+    """The same with the embedded PostgreSQL, started first."""
+    data_dir = embedded.default_data_dir()
+    try:
+        plan = attach_or_start(data_dir)
+    except embedded.EmbeddedError as error:
+        raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
+    try:
+        database = embedded_database(plan)
+        with opened(database) as connection:
+            schema.upgrade(connection)
+        server = plan if plan.pid else None
+        become_master(replace(settings, databases=(database,), server=server))
+    except schema.SchemaError as error:
+        raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
+    finally:
+        # only reached when the master could not take over
+        if plan.pid:
+            embedded.stop(plan.pid, START_TIMEOUT)
+
+
+def attach_or_start(data_dir: Path) -> ServerPlan:
+    """The running server of the data directory (pid 0: not ours), else one started as our child."""
+    deadline = time.monotonic() + TAKE_OVER_TIMEOUT
+    while (there := postmaster(data_dir)) is not None:
+        # it may be about to end with a master that was killed: then it takes no connections any more
+        found = embedded.attached(data_dir)
+        if found is not None and _answers(found):
+            note(f"using the server that already runs in {data_dir}; it is not restarted if it ends")
+            return replace(found, pid=0)
+        if time.monotonic() > deadline:
+            raise Failure(
+                f"the server in {data_dir} (process {there.pid}, {there.status}) takes no connections"
+            )
+        time.sleep(0.1)
+    plan = embedded.prepare(data_dir)
+    process = embedded.start(plan)
+    embedded.wait_ready(plan, process, START_TIMEOUT)
+    return replace(plan, pid=process.pid)
+
+
+def _answers(plan: ServerPlan) -> bool:
+    try:
+        with opened(DatabaseConfig(EMBEDDED_NAME, embedded.dsn(plan, "postgres"))):
+            return True
+    except Refusal:
+        return False
+
+
+def become_master(settings: Settings) -> NoReturn:
+    """Replace this process by the master; nothing but the settings and our children go along."""
+    fd = settings.to_descriptor()
+    os.set_inheritable(fd, True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "queuemaster.master", "--settings-fd", str(fd)])

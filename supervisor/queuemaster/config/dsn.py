@@ -1,0 +1,115 @@
+"""How a database is named: a DSN (URI or keywords) or a bare name, and never its password in what we show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import psycopg2
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from queuemaster.config.compiled import DatabaseConfig
+
+EXPECTED = "expected a name (sales), a URI (postgresql://host:5432/sales) or keywords (host=… dbname=sales)"
+MASK = "***"
+
+# A comma ends a database only when another one begins after it: multi-host URIs have commas of their own.
+_NEXT = re.compile(r"\s*[,\n]\s*(?=postgres(?:ql)?://|\w+\s*=|[^\s,:/=?&@']+\s*(?:[,\n]|$))")
+_KEYWORD = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\S+)")
+_HARMLESS = frozenset(("host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "connect_timeout"))
+# what libpq says of a bad DSN may quote any part of it, the password too; only these phrases are repeated
+_SAFE_DIAGNOSIS = re.compile(r'invalid (?:connection option|URI query parameter): "\w+"|invalid port number')
+
+
+def split_databases(text: str) -> list[str]:
+    """The databases of a configured value, one string each; separated by commas or newlines."""
+    return [part for part in _split_outside_quotes(text) if part]
+
+
+def parse_database(text: str) -> DatabaseConfig:
+    """A DSN or a bare name → what to connect to. Raises ValueError with what was expected."""
+    text = text.strip()
+    if "=" not in text and "://" not in text:
+        if not text or re.search(r"[\s,:/?&@']", text):
+            raise ValueError(EXPECTED)
+        return DatabaseConfig(text, make_dsn(dbname=text))
+    try:
+        parameters = parse_dsn(text)
+    except psycopg2.Error as error:
+        found = _SAFE_DIAGNOSIS.search(str(error))
+        raise ValueError(f"{found.group()}; {EXPECTED}" if found else EXPECTED) from None
+    name = parameters.get("dbname") or parameters.get("service")
+    if not name:
+        raise ValueError("it names no database (dbname); " + EXPECTED)
+    return DatabaseConfig(name, text)
+
+
+def parse_databases(text: str) -> tuple[DatabaseConfig, ...]:
+    """All databases of a configured value, each with a name of its own, none twice."""
+    found: list[DatabaseConfig] = []
+    for part in split_databases(text):
+        try:
+            database = parse_database(part)
+        except ValueError as error:
+            # a comma may have been part of a DSN: say which piece is meant
+            raise ValueError(f"{mask_dsn(part)}: {error}") from None
+        if all(_where(database.dsn) != _where(other.dsn) for other in found):
+            found.append(database)
+    names = [database.name for database in found]
+    return tuple(
+        database if names.count(database.name) == 1 else DatabaseConfig(place(database), database.dsn)
+        for database in found
+    )
+
+
+def mask_dsn(dsn: str) -> str:
+    """``dsn`` as it may be shown. What cannot be parsed is cut down to what is known to be harmless."""
+    if "=" not in dsn and "://" not in dsn:
+        return dsn
+    try:
+        parameters = parse_dsn(dsn)
+    except psycopg2.Error:
+        scheme, separator, rest = dsn.partition("://")
+        if separator:
+            _, at, address = rest.rpartition("@")
+            shown = address.partition("?")[0]
+            return f"{scheme}://{MASK}@{shown}" if at else f"{scheme}://{shown}"
+        return _keywords((key, value) for key, value in _KEYWORD.findall(dsn))
+    return _keywords((key, make_dsn(**{key: value}).partition("=")[2]) for key, value in parameters.items())
+
+
+def place(database: DatabaseConfig) -> str:
+    """``sales@db1:5432``: the name with where it is, to tell databases of one name apart."""
+    host, port, name = _where(database.dsn)
+    return f"{name}@{host or 'local'}:{port}"
+
+
+def describe(database: DatabaseConfig) -> str:
+    """``sales (host db1, port 5432, database sales, user odoo)``, for messages."""
+    host, port, name = _where(database.dsn)
+    parts = [f"host {host or 'local socket'}", f"port {port}", f"database {name}"]
+    user = parse_dsn(database.dsn).get("user")
+    if user:
+        parts.append(f"user {user}")
+    return f"{database.name} ({', '.join(parts)})"
+
+
+def _where(dsn: str) -> tuple[str, str, str]:
+    parameters = parse_dsn(dsn)
+    host = parameters.get("host") or parameters.get("hostaddr") or ""
+    return host, parameters.get("port", "5432"), parameters.get("dbname") or parameters.get("service", "")
+
+
+def _keywords(pairs: Iterable[tuple[str, str]]) -> str:
+    return " ".join(f"{key}={value if key in _HARMLESS else MASK}" for key, value in pairs)
+
+
+def _split_outside_quotes(text: str) -> list[str]:
+    """Split at the commas that lie outside of 'quoted values'."""
+    parts, start = [], 0
+    for match in _NEXT.finditer(text):
+        if text.count("'", start, match.start()) % 2 == 0:
+            parts.append(text[start : match.start()].strip())
+            start = match.end()
+    parts.append(text[start:].strip().strip(","))
+    return parts

@@ -1,0 +1,188 @@
+"""The options: names, defaults, what each accepts. A model that pydantic checks, all errors at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf
+
+from queuemaster.config.compiled import DatabaseConfig, Settings
+from queuemaster.config.dsn import parse_databases
+from queuemaster.dispatcher.channels import Parsed, Tree, parse_channels
+
+# Promised by the documentation, built later: said so when somebody sets one, never accepted in silence.
+NOT_YET = frozenset(
+    (
+        *("poison_after", "http", "http_user", "http_password", "http_token", "user", "group", "timeout"),
+        *("limit_memory_soft", "limit_memory_hard", "limit_time_cpu", "max_jobs", "max_age", "slice"),
+        *("retention", "failed_retention"),
+    )
+)
+# Options of OCA's runner that stand in many odoo.conf, and what to tell about them.
+OF_OCA = {
+    **dict.fromkeys(
+        ("scheme", "host", "port", "http_auth_user", "http_auth_password"),
+        "has no use here, ignored: jobs run in worker processes, not through HTTP requests",
+    ),
+    **{
+        f"jobrunner_db_{part}": "is not supported by this version, ignored: give the connection with database"
+        for part in ("host", "port", "name", "user", "password")
+    },
+}
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+MOST_WORKERS = 4096  # entries of the scoreboard
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.ASCII)
+_DURATION_EXPECTED = "expected a duration: seconds (30, 0.5) or with a unit (30s, 5m, 1h, 30d)"
+
+
+def seconds(text: str) -> float:
+    """``30``, ``30s``, ``5m``, ``1h``, ``30d`` → seconds."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError(_DURATION_EXPECTED)
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _positive_seconds(text: str) -> float:
+    value = seconds(text)
+    if value <= 0:
+        raise ValueError(f"{_DURATION_EXPECTED}, more than 0")
+    return value
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        return value
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        for word in words:
+            if text.strip().lower() == word.lower():
+                return word
+        raise ValueError(f"expected one of {', '.join(words)}")
+
+    return parse
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\s,]+", text) if word]
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    modules = _words(text)
+    for module in modules:
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise ValueError(f"{module!r} is not a module's name; expected for instance sales.jobs")
+    return tuple(modules)
+
+
+def _log_handlers(text: str) -> tuple[str, ...]:
+    handlers = []
+    for word in _words(text):
+        logger, colon, level = word.rpartition(":")
+        if not colon or not isinstance(logging.getLevelName(level.upper()), int):
+            raise ValueError(f"{word!r}: expected LOGGER:LEVEL, the level one of {', '.join(LEVELS)}")
+        handlers.append(f"{logger}:{level.upper()}")
+    return tuple(handlers)
+
+
+def _path(text: str) -> str:
+    """An absolute path: whoever reads it later may be in another directory."""
+    return os.path.abspath(os.path.expanduser(text.strip())) if text.strip() else ""
+
+
+def _program(text: str) -> str:
+    """A path like the others; a name without a slash is looked up on PATH when it is started."""
+    return _path(text) if os.sep in text or text.startswith("~") else text.strip()
+
+
+Duration = Annotated[float, BeforeValidator(seconds)]
+
+
+class Options(BaseModel):
+    """Every option that this version supports. The values arrive as text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: Annotated[InstanceOf[Parsed], BeforeValidator(parse_channels)] = Field(
+        parse_channels("root:1"), description="the tree of channels and their capacities"
+    )
+    database: Annotated[tuple[InstanceOf[DatabaseConfig], ...], BeforeValidator(parse_databases)] = Field(
+        (), description="databases to serve: DSNs or names, by comma; none: the embedded PostgreSQL"
+    )
+    app: Annotated[tuple[str, ...], BeforeValidator(_modules)] = Field(
+        Settings.app, description="modules that register the application's models, by comma"
+    )
+    python: Annotated[str, BeforeValidator(_program)] = Field(
+        Settings.python, description="the application's interpreter; empty: the one of this command"
+    )
+    max_workers: Annotated[int, BeforeValidator(_number(1, MOST_WORKERS))] = Field(
+        Settings.max_workers, description="workers kept ready in all pools together"
+    )
+    pidfile: Annotated[str, BeforeValidator(_path)] = Field(
+        Settings.pidfile, description="where the master writes its process id and holds a lock"
+    )
+    logfile: Annotated[str, BeforeValidator(_path)] = Field(
+        Settings.logfile, description="the log; empty: standard error"
+    )
+    log_level: Annotated[str, BeforeValidator(_one_of(*LEVELS))] = Field(
+        Settings.log_level, description="the least level that is logged"
+    )
+    log_format: Annotated[str, BeforeValidator(_one_of("text", "json"))] = Field(
+        Settings.log_format, description="the form of a log line"
+    )
+    log_handler: Annotated[tuple[str, ...], BeforeValidator(_log_handlers)] = Field(
+        Settings.log_handlers, description="levels of single loggers, LOGGER:LEVEL, by comma"
+    )
+    graceful_timeout: Duration = Field(
+        Settings.graceful_timeout, description="how long running jobs may take to finish when we stop"
+    )
+    kill_grace: Duration = Field(
+        Settings.kill_grace, description="between asking a worker to stop its job and SIGKILL"
+    )
+    heartbeat_timeout: Duration = Field(
+        Settings.heartbeat_timeout, description="a worker silent for longer counts as hung; 0: never"
+    )
+    on_error: Annotated[str, BeforeValidator(_one_of("fail", "retry"))] = Field(
+        Settings.on_error, description="what any other exception does to its job"
+    )
+    retry_delay: Duration = Field(
+        Settings.retry_delay, description="before another try, when nothing else says"
+    )
+    max_backoff: Duration = Field(
+        Settings.max_backoff, description="the longest wait that growing delays reach"
+    )
+    unknown_model_grace: Duration = Field(
+        Settings.unknown_model_grace, description="how long a job may wait for a model or method to exist"
+    )
+    poll_interval: Annotated[float, BeforeValidator(_positive_seconds)] = Field(
+        Settings.poll_interval, description="how often each database is looked at without being notified"
+    )
+
+    def settings(self) -> Settings:
+        """The plain result for the other processes."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in Options.model_fields}
+        channels = values.pop("channels").channels
+        return Settings(
+            channels=channels,
+            pools=Tree(channels).pool_sizes(self.max_workers),
+            databases=values.pop("database"),
+            log_handlers=values.pop("log_handler"),
+            **values,
+        )

@@ -1,0 +1,230 @@
+"""Where the configuration comes from: flags, environment, one INI file, defaults, in this order.
+
+Every value keeps its source, so that ``check`` can show it and an error can name it. Only the command line
+imports this; the other processes get the plain ``compiled.Settings``.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from queuemaster import embedded
+from queuemaster.config.compiled import DatabaseConfig, Settings
+from queuemaster.config.dsn import mask_dsn, split_databases
+from queuemaster.config.options import NOT_YET, OF_OCA, Options
+from queuemaster.dispatcher.channels import Parsed
+
+SECTION = "queue_job"
+PREFIX = "QUEUEMASTER_"
+OCA_PREFIX = "ODOO_QUEUE_JOB_"
+# read by other parts, hence no options: the directory of PostgreSQL's programs
+_OTHER_VARIABLES = frozenset((f"{PREFIX}PG_BINDIR",))
+_SECRETS = frozenset(("http_password", "http_token"))
+_BY_OCA = ("channels",)
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used. ``problems``: one message for each thing that is wrong."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True)
+class Given:
+    """An option as somebody gave it."""
+
+    option: str
+    text: str
+    source: str  # "--channels", "environment QUEUEMASTER_CHANNELS", "/etc/odoo.conf"
+
+    def shown(self) -> str:
+        """The text without its passwords."""
+        if self.option in _SECRETS:
+            return "***"
+        if self.option == "database":
+            return ", ".join(mask_dsn(part) for part in split_databases(self.text))
+        return self.text
+
+
+@dataclass(frozen=True)
+class Value:
+    """An option as it counts; databases without passwords, durations in seconds, lists as lists."""
+
+    option: str
+    value: str | int | float | list[str]
+    source: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The whole configuration, checked."""
+
+    settings: Settings
+    off: bool  # root:0: there is nothing to run
+    values: tuple[Value, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class _Collected:
+    """What the sources said: the strongest value of each option, and what is odd about the others."""
+
+    given: dict[str, Given] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, option: str, text: str, source: str) -> None:
+        """A value; it replaces that of a weaker source, hence the weakest come first."""
+        if option in Options.model_fields:
+            self.given[option] = Given(option, text, source)
+        elif option in NOT_YET:
+            self.warnings.append(f"option {option} (from {source}) is not supported by this version, ignored")
+        elif option in OF_OCA:
+            self.warnings.append(f"option {option} (from {source}) {OF_OCA[option]}")
+        else:
+            self.warnings.append(f"unknown option {option} (from {source}), ignored; {nearest(option)}")
+
+
+def nearest(option: str) -> str:
+    """``did you mean …?`` for an unknown option, or all there are."""
+    known = sorted({*Options.model_fields, *NOT_YET})
+    close = difflib.get_close_matches(option.lower().replace("-", "_"), known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(Options.model_fields)}"
+
+
+def compile_settings(
+    file: Path | None, flags: Mapping[str, str], assignments: Sequence[str], environ: Mapping[str, str]
+) -> Compiled:
+    """Read all sources and check them.
+
+    ``file``: the INI file, None if none is named. ``flags``: option → text of the flags of its own name.
+    ``assignments``: ``OPTION=VALUE`` of ``--set``. Raises :class:`ConfigurationError` with all that is wrong.
+    """
+    collected = _Collected()
+    problems: list[str] = []
+    if file is not None:
+        _read_file(file, collected, problems)
+    _read_environment(environ, collected)
+    _read_assignments(assignments, flags, collected, problems)
+    for option, text in flags.items():
+        collected.add(option, text, f"--{option.replace('_', '-')}")
+    options = _validate(collected.given, problems)
+    if options is None or problems:
+        raise ConfigurationError(problems)
+    if not options.pidfile:
+        options = options.model_copy(update={"pidfile": str(default_pidfile(environ))})
+    warnings = [*collected.warnings, *(f"channel {text}" for text in options.channels.warnings)]
+    values = _values(options, collected.given)
+    return Compiled(options.settings(), options.channels.off, values, tuple(warnings))
+
+
+def default_pidfile(environ: Mapping[str, str]) -> Path:
+    """Root: ``/run/queuemaster.pid``; others: under ``$XDG_RUNTIME_DIR``, else beside the embedded data."""
+    if os.geteuid() == 0:
+        # not root's XDG_RUNTIME_DIR: a service does not have it, a login shell does, and they must agree
+        return Path("/run/queuemaster.pid")
+    if environ.get("XDG_RUNTIME_DIR"):
+        return Path(environ["XDG_RUNTIME_DIR"], "queuemaster.pid")
+    return embedded.default_data_dir().with_name("queuemaster.pid")
+
+
+def _read_file(file: Path, collected: _Collected, problems: list[str]) -> None:
+    # no interpolation: a password may contain %. No default section: its keys were not written for us.
+    parser = configparser.RawConfigParser(default_section="")
+    try:
+        parser.read_string(file.read_text(encoding="utf-8-sig"), source=str(file))
+    except OSError as error:
+        problems.append(f"configuration file {file}: {error.strerror}; expected a readable INI file (-c)")
+    except UnicodeDecodeError:
+        problems.append(f"configuration file {file}: it is not UTF-8 text; expected an INI file (-c)")
+    except configparser.MissingSectionHeaderError as error:
+        problems.append(
+            f"configuration file {file}, line {error.lineno}: expected a section first: [{SECTION}]"
+        )
+    except configparser.DuplicateOptionError as error:
+        problems.append(f"configuration file {file}, line {error.lineno}: {error.option} is given twice")
+    except configparser.DuplicateSectionError as error:
+        problems.append(f"configuration file {file}, line {error.lineno}: [{error.section}] is there twice")
+    except configparser.ParsingError as error:
+        lines = ", ".join(str(number) for number, _ in error.errors)
+        problems.append(f"configuration file {file}, line {lines}: expected OPTION = VALUE")
+    else:
+        if not parser.has_section(SECTION):
+            collected.warnings.append(
+                f"configuration file {file} has no section [{SECTION}]: nothing was read"
+            )
+            return
+        for option, text in parser.items(SECTION):
+            collected.add(option, text, str(file))
+
+
+def _read_environment(environ: Mapping[str, str], collected: _Collected) -> None:
+    """An empty variable counts as not set: that is how compose files and units pass on what is missing."""
+    for variable in sorted(environ):
+        if not environ[variable]:
+            continue
+        if variable.startswith(OCA_PREFIX):
+            option = variable[len(OCA_PREFIX) :].lower()
+            if option in _BY_OCA or option in OF_OCA:
+                collected.add(option, environ[variable], f"environment {variable}")
+        elif variable.startswith(PREFIX) and variable not in _OTHER_VARIABLES:
+            collected.add(variable[len(PREFIX) :].lower(), environ[variable], f"environment {variable}")
+
+
+def _read_assignments(
+    assignments: Sequence[str], flags: Mapping[str, str], collected: _Collected, problems: list[str]
+) -> None:
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        option = name.strip().replace("-", "_")
+        if not equals or not option:
+            problems.append(f"--set {assignment!r}: expected OPTION=VALUE")
+        elif option not in Options.model_fields and option not in NOT_YET:
+            problems.append(f"--set {option}: unknown option; {nearest(option)}")
+        elif option in flags:
+            problems.append(f"option {option}: given by --set and by a flag of its own; expected one")
+        else:
+            collected.add(option, text, f"--set {option}")
+
+
+def _validate(given: Mapping[str, Given], problems: list[str]) -> Options | None:
+    try:
+        return Options.model_validate({option: value.text for option, value in given.items()})
+    except ValidationError as error:
+        for wrong in error.errors():
+            value = given[str(wrong["loc"][0])]
+            reason = wrong.get("ctx", {}).get("error", wrong["msg"])
+            problems.append(f"option {value.option} = {value.shown()!r} (from {value.source}): {reason}")
+    return None
+
+
+def _values(options: Options, given: Mapping[str, Given]) -> tuple[Value, ...]:
+    """Every option as it counts, also those that nobody gave."""
+    values = []
+    for option, description in Options.model_fields.items():
+        source = given[option].source if option in given else "default"
+        shown = _shown(getattr(options, option))
+        if option == "channels" and option in given:
+            shown = given[option].text
+        values.append(Value(option, shown, source, description.description or ""))
+    return tuple(values)
+
+
+def _shown(value: Any) -> str | int | float | list[str]:
+    if isinstance(value, Parsed):
+        return ", ".join(f"{c.name}:{c.capacity}" for c in value.channels)
+    if isinstance(value, tuple):
+        return [mask_dsn(item.dsn) if isinstance(item, DatabaseConfig) else str(item) for item in value]
+    if isinstance(value, (int, float)):
+        return value
+    return str(value)
