@@ -1,0 +1,39 @@
+"""What an application imports: delay calls of methods as jobs in PostgreSQL.
+
+Standard library and psycopg2 only, Python 3.8 and later.
+"""
+
+from __future__ import annotations
+
+from .delay import Delayable
+from .environment import Environment
+from .exception import (
+    CommitInJobError,
+    FailedJobError,
+    JobError,
+    NoSuchJobError,
+    NoSuchMethodError,
+    NoSuchModelError,
+    RetryableJobError,
+    TimeoutJobError,
+)
+from .functions import JobFunction, job_function
+from .job import Job
+from .model import Model
+
+__all__ = [
+    "CommitInJobError",
+    "Delayable",
+    "Environment",
+    "FailedJobError",
+    "Job",
+    "JobError",
+    "JobFunction",
+    "Model",
+    "NoSuchJobError",
+    "NoSuchMethodError",
+    "NoSuchModelError",
+    "RetryableJobError",
+    "TimeoutJobError",
+    "job_function",
+]

@@ -1,0 +1,46 @@
+"""Run the call of a stored job. The worker does what is around it: transaction, state, errors."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+from .encoding import decode, encode
+from .environment import Environment
+from .functions import find_method
+from .properties import storable
+from .registry import find
+
+LONGEST_RESULT = 64 * 1024  # bytes
+_CUT = " … (cut)"
+
+
+def perform(cursor: Any, row: Mapping[str, Any]) -> Optional[str]:
+    """Make the call of a row of ``queue_job`` on ``cursor``; what it returned, as text.
+
+    Runs as the user and company of the row, with ``job_uuid`` in every recordset's context.
+    :class:`NoSuchModelError` and :class:`NoSuchMethodError` come before anything ran.
+    """
+    find_method(find(row["model_name"]), row["method_name"])
+    env = Environment(cursor, row["user_id"], row["company_id"], {"job_uuid": row["uuid"]})
+    records = decode(row["records"], env)
+    args, kwargs = decode(row["args"], env), decode(row["kwargs"], env)
+    return result_text(getattr(records, row["method_name"])(*args, **kwargs))
+
+
+def result_text(value: Any) -> Optional[str]:
+    """A string as it is, else JSON, else ``str()``; None of None. Beyond 64 KiB it is cut and says so."""
+    if value is None:
+        return None
+    text = storable(value if isinstance(value, str) else _text(value))
+    encoded = text.encode("utf-8")
+    if len(encoded) <= LONGEST_RESULT:
+        return text
+    room = LONGEST_RESULT - len(_CUT.encode("utf-8"))
+    return encoded[:room].decode("utf-8", "ignore") + _CUT
+
+
+def _text(value: Any) -> str:
+    try:
+        return encode(value)
+    except TypeError:
+        return str(value)

@@ -1,0 +1,95 @@
+"""A recordset: a model and ids. It holds them and carries an environment; it is not an ORM."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, Iterator, List, Tuple, TypeVar, Union
+
+from .environment import Environment
+
+Id = Union[int, str]
+Self = TypeVar("Self", bound="Recordset")
+
+# What of the context travels with a job unless the model says otherwise.
+CONTEXT_KEYS = ("tz", "lang", "allowed_company_ids", "force_company", "active_test")
+
+
+class Recordset:
+    """What all models share. Applications derive from :class:`queuejobs.Model`."""
+
+    _name: str = ""
+
+    def __init__(self, env: Environment, ids: Iterable[Id] = ()) -> None:
+        self.env = env
+        self._ids: Tuple[Id, ...] = tuple(ids)
+
+    @property
+    def ids(self) -> List[Id]:
+        """The ids, as a list of their own (a list is what SQL wants for an array)."""
+        return list(self._ids)
+
+    @property
+    def id(self) -> Any:
+        """The id of a recordset of one; None of an empty one; ValueError of a longer one."""
+        return self.ensure_one()._ids[0] if self._ids else None
+
+    def browse(self: Self, ids: Union[Id, Iterable[Id], None] = None) -> Self:
+        """The records of these ids, same model and environment. None: no records."""
+        if ids is None:
+            return type(self)(self.env)
+        return type(self)(self.env, (ids,) if isinstance(ids, (int, str)) else ids)
+
+    def with_env(self: Self, env: Environment) -> Self:
+        """The same records in another environment."""
+        return type(self)(env, self._ids)
+
+    def with_context(self: Self, *context: Dict[str, Any], **changes: Any) -> Self:
+        """The same records with the keys added to their context (or to the one given)."""
+        base = context[0] if context else self.env.context
+        return self.with_env(self.env(context={**base, **changes}))
+
+    def with_user(self: Self, user_id: int) -> Self:
+        """The same records as another user."""
+        return self.with_env(self.env(user_id=user_id, su=False))
+
+    def with_company(self: Self, company_id: int) -> Self:
+        """The same records in another company."""
+        return self.with_env(self.env(company_id=company_id))
+
+    def ensure_one(self: Self) -> Self:
+        """Itself if it is one record, else ValueError."""
+        if len(self._ids) != 1:
+            raise ValueError(f"expected one record, got {len(self._ids)}: {self!r}")
+        return self
+
+    def _job_prepare_context_before_enqueue_keys(self) -> Tuple[str, ...]:
+        """Keys of the context that jobs keep. Override it to let other keys through."""
+        return CONTEXT_KEYS
+
+    def _job_prepare_context_before_enqueue(self) -> Dict[str, Any]:
+        """The context that is stored with a job. Override it to compute values."""
+        allowed = self._job_prepare_context_before_enqueue_keys()
+        return {key: value for key, value in self.env.context.items() if key in allowed}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self: Self) -> Iterator[Self]:
+        return (type(self)(self.env, (record_id,)) for record_id in self._ids)
+
+    def __getitem__(self: Self, index: Union[int, slice]) -> Self:
+        chosen = self._ids[index]
+        return type(self)(self.env, chosen if isinstance(chosen, tuple) else (chosen,))
+
+    def __contains__(self, record: object) -> bool:
+        return isinstance(record, Recordset) and record._name == self._name and record.id in self._ids
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Recordset):
+            return NotImplemented
+        return self._name == other._name and set(self._ids) == set(other._ids)
+
+    def __hash__(self) -> int:
+        return hash((self._name, frozenset(self._ids)))
+
+    def __repr__(self) -> str:
+        return f"{self._name or type(self).__name__}({', '.join(map(repr, self._ids))})"

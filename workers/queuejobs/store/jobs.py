@@ -1,0 +1,112 @@
+"""Statements that enqueue and read jobs. Every one runs in the transaction of the caller."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+import psycopg2.extensions
+
+# States in which a job occupies its identity key: those of the partial unique index.
+LIVE = ("wait_dependencies", "pending", "enqueued")
+FINAL = ("done", "failed", "cancelled")
+STATES = (*LIVE, "started", *FINAL)
+
+COLUMNS = (
+    *("id", "uuid", "graph_uuid", "user_id", "company_id", "name", "model_name", "method_name"),
+    *("records", "args", "kwargs", "func_string", "state", "priority", "exc_name", "exc_message"),
+    *("exc_info", "result", "date_created", "date_enqueued", "date_started", "date_done"),
+    *("date_cancelled", "exec_time", "eta", "retry", "max_retries", "channel_method_name", "channel"),
+    *("identity_key", "worker_pid", "attempt", "worker_id", "timeout", "cancel_requested"),
+)
+# The documents are read as text: decoding them is the model layer's, and psycopg2 must not do it first.
+_DOCUMENTS = ("records", "args", "kwargs")
+_LIST = ", ".join(f"{name}::text as {name}" if name in _DOCUMENTS else name for name in COLUMNS)
+
+# What the enqueueing side gives, with types. eta: absolute (UTC), or seconds from now on the server's clock.
+GIVEN = {
+    **{"uuid": "text", "graph_uuid": "text", "user_id": "integer", "company_id": "integer", "name": "text"},
+    **{"model_name": "text", "method_name": "text", "records": "text", "args": "text", "kwargs": "text"},
+    **{"func_string": "text", "state": "text", "priority": "integer", "eta": "timestamp"},
+    **{"eta_seconds": "double precision", "max_retries": "integer", "channel_method_name": "text"},
+    **{"channel": "text", "identity_key": "text", "timeout": "double precision"},
+}
+_TARGETS = [name for name in GIVEN if name != "eta_seconds"]
+_ETA = """case when eta_seconds is null then case when eta > queuemaster.utc_now() then eta end
+               when eta_seconds > 0 then queuemaster.utc_now() + make_interval(secs => eta_seconds) end"""
+_SOURCES = [{"eta": _ETA}.get(n, f"{n}::json" if n in _DOCUMENTS else n) for n in _TARGETS]
+
+# One document for any number of jobs: one parameter to parse, rows in the order given, so that id and
+# date_created follow it. A job whose identity is taken is not in the answer.
+INSERT = f"""
+insert into queuemaster.queue_job ({", ".join(_TARGETS)})
+select {", ".join(_SOURCES)}
+  from json_to_recordset(%s) as given({", ".join(f"{name} {kind}" for name, kind in GIVEN.items())})
+on conflict (identity_key)
+   where identity_key is not null and state in ('wait_dependencies', 'pending', 'enqueued') do nothing
+returning uuid, id, eta, date_created
+"""
+
+BY_UUID = f"select {_LIST} from queuemaster.queue_job where uuid = any(%s)"
+
+# Plan: index scan of queue_job_identity.
+BY_IDENTITY = f"""
+select {_LIST} from queuemaster.queue_job
+ where identity_key = any(%s) and identity_key is not null
+   and state in ('wait_dependencies', 'pending', 'enqueued')
+"""
+
+# A row that a transaction sees although its writer still runs was written by that very transaction (or by one
+# of its savepoints): nobody else can see it. xmin has 32 bits: what is missing comes from the snapshot, whose
+# end it may pass.
+STATE = """
+select state, case when writer >= next then true
+                   when writer < 3 then false
+                   else coalesce(pg_xact_status(writer::text::xid8) = 'in progress', false) end
+  from (select state, next, next + case when apart > 2147483648 then apart - 4294967296
+                                        when apart < -2147483648 then apart + 4294967296
+                                        else apart end as writer
+          from (select state, next, xmin::text::bigint - next %% 4294967296 as apart
+                  from queuemaster.queue_job,
+                       (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next) snapshot
+                 where uuid = %s) job) ages
+"""
+
+
+def plain_cursor(cr: Any) -> Any:
+    """A cursor of the same transaction whose rows are tuples, whatever kind the application uses."""
+    connection = getattr(cr, "connection", None)
+    if connection is None:
+        return cr
+    return connection.cursor(cursor_factory=psycopg2.extensions.cursor)
+
+
+def insert(cr: Any, rows: Sequence[Mapping[str, Any]]) -> Dict[str, Tuple[Any, ...]]:
+    """Store rows of :data:`GIVEN` columns; (id, eta, date_created) by uuid of those that were stored."""
+    cr.execute(INSERT, (json.dumps(rows),))
+    return {found[0]: found[1:] for found in cr.fetchall()}
+
+
+def by_uuid(cr: Any, uuids: Iterable[str]) -> Dict[str, Dict[str, Any]]:
+    """Rows by uuid; those that do not exist are missing."""
+    cr.execute(BY_UUID, (list(uuids),))
+    return {row["uuid"]: row for row in rows_of(cr)}
+
+
+def by_identity(cr: Any, keys: Iterable[str]) -> Dict[str, Dict[str, Any]]:
+    """Live rows by identity key."""
+    cr.execute(BY_IDENTITY, (list(keys),))
+    return {row["identity_key"]: row for row in rows_of(cr)}
+
+
+def state(cr: Any, uuid: str) -> Optional[Tuple[str, bool]]:
+    """(state, whether this very transaction wrote the row and has not committed it), None: no such job."""
+    cr.execute(STATE, (uuid,))
+    found = cr.fetchone()
+    return None if found is None else (found[0], bool(found[1]))
+
+
+def rows_of(cr: Any) -> List[Dict[str, Any]]:
+    """The answer of the last statement as dicts."""
+    names = [column[0] for column in cr.description]
+    return [dict(zip(names, values)) for values in cr.fetchall()]
