@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -58,6 +58,7 @@ class Settings:
 
     channels: tuple[ChannelConfig, ...]
     databases: tuple[DatabaseConfig, ...]
+    pools: dict[str, int] = field(default_factory=dict)  # workers kept ready, by channel
     app: tuple[str, ...] = ()  # modules that the template imports
     python: str = ""  # the application's interpreter; "": ours
     server: ServerPlan | None = None  # the embedded PostgreSQL, None: databases by DSN only

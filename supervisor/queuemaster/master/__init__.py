@@ -1,1 +1,5 @@
-"""The process that owns all others: it execs, reaps and kills, and never talks to a database."""
+"""The process that execs, adopts, reaps, kills and resizes.
+
+It never speaks SQL, starts a thread, imports gevent or application code, or forks without exec: nothing that happens
+to a database or a job may take supervision down.
+"""

@@ -63,6 +63,8 @@ create index queue_job_eta_order on queue_job (channel, priority, date_created, 
 create index queue_job_failed on queue_job (channel) where state = 'failed';
 -- What runs, for recovery: as few rows as there are workers.
 create index queue_job_started on queue_job (worker_id) where state = 'started';
+-- What the sweep looks at: jobs that wait for parents, rows left enqueued.
+create index queue_job_waiting on queue_job (id) where state in ('wait_dependencies', 'enqueued');
 -- One live job an identity.
 create unique index queue_job_identity on queue_job (identity_key)
     where identity_key is not null and state in ('wait_dependencies', 'pending', 'enqueued');

@@ -1,0 +1,273 @@
+"""One database: leadership, what is ready there, who must be recovered. A greenlet of its own.
+
+One session listens, leads and asks. When it is lost, the leadership and every head go with it; the grants that are
+out turn stale by the next epoch. A database that hangs keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import gevent
+import gevent.event
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from queuejobs.store.claims import Process
+from queuejobs.store.connection import connect
+from queuejobs.worker.log import event
+from queuemaster.config.compiled import DatabaseConfig
+
+from . import statements
+from .channels import Head, Key, Tree
+from .links import Grant
+from .recovery import Death, Recovery, sweep
+
+BEAT, DEPOSE_AFTER = 10.0, 30.0  # seconds
+SWEEP = 30.0
+STANDBY_POLL = 3.0
+ORPHAN_POLL = 0.3
+PROMOTE_AT_ONCE = 1000
+_log = logging.getLogger("queuemaster.dispatcher")
+
+
+class Hub(Protocol):
+    """What a database tells the one who decides."""
+
+    @property
+    def tree(self) -> Tree: ...
+    def changed(self) -> None: ...
+    def recovered(self, death: Death, database: int) -> None: ...
+    def alive(self) -> set[Process]: ...
+    def orphans(self, database: int, channels: list[str]) -> None: ...
+    def started_last(self, channel: str, ago: float) -> None: ...
+
+
+class QueueDatabase:
+    """Serve one database until killed."""
+
+    def __init__(self, index: int, config: DatabaseConfig, hub: Hub, poll_interval: float) -> None:
+        self.index = index
+        self.name = config.name
+        self._dsn = config.dsn
+        self._hub = hub
+        self._poll_interval = poll_interval
+        self.epoch: int | None = None  # set while we lead
+        self.heads: dict[str, Head] = {}  # by stored channel
+        self.recovery = Recovery(index, config.name)
+        self._wake = gevent.event.Event()
+        self._orphans: dict[tuple[int, int], str] = {}  # (job, attempt) started by workers not ours: stored channel
+        self._due: dict[str, float] = {}  # what to do next, by name: monotonic time
+
+    def wake(self) -> None:
+        """Something is to be read or recovered."""
+        self._wake.set()
+
+    # what the hub reports of our grants
+
+    def claimed(self, grant: Grant, job: int) -> None:
+        """A grant started this job."""
+        self._touch(grant, lambda head: head.claimed(job))
+
+    def came_back(self, grant: Grant) -> None:
+        """A grant started nothing."""
+        self._touch(grant, lambda head: head.came_back(time.monotonic()))
+
+    def ended(self, grant: Grant) -> None:
+        """The job of a grant ended. Only a sequential channel minds: what it leaves behind may block it."""
+        if grant.sequential:
+            self._touch(grant, Head.ended)
+
+    def _touch(self, grant: Grant, change: Callable[[Head], None]) -> None:
+        head = self.heads.get(grant.channel)
+        if head is None or grant.epoch != self.epoch:
+            return  # read anew since the grant went out
+        change(head)
+        if head.dirty:
+            self.wake()
+
+    def run(self) -> None:
+        """Connect, lead, serve; again after every loss, with back-off and jitter."""
+        delay = 0.1
+        while True:
+            connection = None
+            try:
+                connection = connect(self._dsn, "queuemaster: dispatcher")
+                connection.autocommit = True
+                self._serve(connection)
+            except psycopg2.Error as error:
+                delay = 0.1 if self.epoch is not None else min(delay * 2, 15.0)
+                event(_log, logging.WARNING, "database is away", db=self.name, error=str(error).strip(), retry=delay)
+            finally:
+                self.epoch = None
+                self.heads.clear()
+                if connection is not None:
+                    connection.close()
+            gevent.sleep(delay * random.uniform(0.5, 1.0))
+
+    def _serve(self, connection: Connection) -> None:
+        with connection.cursor() as cursor:
+            statements.prepare(cursor)
+            self._lead(connection, cursor)
+            while True:
+                self._turn(cursor)
+                self._wait(connection)
+
+    # leadership
+
+    def _lead(self, connection: Connection, cursor: Any) -> None:
+        standing_by = False
+        while (epoch := statements.try_lead(cursor, socket.gethostname())) is None:
+            if not standing_by:
+                event(_log, logging.INFO, "another dispatcher leads, standing by", db=self.name)
+                standing_by = True
+            for death in self.recovery.drop():
+                self._hub.recovered(death, self.index)
+            if statements.depose(cursor, DEPOSE_AFTER):
+                event(_log, logging.WARNING, "ended the session of a leader that did not beat", db=self.name)
+                continue
+            self._wake.wait(STANDBY_POLL)
+            self._wake.clear()
+        self._take_over(cursor)
+        self.epoch = epoch
+        event(_log, logging.INFO, "leads", db=self.name, epoch=epoch)
+        self._hub.changed()
+
+    def _take_over(self, cursor: Any) -> None:
+        """Deaths with a cause first, then the sweep; what still runs then occupies slots until it ends."""
+        self._recover(cursor)
+        sweep(cursor, self.name, self._hub.alive())
+        alive = self._hub.alive()
+        self._orphans = {
+            (row.id, row.attempt): row.channel
+            for row in statements.started(cursor)
+            if row.pid is None or Process(row.host, row.boot_id, row.pid, row.start_time) not in alive  # type: ignore[arg-type]
+        }
+        self._hub.orphans(self.index, list(self._orphans.values()))
+        throttled = [channel.name for channel in self._hub.tree if channel.throttle]
+        if throttled:
+            for channel, ago in statements.last_starts(cursor, throttled).items():
+                self._hub.started_last(channel, ago)
+        now = time.monotonic()
+        self._due = {"beat": now + BEAT, "sweep": now + SWEEP, "poll": now, "eta": now}
+
+    # the loop
+
+    def _turn(self, cursor: Any) -> None:
+        now = time.monotonic()
+        self._recover(cursor)
+        if self._orphans and self._is_due("orphans", now, ORPHAN_POLL):
+            self._watch_orphans(cursor)
+        if self._is_due("beat", now, BEAT):
+            statements.beat(cursor)
+        if self._is_due("sweep", now, SWEEP):
+            sweep(cursor, self.name, self._hub.alive())
+        if self._is_due("eta", now, self._poll_interval):
+            self._promote(cursor)
+        if self._is_due("poll", now, self._poll_interval):
+            self._poll(cursor)
+        self._read_heads(cursor)
+
+    def _is_due(self, what: str, now: float, interval: float) -> bool:
+        if self._due.get(what, now) > now:
+            return False
+        self._due[what] = now + interval
+        return True
+
+    def _wait(self, connection: Connection) -> None:
+        """Until a notification, a wake-up, or the next thing that is due."""
+        times = [*self._due.values(), self.recovery.due()]
+        deadline = min(moment for moment in times if moment is not None)
+        timeout = max(deadline - time.monotonic(), 0.0)
+        arrived = gevent.get_hub().loop.io(connection.fileno(), 1)
+        arrived.start(self._wake.set)
+        try:
+            self._wake.wait(timeout)
+        finally:
+            arrived.stop()
+            arrived.close()
+        self._wake.clear()
+        connection.poll()
+        for notification in connection.notifies:
+            self._noticed(notification.payload)
+        connection.notifies.clear()
+
+    def _noticed(self, payload: str) -> None:
+        try:
+            channel, *key = json.loads(payload)
+        except ValueError:
+            event(_log, logging.WARNING, "not our notification", db=self.name, payload=payload[:100])
+            return
+        if channel is None:
+            self._due["eta"] = 0.0
+        else:
+            self._head(channel).noticed((key[0], key[1], key[2]) if key else None)
+
+    # what it does
+
+    def _recover(self, cursor: Any) -> None:
+        for death in self.recovery.work(cursor, time.monotonic()):
+            self._hub.recovered(death, self.index)
+
+    def _watch_orphans(self, cursor: Any) -> None:
+        running = {(row.id, row.attempt) for row in statements.started(cursor)}
+        left = {run: channel for run, channel in self._orphans.items() if run in running}
+        if not left:
+            self._due.pop("orphans", None)
+        if len(left) < len(self._orphans):
+            self._orphans = left
+            self._hub.orphans(self.index, list(left.values()))
+            self._hub.changed()
+
+    def _promote(self, cursor: Any) -> None:
+        while statements.promote(cursor, PROMOTE_AT_ONCE) == PROMOTE_AT_ONCE:
+            pass
+        wait = statements.next_eta(cursor)
+        if wait is not None:
+            # a due row that is locked by somebody is left over: not at once again
+            self._due["eta"] = min(time.monotonic() + max(wait, 0.05), self._due["eta"])
+
+    def _poll(self, cursor: Any) -> None:
+        """The safety net under notifications, and the beginning: which channels have anything to say?"""
+        names = statements.ready_channels(cursor)
+        if any(channel.sequential for channel in self._hub.tree):
+            names += statements.blocking_channels(cursor)
+        for name in names:
+            self._head(name)
+        for name, head in list(self.heads.items()):
+            head.noticed(None)
+            if name not in names and not head.granted:
+                del self.heads[name]
+
+    def _head(self, channel: str) -> Head:
+        return self.heads.setdefault(channel, Head())
+
+    def _read_heads(self, cursor: Any) -> None:
+        """Until no head is dirty: an empty read from a bound asks for one of everything."""
+        while dirty := {name: head for name, head in self.heads.items() if head.dirty}:
+            tree = self._hub.tree
+            for head in dirty.values():
+                head.asking()
+            try:
+                wanted = [
+                    statements.Wanted(name, head.bound or statements.LEAST, head.rows_to_read)
+                    for name, head in dirty.items()
+                ]
+                depth = {item.channel: item.depth for item in wanted}
+                ready = statements.heads(cursor, wanted)
+                sequential = [name for name in dirty if tree[tree.resolve(name)].sequential]
+                blockers = statements.blockers(cursor, sequential) if sequential else {}
+            except psycopg2.Error:
+                for head in dirty.values():
+                    head.unanswered()
+                raise
+            for name, head in dirty.items():
+                keys: list[Key] = ready[name]
+                head.read(keys, len(keys) == depth[name], *blockers.get(name, (None, False)))
+            self._hub.changed()

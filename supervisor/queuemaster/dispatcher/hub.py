@@ -1,0 +1,250 @@
+"""Who may start what: joins the channel tree, the databases' heads and the workers' links.
+
+A slot is in use while a grant is out, while a started row is somebody else's, and while a worker that was adopted
+has not answered or one that died is not recovered. It is never freed by a clock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import gevent.event
+
+from queuejobs.store.claims import Process
+from queuejobs.worker import wire
+from queuejobs.worker.log import event
+from queuemaster.config.compiled import Settings
+
+from .channels import Candidate, Key, Scheduler, Tree
+from .database import QueueDatabase
+from .links import Grant, Link, LinkState
+from .recovery import Death
+
+_log = logging.getLogger("queuemaster.dispatcher")
+
+
+class DispatchHub:
+    """The dispatcher's state and decisions; greenlets call it, none of its methods waits."""
+
+    def __init__(self, settings: Settings, tell_master: Callable[[dict[str, Any]], None]) -> None:
+        self.tree = Tree(settings.channels)
+        self._scheduler = Scheduler(self.tree)
+        self._tell_master = tell_master
+        self._max_workers = settings.max_workers
+        self._links: dict[int, Link] = {}  # by entry
+        self._recovering: dict[Death, set[int]] = {}  # databases that have not recovered it yet
+        self._orphans: Counter[tuple[int, str]] = Counter()  # (database, channel): slots of runs that are not ours
+        # grants of an earlier incarnation must not be taken for ours
+        self.incarnation = int.from_bytes(os.urandom(6), "big")
+        self._numbers = itertools.count(self.incarnation * 1_000_000)
+        self._wanted: tuple[str, ...] = ()
+        self._draining = False
+        self._wake = gevent.event.Event()
+        self.databases = [
+            QueueDatabase(index, config, self, settings.poll_interval)
+            for index, config in enumerate(settings.databases)
+        ]
+
+    def run(self) -> None:
+        """Grant whenever something has changed or a throttle opens."""
+        while True:
+            opening = self._scheduler.next_opening(time.monotonic())
+            resting = [head.rest_until for database in self.databases for head in database.heads.values()]
+            now = time.monotonic()
+            moments = [moment for moment in (opening, *resting) if moment is not None and moment > now]
+            self._wake.wait(min(moments) - now if moments else None)
+            self._wake.clear()
+            self._grant_all()
+
+    def changed(self) -> None:
+        """Look again: heads, slots or workers are not what they were."""
+        self._wake.set()
+
+    def drain(self) -> None:
+        """Grant nothing any more."""
+        self._draining = True
+
+    # workers
+
+    def adopt(self, link: Link) -> None:
+        """The master hands over a worker; until it answers, it may be at work for an earlier dispatcher."""
+        self._links[link.entry] = link
+        self._wanted = ()  # whoever was asked for is here: what is wanted now is wanted beside it
+        self._scheduler.take(link.channel, None)
+        self._send(link, {"type": "attach", "incarnation": self.incarnation})
+
+    def heard(self, link: Link, message: dict[str, Any]) -> None:
+        """A message of a worker. What answers another dispatcher's grants is passed over."""
+        kind = message["type"]
+        if kind == "ready" and message["incarnation"] == self.incarnation and link.state is LinkState.ADOPTED:
+            self._idle(link)
+        elif link.grant is None or message.get("number") != link.grant.number:
+            return
+        elif kind == "claimed":
+            link.claimed = True
+            self.databases[link.grant.database].claimed(link.grant, message["job"])
+        elif kind == "released":
+            self._answered(link)
+            self._idle(link)
+
+    def gone(self, link: Link) -> None:
+        """The link has ended. Its slot stays in use until the worker is reaped and recovered."""
+        if link.state is not LinkState.GONE:
+            link.state = LinkState.GONE
+            self._answered(link)
+            self.changed()
+
+    def died(self, death: Death) -> None:
+        """The master reaped a worker. Acknowledged once every database has recovered it."""
+        link = self._links.get(death.entry)
+        if link is not None and link.generation == death.generation:
+            self.gone(link)
+        if death in self._recovering:
+            return
+        self._recovering[death] = {database.index for database in self.databases}
+        for database in self.databases:
+            database.recovery.add(death)
+            database.wake()
+
+    def recovered(self, death: Death, database: int) -> None:
+        """One database holds nothing of this worker any more."""
+        left = self._recovering.get(death)
+        if left is None:
+            return
+        left.discard(database)
+        if left:
+            return
+        del self._recovering[death]
+        link = self._links.get(death.entry)
+        if link is not None and link.generation == death.generation:
+            del self._links[death.entry]
+            if link.holds_slot:
+                self._scheduler.release(link.channel)
+            link.socket.close()
+        self._tell_master({"type": "recovered", "entry": death.entry, "generation": death.generation})
+        self.changed()
+
+    def alive(self) -> set[Process]:
+        """The workers of our master that were not recovered yet."""
+        return {link.process for link in self._links.values()}
+
+    def orphans(self, database: int, channels: list[str]) -> None:
+        """The stored channels of runs in a database that are none of our workers'."""
+        wanted = Counter((database, self.tree.resolve(channel)) for channel in channels)
+        for key in {key for key in self._orphans if key[0] == database} | set(wanted):
+            for _ in range(wanted[key] - self._orphans[key]):
+                self._scheduler.take(key[1], None)
+            for _ in range(self._orphans[key] - wanted[key]):
+                self._scheduler.release(key[1])
+            self._orphans[key] = wanted[key]
+
+    def started_last(self, channel: str, ago: float) -> None:
+        """The last start that the database remembers, for a channel that throttles."""
+        self._scheduler.started_last(channel, ago, time.monotonic())
+
+    # grants
+
+    def _grant_all(self) -> None:
+        if self._draining:
+            return
+        while True:
+            now = time.monotonic()
+            candidates, blocked, barriers = self._situation(now)
+            choice = self._scheduler.choose(candidates, now, self._has_worker, blocked, barriers)
+            if choice is None:
+                break
+            self._grant(choice, now)
+        wanted = self._scheduler.wanted(candidates, now, self._has_worker, blocked, barriers)
+        if wanted != self._wanted:
+            self._want(wanted)
+
+    def _situation(self, now: float) -> tuple[list[Candidate], set[str], dict[str, Key]]:
+        """The candidates, the channels that a failed job blocks, and those with a delayed job before the others."""
+        candidates: list[Candidate] = []
+        blocked: set[str] = set()
+        barriers: dict[str, Key] = {}
+        for database in self.databases:
+            if database.epoch is None:
+                continue
+            for stored, head in database.heads.items():
+                channel = self.tree.resolve(stored)
+                sequential = self.tree[channel].sequential
+                if sequential and head.failed:
+                    blocked.add(channel)
+                if sequential and head.delayed is not None:
+                    barriers[channel] = min(head.delayed, barriers.get(channel, head.delayed))
+                key = head.candidate(sequential, now)
+                if key is not None:
+                    candidates.append(Candidate(channel, key, (database.index, stored)))
+        return candidates, blocked, barriers
+
+    def _grant(self, choice: Candidate, now: float) -> None:
+        index, stored = choice.source
+        database = self.databases[index]
+        head = database.heads[stored]
+        # the one that worked last is warm; those that wait longest may retire
+        link = max(self._idle_links(choice.channel), key=lambda idle: idle.idle_since)
+        sequential = self.tree[choice.channel].sequential
+        assert database.epoch is not None  # else it has no candidates
+        link.grant = Grant(next(self._numbers), index, database.epoch, stored, sequential)
+        link.state, link.claimed, link.holds_slot = LinkState.GRANTED, False, True
+        self._scheduler.take(choice.channel, now)
+        head.grant()
+        self._send(
+            link,
+            {
+                "type": "grant", "number": link.grant.number, "database": index, "epoch": database.epoch,
+                "channel": stored, "job": choice.key[2] if sequential else None, "bound": head.bound,
+            },
+        )  # fmt: skip
+
+    def _answered(self, link: Link) -> None:
+        """The grant is used up, come back, or lost with its worker: the head it was for learns of it."""
+        grant, link.grant = link.grant, None
+        if grant is not None and link.claimed:
+            self.databases[grant.database].ended(grant)
+        elif grant is not None:
+            self.databases[grant.database].came_back(grant)
+
+    def _idle(self, link: Link) -> None:
+        link.state, link.idle_since = LinkState.IDLE, time.monotonic()
+        link.holds_slot = False
+        self._scheduler.release(link.channel)
+        self.changed()
+
+    def _idle_links(self, channel: str) -> list[Link]:
+        return [
+            link
+            for link in self._links.values()
+            if link.channel == channel and link.state is LinkState.IDLE and not link.retiring
+        ]
+
+    def _has_worker(self, channel: str) -> bool:
+        return bool(self._idle_links(channel))
+
+    def _want(self, wanted: tuple[str, ...]) -> None:
+        """Ask for workers on demand; when there are as many as may be, idle ones of other pools go first."""
+        self._wanted = wanted
+        self._tell_master({"type": "want", "channels": dict(Counter(wanted))})
+        room = self._max_workers - sum(not link.retiring for link in self._links.values())
+        idle = sorted(
+            (link for link in self._links.values() if link.state is LinkState.IDLE and not link.retiring),
+            key=lambda link: link.idle_since,
+        )
+        for link in idle[: max(len(wanted) - room, 0)]:
+            link.retiring = True
+            self._send(link, {"type": "retire"})
+
+    def _send(self, link: Link, message: dict[str, Any]) -> None:
+        try:
+            wire.send(link.socket, message)
+        except OSError as error:
+            # its end is closed: the master will reap it, or the link's reader has it already
+            event(_log, logging.DEBUG, "worker does not listen", worker=link.process.pid, error=str(error))

@@ -1,0 +1,120 @@
+"""The dispatcher as a process: descriptors in, greenlets up, until the master is gone or ends us."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+import gevent
+
+from queuejobs.store.claims import Process
+from queuejobs.worker import linux, log, wire
+from queuejobs.worker.log import event
+from queuemaster.config.compiled import Settings
+
+from . import green
+from .hub import DispatchHub
+from .links import Link
+from .recovery import Death
+
+_log = logging.getLogger("queuemaster.dispatcher")
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="queuemaster dispatcher")
+    for name in ("control", "settings", "master"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    options = parser.parse_args()
+    if not linux.die_with_parent(options.master):
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the master's business
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: os._exit(0))  # nothing of ours outlives us
+    settings = Settings.from_descriptor(options.settings)
+    log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
+    linux.set_title("queuemaster: dispatcher")
+    green.install()
+    Dispatcher(settings, socket.socket(fileno=options.control)).run()
+
+
+class Dispatcher:
+    """Joins the hub to the master's control socket and the workers' links."""
+
+    def __init__(self, settings: Settings, control: socket.socket) -> None:
+        self._control = control
+        self._hub = DispatchHub(settings, self._tell_master)
+        self._host, self._boot_id = socket.gethostname(), linux.boot_id()
+
+    def run(self) -> None:
+        """Take over what the master has, then lead; ends with the master."""
+        while (received := wire.receive(self._control)) is not None:
+            if received.message["type"] == "begin":
+                self._begin()
+            else:
+                self._obey(received)
+        event(_log, logging.WARNING, "the master is gone, dispatcher ends")
+        sys.stderr.flush()
+        os._exit(0)
+
+    def _begin(self) -> None:
+        """Only now: whoever was alive before us is known, and its runs are not taken for dead."""
+        for database in self._hub.databases:
+            gevent.spawn(database.run).link_exception(_end)
+        gevent.spawn(self._hub.run).link_exception(_end)
+        self._tell_master({"type": "ready"})
+
+    def _obey(self, received: wire.Received) -> None:
+        message = received.message
+        if message["type"] == "worker":
+            link = Link(
+                message["entry"],
+                message["generation"],
+                Process(self._host, self._boot_id, message["pid"], message["start_time"]),
+                message["channel"],
+                socket.socket(fileno=received.fds[0]),
+            )
+            self._hub.adopt(link)
+            gevent.spawn(self._listen, link).link_exception(_end)
+        elif message["type"] == "died":
+            self._hub.died(
+                Death(
+                    message["entry"],
+                    message["generation"],
+                    Process(self._host, self._boot_id, message["pid"], message["start_time"]),
+                    message["database"],
+                    message["job"],
+                    message["attempt"],
+                    message["cause"],
+                )
+            )
+        elif message["type"] == "drain":
+            self._hub.drain()
+
+    def _listen(self, link: Link) -> None:
+        while True:
+            try:
+                received = wire.receive(link.socket)
+            except OSError:  # closed by us, after its recovery
+                return
+            if received is None:
+                self._hub.gone(link)
+                return
+            self._hub.heard(link, received.message)
+
+    def _tell_master(self, message: dict[str, Any]) -> None:
+        try:
+            wire.send(self._control, message)
+        except BrokenPipeError:
+            event(_log, logging.DEBUG, "the master does not listen")
+
+
+def _end(greenlet: Any) -> None:
+    """A bug in one greenlet must not leave a dispatcher that looks alive: end, and be started anew."""
+    _log.error("dispatcher ends: %r", greenlet.exception, exc_info=greenlet.exc_info)
+    logging.shutdown()
+    os._exit(70)

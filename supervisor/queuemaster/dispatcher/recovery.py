@@ -1,0 +1,115 @@
+"""Put back the jobs of workers that died, with the cause, as soon as their sessions are gone.
+
+A case is worked on in small steps: a session may take a moment to die, a row may be locked by an
+application. Neither makes the dispatcher wait; the case is tried again shortly.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from queuejobs.store import claims
+from queuejobs.worker.log import event
+
+from . import statements
+
+_log = logging.getLogger("queuemaster.dispatcher")
+_FIRST_DELAY, _LONGEST_DELAY = 0.01, 1.0  # seconds between two tries of a case
+
+
+@dataclass(frozen=True)
+class Death:
+    """A worker process that the master reaped. ``cause`` None: an interruption, the try is given back."""
+
+    entry: int
+    generation: int
+    process: claims.Process
+    database: int  # the job's, an index into the configured databases
+    job: int
+    attempt: int
+    cause: str | None
+
+
+@dataclass
+class _Case:
+    death: Death
+    sessions: list[int] | None = None  # worker ids still to be settled; None: not looked up yet
+    settled: int = 0
+    due: float = 0.0
+    delay: float = field(default=_FIRST_DELAY)
+
+
+class Recovery:
+    """The cases of one database."""
+
+    def __init__(self, index: int, name: str) -> None:
+        self._index = index
+        self._name = name
+        self._cases: list[_Case] = []
+
+    def add(self, death: Death) -> None:
+        """A worker died; the same death may be told twice."""
+        if all(case.death != death for case in self._cases):
+            self._cases.append(_Case(death))
+
+    def work(self, cursor: Any, now: float) -> list[Death]:
+        """Try every case that is due; returns those that ended."""
+        ended = [case for case in self._cases if case.due <= now and self._try(cursor, case, now)]
+        self._cases = [case for case in self._cases if case not in ended]
+        return [case.death for case in ended]
+
+    def drop(self) -> list[Death]:
+        """Somebody else leads this database and recovers what is started there."""
+        dropped = [case.death for case in self._cases]
+        self._cases = []
+        return dropped
+
+    def due(self) -> float | None:
+        """When to call :meth:`work` again."""
+        return min((case.due for case in self._cases), default=None)
+
+    def _try(self, cursor: Any, case: _Case, now: float) -> bool:
+        death = case.death
+        if case.sessions is None:
+            case.sessions = claims.sessions_of(cursor, death.process)
+        job = death.job if death.database == self._index else None
+        left = []
+        for worker in case.sessions:
+            settled = claims.recover(cursor, worker, job, death.attempt, death.cause)
+            if settled is None:
+                left.append(worker)
+            else:
+                case.settled += settled
+        case.sessions = left
+        if left:
+            case.due, case.delay = now + case.delay, min(case.delay * 2, _LONGEST_DELAY)
+            return False
+        if case.settled:
+            event(
+                _log, logging.WARNING, "job of a dead worker put back", db=self._name, job=death.job or None,
+                attempt=death.attempt or None, worker=death.process.pid, cause=death.cause,
+            )  # fmt: skip
+        return True
+
+
+def sweep(cursor: Any, name: str, alive: set[claims.Process]) -> None:
+    """The net under it: workers whose session is gone, though no death was told.
+
+    ``alive`` are this host's workers under our master: if they lost their session they settle it themselves,
+    and if they died their death comes with its cause.
+    """
+    for worker, *process in statements.dead(cursor):
+        if claims.Process(*process) in alive:
+            continue
+        settled = claims.recover(cursor, worker)
+        if settled:
+            event(
+                _log, logging.WARNING, "interrupted job put back", db=name, worker_id=worker,
+                host=process[0], worker=process[2],
+            )  # fmt: skip
+    released = statements.release_stranded(cursor)
+    requeued = statements.requeue_enqueued(cursor)
+    if released or requeued:
+        event(_log, logging.WARNING, "sweep repaired rows", db=name, released=released, requeued=requeued)

@@ -1,0 +1,191 @@
+"""What happens to the master, and what it does about it: plain values between the pure core and the shell."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Role(enum.Enum):
+    """A process that the master execs itself."""
+
+    SERVER = "server"  # the embedded PostgreSQL
+    TEMPLATE = "template"
+    DISPATCHER = "dispatcher"
+
+
+# Events
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process of this role runs."""
+
+    role: Role
+    pid: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A process of this role can be used: the server answers, the application is imported, databases are served."""
+
+    role: Role
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The template cannot import the application."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Named:
+    """The template forked the worker that was asked for; pid 0: it could not."""
+
+    entry: int
+    generation: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A worker said hello; the kernel vouches for its pid."""
+
+    entry: int
+    generation: int
+    pid: int
+    start_time: int
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """A child ended. A worker's scoreboard entry said whether it had a job, and had brought any to an end."""
+
+    pid: int
+    status: int  # as waitpid gives it
+    busy: bool = False
+    useful: bool = False
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The dispatcher has put back what a dead worker left."""
+
+    entry: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The dispatcher could start jobs of these channels if they had so many more workers."""
+
+    channels: dict[str, int]
+
+
+@dataclass(frozen=True)
+class EndSoon:
+    """TERM: let running jobs finish, within ``graceful_timeout``."""
+
+
+@dataclass(frozen=True)
+class EndNow:
+    """INT, QUIT, a second TERM."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = (
+    Started | Ready | Broken | Named | Hello | Reaped | Recovered | Wanted | EndSoon | EndNow | Tick
+)  # fmt: skip
+
+
+# Actions
+
+
+@dataclass(frozen=True)
+class Exec:
+    """Start a process of this role."""
+
+    role: Role
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Reserve the entry, make its link, ask the template for the worker."""
+
+    entry: int
+    generation: int
+    channel: str
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Send a signal to a child, or to its whole group."""
+
+    pid: int
+    signum: int
+    group: bool
+
+
+@dataclass(frozen=True)
+class Introduce:
+    """Hand the worker's link to the dispatcher."""
+
+    entry: int
+    generation: int
+    channel: str
+    pid: int
+    start_time: int
+
+
+@dataclass(frozen=True)
+class TellDeath:
+    """Tell the dispatcher of a dead worker. ``cause`` None: an interruption, no try is counted."""
+
+    entry: int
+    generation: int
+    pid: int
+    start_time: int
+    cause: str | None
+
+
+@dataclass(frozen=True)
+class TellBegin:
+    """A new dispatcher now knows all workers and deaths."""
+
+
+@dataclass(frozen=True)
+class TellDrain:
+    """The dispatcher must grant nothing any more."""
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The entry's link is of no use any more: close the master's end."""
+
+    entry: int
+
+
+@dataclass(frozen=True)
+class Log:
+    """Say what happened."""
+
+    level: int
+    text: str
+    context: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True)
+class Exit:
+    """Everything is down."""
+
+    status: int
+
+
+Action = (
+    Exec | Fork | Signal | Introduce | TellDeath | TellBegin | TellDrain | Forget | Log | Exit
+)  # fmt: skip

@@ -1,0 +1,71 @@
+"""The register: a file beside the pid file that names every child, for the start after a crash of the master.
+
+A pid alone names nobody: boot id and start time go with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from queuejobs.worker.linux import boot_id, start_time
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A child. ``group``: it leads its process group, which goes with it."""
+
+    pid: int
+    start_time: int
+    role: str
+    group: bool
+
+
+def path_beside(pidfile: Path) -> Path:
+    """Where the register of the master with this pid file lies."""
+    return pidfile.with_name(pidfile.name + ".children")
+
+
+def write(path: Path, children: Iterable[Registered]) -> None:
+    """Replace the file at once: a reader sees the old or the new one."""
+    content = {"boot_id": boot_id(), "children": [vars(child) for child in children]}
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps(content))
+    os.replace(temporary, path)
+
+
+def survivors(path: Path) -> list[Registered]:
+    """Children of an earlier master that still live."""
+    try:
+        content = json.loads(path.read_text())
+        children = [Registered(**child) for child in content["children"]]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError):
+        return []  # written by another version: its processes end by themselves, by end-of-file and death signal
+    if content["boot_id"] != boot_id():
+        return []
+    return [child for child in children if start_time(child.pid) == child.start_time != 0]
+
+
+def outwait(path: Path, seconds: float, say: Callable[[str], None]) -> None:
+    """Wait until the children of an earlier master are gone; kill those that stay longer."""
+    deadline = time.monotonic() + seconds
+    told = False
+    while left := survivors(path):
+        if not told:
+            names = ", ".join(f"{child.role} {child.pid}" for child in left)
+            say(f"waiting up to {seconds:.0f} s for processes of an earlier master to end: {names}")
+            told = True
+        if time.monotonic() > deadline:
+            for child in left:
+                say(f"killing {child.role} {child.pid} of an earlier master")
+                with contextlib.suppress(ProcessLookupError):
+                    (os.killpg if child.group else os.kill)(child.pid, signal.SIGKILL)
+        time.sleep(0.05)

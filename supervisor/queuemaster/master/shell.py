@@ -1,0 +1,299 @@
+"""The master's shell: system calls around the pure core. It decides nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import queuejobs.worker
+from queuejobs.worker import linux, wire
+from queuejobs.worker.log import event as log_event
+from queuejobs.worker.scoreboard import ENTRIES, Scoreboard, State
+from queuemaster import embedded
+from queuemaster.config.compiled import Settings
+
+from . import events as ev
+from . import register
+from .events import Role
+from .peer import Peer
+from .pools import WorkerState
+from .supervision import Limits, Supervision
+
+_log = logging.getLogger("queuemaster.master")
+_BOOTSTRAP = Path(queuejobs.worker.__file__).with_name("bootstrap.py")
+_NOT_YET = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
+
+
+class Master:
+    """One thread, one loop."""
+
+    def __init__(self, settings: Settings, settings_fd: int) -> None:
+        self._settings = settings
+        self._settings_fd = settings_fd
+        self._board = Scoreboard.create()
+        roles = (Role.SERVER,) if settings.server is not None else ()
+        self._core = Supervision(
+            (*roles, Role.TEMPLATE, Role.DISPATCHER), settings.pools, settings.max_workers, ENTRIES,
+            Limits(settings.graceful_timeout, settings.heartbeat_timeout),
+        )  # fmt: skip
+        self._selector = selectors.DefaultSelector()
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._peers: dict[Role, Peer] = {}
+        self._links: dict[int, Peer] = {}  # by entry: duplicates of the dispatcher's ends
+        self._server_pid = 0  # while it starts
+        self._exit: int | None = None
+        self._register = register.path_beside(Path(settings.pidfile)) if settings.pidfile else None
+        self._registered: list[register.Registered] = []
+        self._wake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> int:
+        """Supervise until told to end; returns the exit status."""
+        linux.adopt_orphans()
+        linux.set_title("queuemaster: master")
+        self._listen_to_signals()
+        self._selector.register(self._wake, selectors.EVENT_READ, self._on_signals)
+        server = self._settings.server
+        if server is not None and server.pid:
+            self._happened(ev.Started(Role.SERVER, server.pid))
+            self._happened(ev.Ready(Role.SERVER))
+        self._happened(ev.Tick())
+        while self._exit is None:
+            self._turn()
+        self._write_register()
+        return self._exit
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        timeout = 0.02 if self._server_pid else max(self._core.next_deadline(now) - now, 0.0)
+        for key, _ in self._selector.select(timeout):
+            if self._selector.get_map().get(key.fd) == key:  # not closed by an event of this very turn
+                key.data()
+        for peer in self._peers.values():
+            peer.flush()
+        if self._server_pid and self._settings.server and embedded.is_ready(self._settings.server, self._server_pid):
+            self._server_pid = 0
+            self._happened(ev.Ready(Role.SERVER))
+        self._happened(ev.Tick())
+        self._write_register()
+
+    def _happened(self, event: ev.Event) -> None:
+        for action in self._core.handle(event, time.monotonic()):
+            self._do(action)
+
+    def _do(self, action: ev.Action) -> None:
+        handler: Callable[[Any], None] = getattr(self, f"_do_{type(action).__name__.lower()}")
+        handler(action)
+
+    # signals
+
+    def _listen_to_signals(self) -> None:
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, *_NOT_YET):
+            signal.signal(signum, lambda _signum, _frame: None)  # the wakeup descriptor tells the loop
+
+    def _on_signals(self) -> None:
+        numbers = set(os.read(self._wake, 4096))
+        if signal.SIGCHLD in numbers:
+            self._reap()
+        for signum in numbers & set(_NOT_YET):
+            name = signal.Signals(signum).name
+            log_event(_log, logging.WARNING, "signal is not supported by this version, ignored", signal=name)
+        if numbers & {signal.SIGINT, signal.SIGQUIT}:
+            self._happened(ev.EndNow())
+        elif signal.SIGTERM in numbers:
+            self._happened(ev.EndSoon())
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            process = self._processes.pop(pid, None)
+            if process is not None:
+                process.returncode = status  # ours to reap: Popen must not wait for a pid that is gone
+            for role, child in self._core.children.items():
+                if child.pid == pid and role in self._peers:
+                    self._drop_peer(role)
+            busy, useful = self._last_words(pid)
+            self._happened(ev.Reaped(pid, status, busy, useful))
+
+    def _last_words(self, pid: int) -> tuple[bool, bool]:
+        worker = self._core.pools.by_pid(pid)
+        if worker is None:
+            return False, False
+        last = self._board.entry(worker.entry).snapshot()
+        # killed in the middle of a change: it was on its way into a job or out of it, recovery sees which
+        return (True, True) if last is None else (last.state is State.BUSY, last.useful)
+
+    # processes
+
+    def _do_exec(self, action: ev.Exec) -> None:
+        if action.role is Role.SERVER:
+            assert self._settings.server is not None
+            process = embedded.start(self._settings.server)
+            self._server_pid = process.pid
+        else:
+            process = self._spawn(action.role)
+        self._processes[process.pid] = process
+        self._happened(ev.Started(action.role, process.pid))
+
+    def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
+        ours, theirs = wire.pair()
+        given = {"control": theirs.fileno(), "settings": self._settings_fd, "master": os.getpid()}
+        environment = dict(os.environ)
+        if role is Role.TEMPLATE:
+            command = [self._settings.python or sys.executable, str(_BOOTSTRAP)]
+            given["scoreboard"] = self._board.fd
+            # it keeps our own working directory off our path; the application's is the application's business
+            environment.pop("PYTHONSAFEPATH", None)
+        else:
+            command = [sys.executable, "-m", f"queuemaster.{role.value}"]
+        for name, value in given.items():
+            command += [f"--{name}", str(value)]
+        inherited = [given[name] for name in ("control", "settings", "scoreboard") if name in given]
+        with theirs:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=inherited, env=environment, start_new_session=False
+            )
+        peer = Peer(ours)
+        self._peers[role] = peer
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_role(role, peer))
+        return process
+
+    def _drop_peer(self, role: Role) -> None:
+        peer = self._peers[role]
+        self._hear_role(role, peer)  # its last words
+        if self._peers.pop(role, None) is not None:
+            self._selector.unregister(peer.socket)
+            peer.close()
+
+    def _hear_role(self, role: Role, peer: Peer) -> None:
+        while True:
+            try:
+                received = peer.receive()
+            except BlockingIOError:
+                return
+            if received is None:
+                # closed: its death comes as a signal
+                if self._peers.get(role) is peer:
+                    del self._peers[role]
+                    self._selector.unregister(peer.socket)
+                    peer.close()
+                return
+            self._understood(role, received.message)
+
+    def _understood(self, role: Role, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "ready":
+            self._happened(ev.Ready(role))
+        elif kind == "broken":
+            self._happened(ev.Broken(f"module {message['module']}: {message['error']}"))
+        elif kind == "forked":
+            self._happened(ev.Named(message["entry"], message["generation"], message["pid"]))
+        elif kind == "recovered":
+            self._happened(ev.Recovered(message["entry"], message["generation"]))
+        elif kind == "want":
+            self._happened(ev.Wanted(message["channels"]))
+
+    # workers
+
+    def _do_fork(self, action: ev.Fork) -> None:
+        deadline = time.monotonic_ns() + int(self._settings.heartbeat_timeout * 1e9)
+        self._board.entry(action.entry).reserve(action.generation, deadline)
+        ours, theirs = wire.pair()
+        wire.ask_credentials(ours)
+        link = Peer(ours)
+        self._links[action.entry] = link
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_hello(action, link))
+        with theirs:
+            self._tell(
+                Role.TEMPLATE,
+                {
+                    "type": "fork", "entry": action.entry, "generation": action.generation,
+                    "channel": action.channel, "master": os.getpid(),
+                },
+                [theirs.fileno()],
+            )  # fmt: skip
+
+    def _hear_hello(self, action: ev.Fork, link: Peer) -> None:
+        """The first message is for us, all others for the dispatcher."""
+        self._selector.unregister(link.socket)
+        received = link.receive()
+        if received is None or received.message.get("type") != "hello":
+            return  # it died first: reaped, or asked for again at its deadline
+        link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        self._board.entry(action.entry).name(received.pid)
+        self._happened(ev.Hello(action.entry, action.generation, received.pid, received.message["start_time"]))
+
+    def _do_forget(self, action: ev.Forget) -> None:
+        link = self._links.pop(action.entry, None)
+        if link is not None:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(link.socket)
+            link.close()
+
+    def _do_introduce(self, action: ev.Introduce) -> None:
+        message = {"type": "worker", **vars(action)}
+        self._tell(Role.DISPATCHER, message, [self._links[action.entry].socket.fileno()])
+
+    def _do_telldeath(self, action: ev.TellDeath) -> None:
+        last = self._board.entry(action.entry).snapshot()
+        job = {"database": 0, "job": 0, "attempt": 0}
+        if last is not None and last.state is State.BUSY:
+            job = {"database": last.database, "job": last.job, "attempt": last.attempt}
+        self._tell(Role.DISPATCHER, {"type": "died", **vars(action), **job})
+
+    def _do_tellbegin(self, action: ev.TellBegin) -> None:
+        self._tell(Role.DISPATCHER, {"type": "begin"})
+
+    def _do_telldrain(self, action: ev.TellDrain) -> None:
+        self._tell(Role.DISPATCHER, {"type": "drain"})
+
+    def _tell(self, role: Role, message: dict[str, Any], fds: list[int] | None = None) -> None:
+        peer = self._peers.get(role)
+        if peer is not None:  # else it is gone: whatever matters is told to the next one
+            peer.send(message, fds or ())
+
+    # the rest
+
+    def _do_signal(self, action: ev.Signal) -> None:
+        # the pid is a child that is not reaped, so it cannot be somebody else's
+        try:
+            (os.killpg if action.group else os.kill)(action.pid, action.signum)
+        except ProcessLookupError:
+            os.kill(action.pid, action.signum)  # it does not lead its group yet
+
+    def _do_log(self, action: ev.Log) -> None:
+        log_event(_log, action.level, action.text, **dict(action.context))
+
+    def _do_exit(self, action: ev.Exit) -> None:
+        self._exit = action.status
+
+    def _write_register(self) -> None:
+        """All children that must not outlive us, in case we are killed."""
+        if self._register is None:
+            return
+        pids = [(child.pid, role.value, False) for role, child in self._core.children.items() if child.pid]
+        pids += [
+            (worker.pid, "worker", True)
+            for worker in self._core.pools.alive()
+            if worker.pid and worker.state is WorkerState.GREETED
+        ]
+        if [(known.pid, known.role, known.group) for known in self._registered] != pids:
+            self._registered = [
+                register.Registered(pid, linux.start_time(pid), role, group) for pid, role, group in pids
+            ]
+            register.write(self._register, self._registered)

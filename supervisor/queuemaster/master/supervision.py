@@ -1,0 +1,332 @@
+"""What the master decides: a transition function (state, event, now) → actions, without a single system call.
+
+Times are seconds of CLOCK_MONOTONIC. Children are owned from the moment they are asked for to the moment they are
+reaped; an entry is given to the next worker only when the dispatcher has recovered the last.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import os
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from . import events as ev
+from .backoff import Backoff
+from .causes import describe, outcome
+from .events import Role
+from .pools import Pools, Worker, WorkerState
+
+BROKEN = 78  # the template's exit status when the application cannot be imported
+STRANGERS = 1024
+RECOVERY_PATIENCE = 10.0  # seconds to wait, on the way down, for the dispatcher to put back what was killed
+_ORDER_DOWN = (Role.TEMPLATE, Role.DISPATCHER, Role.SERVER)
+
+
+class Phase(enum.Enum):
+    """Where the master is in its life."""
+
+    RUNNING = "running"
+    DRAINING = "draining"  # running jobs may finish
+    RECOVERING = "recovering"  # no worker may be left; what they left is being put back
+    ENDING = "ending"  # no worker is left: template, dispatcher and server go, in this order
+    ENDED = "ended"
+
+
+@dataclass
+class Child:
+    """A process of a role. pid 0: none."""
+
+    pid: int = 0
+    starting: bool = False  # exec asked for
+    ready: bool = False
+    told_to_end: bool = False
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds."""
+
+    graceful_timeout: float
+    boot_timeout: float
+
+
+class Supervision:
+    """The state of the master."""
+
+    def __init__(
+        self, roles: tuple[Role, ...], targets: Mapping[str, int], max_workers: int, entries: int, limits: Limits
+    ) -> None:
+        self.children = {role: Child() for role in roles}
+        self.pools = Pools(dict(targets), max_workers, entries)
+        self.limits = limits
+        self.phase = Phase.RUNNING
+        self.exit_status = 0
+        self._deadline = 0.0
+        # children that ended before anybody named them: a worker may die faster than the template can say its pid
+        self._strangers: dict[int, ev.Reaped] = {}
+
+    def handle(self, event: ev.Event, now: float) -> list[ev.Action]:
+        """One event; then whatever has become due."""
+        handler = getattr(self, f"_on_{type(event).__name__.lower()}")
+        actions: list[ev.Action] = handler(event, now)
+        return actions + self._due(now)
+
+    def next_deadline(self, now: float) -> float:
+        """When to send a Tick at the latest."""
+        moments = [now + 1.0]
+        moments += [child.backoff.until for child in self.children.values() if not child.pid]
+        moments += [backoff.until for backoff in self.pools.backoffs.values()]
+        moments += [worker.deadline for worker in self.pools.alive() if worker.state is not WorkerState.GREETED]
+        if self.phase in (Phase.DRAINING, Phase.RECOVERING):
+            moments.append(self._deadline)
+        return min(moment for moment in moments if moment > now)
+
+    # processes of a role
+
+    def _on_started(self, event: ev.Started, now: float) -> list[ev.Action]:
+        child = self.children[event.role]
+        child.pid, child.starting = event.pid, False
+        return [_log(logging.INFO, f"{event.role.value} started", pid=event.pid)]
+
+    def _on_ready(self, event: ev.Ready, now: float) -> list[ev.Action]:
+        child = self.children[event.role]
+        child.ready = True
+        child.backoff.deaths = 0
+        if event.role is not Role.DISPATCHER:
+            return []
+        return [_log(logging.INFO, "dispatcher ready")]
+
+    def _introductions(self) -> list[ev.Action]:
+        """What a new dispatcher must know before it leads."""
+        actions: list[ev.Action] = []
+        for worker in self.pools.workers.values():
+            if worker.state is WorkerState.GREETED:
+                actions.append(_introduce(worker))
+            elif worker.state is WorkerState.DEAD:
+                actions.append(_tell_death(worker))
+        return [*actions, ev.TellBegin()]
+
+    def _on_broken(self, event: ev.Broken, now: float) -> list[ev.Action]:
+        return [_log(logging.ERROR, "the application cannot be imported", reason=event.reason)]
+
+    # workers
+
+    def _on_named(self, event: ev.Named, now: float) -> list[ev.Action]:
+        worker = self.pools.match(event.entry, event.generation)
+        if worker is None or worker.state is not WorkerState.ASKED:
+            return []
+        if event.pid == 0:
+            return self._lost_before_hello(worker, now, "the template could not fork")
+        worker.pid, worker.state = event.pid, WorkerState.NAMED
+        return self._was_reaped(worker, now)
+
+    def _on_hello(self, event: ev.Hello, now: float) -> list[ev.Action]:
+        worker = self.pools.match(event.entry, event.generation)
+        if worker is None or worker.state not in (WorkerState.ASKED, WorkerState.NAMED):
+            return []
+        worker.pid, worker.start_time, worker.state = event.pid, event.start_time, WorkerState.GREETED
+        if self.pools.wanted[worker.channel] > 0:
+            self.pools.wanted[worker.channel] -= 1
+        actions: list[ev.Action] = []
+        if self.phase is not Phase.RUNNING:
+            actions.append(ev.Signal(worker.pid, signal.SIGTERM, False))
+        elif self.children[Role.DISPATCHER].pid:
+            actions.append(_introduce(worker))
+        return actions + self._was_reaped(worker, now)
+
+    def _on_recovered(self, event: ev.Recovered, now: float) -> list[ev.Action]:
+        worker = self.pools.match(event.entry, event.generation)
+        if worker is not None and worker.state is WorkerState.DEAD:
+            del self.pools.workers[worker.entry]
+        return []
+
+    def _on_wanted(self, event: ev.Wanted, now: float) -> list[ev.Action]:
+        self.pools.wanted = Counter(event.channels)
+        return []
+
+    def _lost_before_hello(self, worker: Worker, now: float, why: str) -> list[ev.Action]:
+        del self.pools.workers[worker.entry]
+        self.pools.backoff(worker.channel).died(now, useful=False)
+        return [
+            ev.Forget(worker.entry),
+            _log(logging.WARNING, "worker lost at boot", channel=worker.channel, worker=worker.pid or None, why=why),
+        ]
+
+    # deaths
+
+    def _on_reaped(self, event: ev.Reaped, now: float) -> list[ev.Action]:
+        for role, child in self.children.items():
+            if child.pid == event.pid:
+                return self._role_died(role, child, event.status, now)
+        worker = self.pools.by_pid(event.pid)
+        if worker is not None:
+            return self._worker_died(worker, event, now)
+        self._strangers[event.pid] = event
+        if len(self._strangers) > STRANGERS:
+            del self._strangers[next(iter(self._strangers))]
+        return []
+
+    def _was_reaped(self, worker: Worker, now: float) -> list[ev.Action]:
+        """The worker that was just named may be dead already."""
+        event = self._strangers.pop(worker.pid, None)
+        return [] if event is None else self._worker_died(worker, event, now)
+
+    def _role_died(self, role: Role, child: Child, status: int, now: float) -> list[ev.Action]:
+        expected = child.told_to_end
+        first_import = role is Role.TEMPLATE and not child.ready and _code(status) == BROKEN
+        child.pid, child.ready, child.told_to_end = 0, False, False
+        actions: list[ev.Action] = []
+        if role is Role.TEMPLATE:
+            # forked or not, whoever has not said hello has nobody to name it: asked for again, next generation
+            for worker in [w for w in self.pools.alive() if w.state is not WorkerState.GREETED]:
+                del self.pools.workers[worker.entry]
+                actions.append(ev.Forget(worker.entry))
+        if expected:
+            return [*actions, _log(logging.INFO, f"{role.value} ended")]
+        child.backoff.died(now, useful=False)
+        actions.append(_log(logging.ERROR, f"{role.value} died", how=outcome(status), retry=child.backoff.until - now))
+        if first_import and not self.pools.workers and self.phase is Phase.RUNNING:
+            # nothing has run yet: whoever started us is better served by an error than by retries
+            self.exit_status = 2
+            actions += self._on_endnow(ev.EndNow(), now)
+        return actions
+
+    def _worker_died(self, worker: Worker, event: ev.Reaped, now: float) -> list[ev.Action]:
+        status = event.status
+        if worker.state is not WorkerState.GREETED:
+            return self._lost_before_hello(worker, now, outcome(status))
+        worker.state = WorkerState.DEAD
+        if event.busy and not worker.killed:
+            worker.cause = describe(worker.pid, status)
+        if self.phase is Phase.RUNNING and status != 0:
+            self.pools.backoff(worker.channel).died(now, event.useful)
+        actions: list[ev.Action] = [
+            ev.Forget(worker.entry),
+            _log(
+                logging.WARNING if event.busy or status != 0 else logging.INFO, "worker ended",
+                worker=worker.pid, channel=worker.channel, how=outcome(status), busy=event.busy,
+            ),
+        ]  # fmt: skip
+        if self.children[Role.DISPATCHER].pid:
+            actions.append(_tell_death(worker))
+        return actions
+
+    # the end
+
+    def _on_endsoon(self, event: ev.EndSoon, now: float) -> list[ev.Action]:
+        if self.phase is not Phase.RUNNING:
+            return self._on_endnow(ev.EndNow(), now)
+        self.phase, self._deadline = Phase.DRAINING, now + self.limits.graceful_timeout
+        actions: list[ev.Action] = [_log(logging.INFO, "shutting down", graceful_timeout=self.limits.graceful_timeout)]
+        if self.children[Role.DISPATCHER].pid:
+            actions.append(ev.TellDrain())
+        actions += self._end_role(Role.TEMPLATE)
+        actions += [ev.Signal(w.pid, signal.SIGTERM, False) for w in self.pools.alive() if w.pid]
+        return actions
+
+    def _on_endnow(self, event: ev.EndNow, now: float) -> list[ev.Action]:
+        if self.phase not in (Phase.RUNNING, Phase.DRAINING):
+            return []
+        actions: list[ev.Action] = []
+        if self.phase is Phase.RUNNING:
+            actions = self._on_endsoon(ev.EndSoon(), now)
+        return actions + self._kill_all(now)
+
+    def _kill_all(self, now: float) -> list[ev.Action]:
+        self.phase, self._deadline = Phase.RECOVERING, now + RECOVERY_PATIENCE
+        actions: list[ev.Action] = []
+        for worker in self.pools.alive():
+            worker.killed = True
+            if worker.pid:
+                actions.append(ev.Signal(worker.pid, signal.SIGKILL, worker.state is WorkerState.GREETED))
+        if actions:
+            actions.insert(0, _log(logging.WARNING, "workers killed, their jobs go back", workers=len(actions)))
+        return actions
+
+    def _end_role(self, role: Role) -> list[ev.Action]:
+        child = self.children.get(role)
+        if child is None or not child.pid or child.told_to_end:
+            return []
+        child.told_to_end = True
+        # INT is the embedded server's fast shutdown
+        return [ev.Signal(child.pid, signal.SIGINT if role is Role.SERVER else signal.SIGTERM, False)]
+
+    # whatever is due
+
+    def _due(self, now: float) -> list[ev.Action]:
+        if self.phase is Phase.RUNNING:
+            return self._keep_running(now)
+        if self.phase is Phase.ENDED:
+            return []
+        actions: list[ev.Action] = []
+        if self.phase is Phase.DRAINING and (now >= self._deadline or not self.pools.alive()):
+            actions += self._kill_all(now)
+        # a worker that was asked for and never named has no pid to wait for; its link is closed with us
+        waiting = [worker for worker in self.pools.workers.values() if worker.pid]
+        if self.phase is not Phase.ENDING and self._nothing_left_to_do(waiting, now):
+            self.phase = Phase.ENDING
+        if self.phase is Phase.ENDING:
+            actions += self._end_roles()
+        return actions
+
+    def _nothing_left_to_do(self, waiting: list[Worker], now: float) -> bool:
+        """All workers are reaped and recovered, or nobody is there who could recover them."""
+        if any(worker.state is not WorkerState.DEAD for worker in waiting):
+            return False
+        return not waiting or not self.children[Role.DISPATCHER].pid or now >= self._deadline
+
+    def _end_roles(self) -> list[ev.Action]:
+        """One after the other: the server last, since the others use it."""
+        for role in _ORDER_DOWN:
+            child = self.children.get(role)
+            if child is not None and child.pid:
+                return self._end_role(role)
+        self.phase = Phase.ENDED
+        return [_log(logging.INFO, "ended"), ev.Exit(self.exit_status)]
+
+    def _keep_running(self, now: float) -> list[ev.Action]:
+        actions: list[ev.Action] = []
+        server = self.children.get(Role.SERVER)
+        for role, child in self.children.items():
+            if role is not Role.SERVER and server is not None and not server.ready:
+                continue
+            if not child.pid and not child.starting and child.backoff.until <= now:
+                child.starting = True
+                actions.append(ev.Exec(role))
+                if role is Role.DISPATCHER:
+                    actions += self._introductions()
+        for worker in [w for w in self.pools.alive() if w.state is not WorkerState.GREETED and now > w.deadline]:
+            if worker.pid:
+                actions.append(ev.Signal(worker.pid, signal.SIGKILL, False))
+                worker.deadline = now + self.limits.boot_timeout
+            else:
+                actions += self._lost_before_hello(worker, now, "no answer from the template")
+        if self.children[Role.TEMPLATE].ready:
+            for channel in self.pools.missing(now):
+                worker = self.pools.reserve(channel, now + self.limits.boot_timeout)
+                actions.append(ev.Fork(worker.entry, worker.generation, channel))
+        return actions
+
+    def _on_tick(self, event: ev.Tick, now: float) -> list[ev.Action]:
+        return []
+
+
+def _introduce(worker: Worker) -> ev.Introduce:
+    return ev.Introduce(worker.entry, worker.generation, worker.channel, worker.pid, worker.start_time)
+
+
+def _tell_death(worker: Worker) -> ev.TellDeath:
+    return ev.TellDeath(worker.entry, worker.generation, worker.pid, worker.start_time, worker.cause)
+
+
+def _log(level: int, text: str, **context: object) -> ev.Log:
+    return ev.Log(level, text, tuple((key, value) for key, value in context.items() if value is not None))
+
+
+def _code(status: int) -> int | None:
+    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else None

@@ -1,0 +1,72 @@
+"""The thread that beats beside the job, and ends the worker when it must go.
+
+Signals reach it through the wakeup descriptor, which the C handler writes even while the main thread
+is deep in a query or a C call. Draining: no new job; the running one has ``graceful_timeout`` seconds,
+then the whole process group is killed, so that a job's own children go too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from typing import Optional
+
+from .log import event
+from .scoreboard import Entry
+
+INTERVAL = 1.0  # seconds between two beats
+_log = logging.getLogger("queuemaster.worker")
+
+
+class Heartbeat(threading.Thread):
+    """Started after the fork; never stops."""
+
+    def __init__(self, entry: Entry, link: socket.socket, master: int, graceful_timeout: float) -> None:
+        super().__init__(name="queuemaster-heartbeat", daemon=True)
+        self._entry = entry
+        self._link = link
+        self._master = master
+        self._graceful_timeout = graceful_timeout
+        self._deadline: Optional[float] = None
+        self._wake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def listen_to_signals(self) -> None:
+        """Main thread: TERM drains, INT (the terminal's, meant for the master) does nothing."""
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda _signum, _frame: None)  # a handler, so that the byte is written
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(signum, signal.SIG_IGN)
+
+    def run(self) -> None:
+        """Beat, listen, look whether the master is still there."""
+        while True:
+            self._entry.beat(time.monotonic_ns())
+            readable, _, _ = select.select([self._wake], [], [], INTERVAL)
+            if readable and signal.SIGTERM in os.read(self._wake, 512):
+                self._drain("told to end")
+            if os.getppid() != self._master:
+                self._drain("the master is gone")
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                event(_log, logging.WARNING, "job still runs after graceful_timeout, killed")
+                os.killpg(0, signal.SIGKILL)
+
+    def draining(self) -> bool:
+        """No new job may be started."""
+        return self._deadline is not None
+
+    def _drain(self, why: str) -> None:
+        if self._deadline is not None:
+            return
+        event(_log, logging.DEBUG, "worker drains", why=why)
+        self._deadline = time.monotonic() + self._graceful_timeout
+        # the main loop sees the end of its link as soon as it looks for the next message
+        self._link.shutdown(socket.SHUT_RD)
+
+

@@ -1,0 +1,66 @@
+"""One line an event: time, level, process, event, then key=value context.
+
+The context is given as ``extra={"ctx": {...}}``; the helper :func:`event` does that.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from typing import Any, Dict, Optional, Sequence
+
+
+def event(logger: logging.Logger, level: int, text: str, **context: Any) -> None:
+    """Log ``text``, a stable wording, with its context: db, channel, job, worker, …"""
+    logger.log(level, "%s", text, extra={"ctx": {k: v for k, v in context.items() if v is not None}})
+
+
+class _Text(logging.Formatter):
+    converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        context = " ".join(f"{key}={_quoted(value)}" for key, value in getattr(record, "ctx", {}).items())
+        stamp = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z"
+        line = f"{stamp} {record.levelname} {record.process} {record.name}: {record.getMessage()}"
+        line = f"{line} {context}" if context else line
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class _Json(logging.Formatter):
+    converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: Dict[str, Any] = {
+            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "pid": record.process,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "ctx", {}),
+        }
+        if record.exc_info:
+            fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        return json.dumps(fields, default=str)
+
+
+def configure(level: str, form: str, path: str = "", handlers: Sequence[str] = ()) -> None:
+    """Log to ``path`` (standard error when empty) as "text" or "json"; ``handlers`` are "LOGGER:LEVEL"."""
+    stream: Optional[logging.Handler]
+    # a plain append: processes that share the file write whole lines, and a rename does not lose any
+    stream = logging.FileHandler(os.path.abspath(path)) if path else logging.StreamHandler(sys.stderr)
+    stream.setFormatter(_Json() if form == "json" else _Text())
+    root = logging.getLogger()
+    root.handlers[:] = [stream]
+    root.setLevel(level)
+    for item in handlers:
+        name, _, wanted = item.rpartition(":")
+        logging.getLogger(name).setLevel(wanted)
+
+
+def _quoted(value: Any) -> str:
+    text = str(value)
+    return json.dumps(text) if not text or any(c in text for c in ' "\n\t=') else text

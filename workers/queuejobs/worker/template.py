@@ -1,0 +1,118 @@
+"""The template: the application's interpreter with its code imported once, from which workers are forked.
+
+It runs no job, keeps no connection and starts no thread. It forks twice, so that the worker's parent
+exits and the kernel gives the worker to the master (a subreaper).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import Any, Dict, NoReturn
+
+from . import linux, log, settings, wire, worker
+from .log import event
+from .scoreboard import Scoreboard
+
+EXIT_CANNOT_IMPORT = 78  # EX_CONFIG: starting again would not help before somebody mends the code
+_log = logging.getLogger("queuemaster.template")
+
+
+def main() -> NoReturn:
+    """Entry point; see bootstrap.py."""
+    parser = argparse.ArgumentParser(prog="queuemaster template")
+    for name in ("control", "settings", "scoreboard", "master"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    options = parser.parse_args()
+    if not linux.die_with_parent(options.master):
+        sys.exit(0)
+    # the terminal's Ctrl-C is the master's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    given = settings.read(options.settings)
+    log.configure(given.log_level, given.log_format, given.logfile, given.log_handlers)
+    linux.set_title("queuemaster: template")
+    control = socket.socket(fileno=options.control)
+    _import_application(given, control)
+    # the children must not share pages with what the collector moves
+    gc.collect()
+    gc.freeze()
+    wire.send(control, {"type": "ready"})
+    _serve(control, Scoreboard(options.scoreboard), given)
+    sys.exit(0)
+
+
+def _import_application(given: settings.WorkerSettings, control: socket.socket) -> None:
+    sys.path.insert(0, os.getcwd())
+    for name in given.app:
+        try:
+            importlib.import_module(name)
+        except BaseException as error:  # an application may also raise SystemExit at import
+            _log.exception("cannot import the application: module %s", name)
+            wire.send(control, {"type": "broken", "module": name, "error": f"{type(error).__name__}: {error}"})
+            sys.exit(EXIT_CANNOT_IMPORT)
+    if threading.active_count() > 1:
+        names = ", ".join(thread.name for thread in threading.enumerate()[1:])
+        event(_log, logging.WARNING, "the application starts threads at import: workers will not have them", threads=names)
+
+
+def _serve(control: socket.socket, board: Scoreboard, given: settings.WorkerSettings) -> None:
+    while True:
+        received = wire.receive(control)
+        if received is None:
+            return  # the master is gone
+        request, (fd,) = received.message, received.fds
+        pid = _fork(request, fd, control, board, given)
+        os.close(fd)
+        wire.send(
+            control,
+            {"type": "forked", "entry": request["entry"], "generation": request["generation"], "pid": pid},
+        )
+
+
+def _fork(
+    request: Dict[str, Any], fd: int, control: socket.socket, board: Scoreboard, given: settings.WorkerSettings
+) -> int:
+    """Fork a worker that is not our child; returns its pid, 0 if that failed."""
+    told, tell = os.pipe()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        middle = os.fork()
+        if middle == 0:
+            _fork_again(request, fd, tell, told, control, board, given)
+        os.close(tell)
+        os.waitpid(middle, 0)
+        with os.fdopen(told, "rb") as stream:
+            return int(stream.read() or b"0")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _fork_again(
+    request: Dict[str, Any], fd: int, tell: int, told: int,
+    control: socket.socket, board: Scoreboard, given: settings.WorkerSettings,
+) -> NoReturn:  # fmt: skip
+    """In the middle process and the worker. Both leave through os._exit, whatever happens."""
+    status = 1
+    try:
+        pid = os.fork()
+        if pid == 0:
+            # the siblings' descriptors first, else their ends would never be seen closed
+            os.close(tell)
+            os.close(told)
+            control.close()
+            worker.run(request, socket.socket(fileno=fd), board, given)
+        else:
+            os.write(tell, str(pid).encode())
+        status = 0
+    except BaseException:
+        _log.exception("worker ends")
+    finally:
+        logging.shutdown()
+        os._exit(status)
