@@ -1,0 +1,215 @@
+"""What the dispatcher may believe of a queue, race by race."""
+
+from __future__ import annotations
+
+from queuemaster.dispatcher.channels import WINDOW, Head, Key
+
+
+def key(number: int, priority: int = 10) -> Key:
+    return (priority, f"2026-01-01T00:00:00.{number:06d}", number)
+
+
+def known(*numbers: int, more: bool = False) -> Head:
+    """A head that has just been read."""
+    head = Head()
+    head.read([key(number) for number in numbers], more, None, False)
+    if not numbers:
+        head.read([], more, None, False)
+    assert not head.dirty
+    return head
+
+
+def test_a_new_head_knows_nothing_and_wants_to_be_read() -> None:
+    head = Head()
+    assert head.dirty
+    assert head.bound is None
+    assert head.candidate(sequential=False) is None
+    assert head.rows_to_read == WINDOW
+
+
+def test_grants_that_are_out_take_the_first_ones() -> None:
+    head = known(1, 2, 3)
+    head.grant()
+    head.grant()
+    assert head.candidate(sequential=False) == key(3)
+    assert head.rows_to_read == WINDOW + 2
+    head.claimed(1)
+    assert head.candidate(sequential=False) == key(3)
+
+
+def test_a_read_that_saw_the_claim_is_repaired_by_its_answer() -> None:
+    head = known(1, 2)
+    head.grant()
+    head.read([key(2)], False, None, False)  # job 1 is claimed, we have not been told
+    assert head.candidate(sequential=False) is None
+    head.claimed(1)
+    assert head.candidate(sequential=False) == key(2)
+
+
+def test_a_read_that_did_not_see_a_claim_answered_meanwhile_does_not_bring_the_job_back() -> None:
+    head = known(1, 2)
+    head.grant()
+    head.asking()
+    head.claimed(1)
+    head.read([key(1), key(2)], False, None, False)
+    assert head.candidate(sequential=False) == key(2)
+
+
+def test_a_notice_during_a_read_makes_it_count_but_not_for_long() -> None:
+    head = known(2)
+    head.asking()
+    head.noticed(key(1))
+    head.read([key(2)], False, None, False)
+    assert head.dirty
+    assert head.candidate(sequential=False) == key(2)
+    assert head.candidate(sequential=True) is None
+    assert head.bound == key(1)
+
+
+def test_a_return_during_a_read_makes_it_worthless() -> None:
+    head = known(1)
+    head.grant()
+    head.asking()
+    head.came_back()
+    head.read([key(1)], False, None, False)
+    assert head.dirty
+    assert head.candidate(sequential=False) is None
+
+
+def test_a_read_that_failed_is_asked_again() -> None:
+    head = known(1)
+    head.asking()
+    head.unanswered()
+    assert head.dirty
+    head.read([key(1)], False, None, False)
+    assert not head.dirty
+
+
+def test_a_notice_does_not_revive_its_job() -> None:
+    head = known(1)
+    head.grant()
+    head.claimed(1)
+    head.noticed(key(1))  # it was sent before the claim
+    assert head.dirty
+    assert head.candidate(sequential=False) is None
+
+
+def test_a_notice_from_behind_the_window_waits_for_the_end_of_the_window() -> None:
+    head = known(1, 2, more=True)
+    head.noticed(key(9))
+    assert not head.dirty
+    head.grant()
+    head.grant()
+    assert head.dirty
+    assert not known(1, 2).dirty
+    inside = known(1, 3, more=True)
+    inside.noticed(key(2))
+    assert inside.dirty
+
+
+def test_the_end_of_the_queue_is_not_read_again_and_again() -> None:
+    head = known(1)
+    head.grant()
+    assert not head.dirty
+    head.claimed(1)
+    assert not head.dirty
+
+
+def test_a_window_that_the_grants_have_used_up_waits_for_an_answer() -> None:
+    head = known(1, 2, more=True)
+    head.grant()
+    head.grant()
+    head.read([key(1), key(2)], True, None, False)  # a reader that asked for too few
+    assert not head.dirty
+    head.claimed(1)
+    assert head.dirty
+
+
+def test_a_return_empties_the_window() -> None:
+    head = known(1, 2, 3)
+    head.grant()
+    head.came_back()
+    assert head.granted == 0
+    assert head.dirty
+    assert head.candidate(sequential=False) is None
+
+
+def test_a_row_that_stays_locked_is_tried_less_and_less() -> None:
+    head, now = known(1), 10.0
+    rests = []
+    for _ in range(12):
+        head.grant()
+        head.came_back(now)
+        head.read([key(1)], False, None, False)
+        rests.append(max(head.rest_until - now, 0.0))
+        assert (head.candidate(False, now) is None) == (rests[-1] > 0)
+        now = max(now, head.rest_until)
+        assert head.candidate(False, now) == key(1)
+    assert rests[0] == 0.0
+    assert rests == sorted(rests)
+    assert rests[-1] == 5.0
+    head.came_back(now)
+    head.noticed(key(2))
+    assert head.rest_until == 0.0
+
+
+def test_a_sequential_channel_starts_the_first_job_only_when_all_is_known() -> None:
+    head = known(1, 2)
+    assert head.candidate(sequential=True) == key(1)
+    head.grant()
+    assert head.candidate(sequential=True) is None
+    head.claimed(1)
+    assert head.candidate(sequential=True) == key(2)
+    head.ended()
+    assert head.candidate(sequential=True) is None  # job 1 may have failed
+    head.read([key(2)], False, None, True)
+    assert head.candidate(sequential=True) is None
+    assert head.candidate(sequential=False) == key(2)
+
+
+def test_in_a_sequential_channel_a_delayed_job_holds_up_those_behind_it() -> None:
+    head = Head()
+    head.read([key(2)], False, key(3), False)
+    assert head.candidate(sequential=True) == key(2)
+    head.read([key(2)], False, key(1), False)
+    assert head.candidate(sequential=True) is None
+    assert head.candidate(sequential=False) == key(2)
+
+
+def test_the_bound_follows_the_least_key_known() -> None:
+    head = known(3, 4, 5)
+    assert head.bound == key(3)
+    head.grant()
+    head.claimed(3)
+    assert head.bound == key(4)
+    head.noticed(key(1))
+    assert head.bound == key(1)
+    head.noticed(key(2))
+    assert head.bound == key(1)
+    head.claimed(4)
+    assert head.bound == key(1)  # not read yet
+
+
+def test_nothing_from_the_bound_on_means_a_look_at_everything() -> None:
+    head = known(3)
+    head.grant()
+    head.claimed(3)
+    head.noticed(key(2))
+    head.read([], False, None, False)
+    assert head.bound is None
+    assert head.dirty
+    head.noticed(key(7))
+    assert head.bound is None  # there may be others before it
+    head.read([], False, None, False)
+    assert not head.dirty
+    head.noticed(key(7))
+    assert head.bound == key(7)  # there was nothing at all
+
+
+def test_look_again_forgets_the_bound() -> None:
+    head = known(3)
+    head.asking()
+    head.noticed(None)
+    head.read([key(3)], False, None, False)
+    assert head.bound is None
+    assert head.dirty
