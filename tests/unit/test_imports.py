@@ -1,0 +1,259 @@
+"""Imports point down: which part of the tree may use which, and what it needs installed."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = ("queuejobs", "queuemaster")
+STDLIB = frozenset(sys.stdlib_module_names)
+
+# where a module belongs: the longest name that covers it
+PARTS = {
+    "queuejobs": "model",
+    "queuejobs.store": "store",
+    "queuejobs.worker": "worker",
+    # the language of the links, the scoreboard, the log: the service speaks them too
+    "queuejobs.worker.linux": "shared",
+    "queuejobs.worker.log": "shared",
+    "queuejobs.worker.scoreboard": "shared",
+    "queuejobs.worker.wire": "shared",
+    "queuemaster": "version",
+    "queuemaster.config.compiled": "compiled",
+    "queuemaster.embedded": "embedded",
+    "queuemaster.embedded_binaries": "embedded",
+    "queuemaster.embedded_server": "embedded",
+    "queuemaster.master": "master",
+    "queuemaster.dispatcher": "dispatcher",
+    "queuemaster.dispatcher.channels": "channels",
+    "queuemaster.exporter": "exporter",
+    "queuemaster.config": "command line",
+    "queuemaster.cli": "command line",
+    "queuemaster.demo": "command line",
+    "queuemaster.__main__": "command line",
+}
+
+MAY_USE = {
+    "store": set(),
+    "model": {"store"},
+    "shared": {"store"},
+    "worker": {"store", "model", "shared"},
+    "version": set(),
+    "compiled": set(),
+    "embedded": {"compiled"},
+    "channels": {"compiled"},
+    "master": {"version", "compiled", "embedded", "shared"},
+    "dispatcher": {"version", "compiled", "channels", "store", "shared"},
+    "exporter": {"version", "compiled", "channels", "store", "shared"},
+    "command line": set(PARTS.values()),
+}
+
+# the packages of others that a part may name
+NEEDS = {
+    "store": {"psycopg2"},
+    "model": {"psycopg2"},
+    "shared": {"setproctitle"},
+    "worker": {"psycopg2", "setproctitle"},
+    "version": set(),
+    "compiled": set(),
+    "embedded": set(),
+    "channels": set(),
+    "master": {"setproctitle", "psutil"},
+    "dispatcher": {"setproctitle", "psutil", "psycopg2", "gevent"},
+}
+
+Imports = dict[str, frozenset[str]]
+
+
+def read_tree(root: Path) -> Imports:
+    """Every module of both packages, with the absolute names that it imports anywhere in its file."""
+    files: dict[str, Path] = {}
+    for source in (root / "supervisor", root / "workers"):
+        for path in source.rglob("*.py"):
+            parts = path.relative_to(source).with_suffix("").parts
+            files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return {module: frozenset(_imports(module, path, files)) for module, path in files.items()}
+
+
+def _imports(module: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            levels = package.split(".")
+            above = levels[: len(levels) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                # `from package import name`: the module of that name, if there is one
+                name = f"{base}.{alias.name}"
+                yield name if name in known else base
+
+
+def part_of(module: str) -> str:
+    """The part that a module of ours belongs to."""
+    if module == "queuejobs.worker":  # an empty package: it tells the master where the bootstrap lies
+        return "shared"
+    covering = [name for name in PARTS if module == name or module.startswith(f"{name}.")]
+    return PARTS[max(covering, key=len)]
+
+
+def upward(tree: Imports) -> list[str]:
+    """The imports of our own modules that do not point down."""
+    return sorted(
+        f"{module} -> {name}"
+        for module, imported in tree.items()
+        for name in imported
+        if name.partition(".")[0] in OURS
+        and part_of(name) != part_of(module)
+        and part_of(name) not in MAY_USE[part_of(module)]
+    )
+
+
+def foreign(tree: Imports) -> list[str]:
+    """The imports of others' packages that a part must do without."""
+    return sorted(
+        f"{module} -> {name}"
+        for module, imported in tree.items()
+        if (allowed := NEEDS.get(part_of(module))) is not None
+        for name in imported
+        if name.partition(".")[0] not in {*STDLIB, *OURS, *allowed}
+    )
+
+
+def order(tree: Imports) -> list[str]:
+    """The modules, imported before importing. Raises graphlib.CycleError."""
+    ours = {module: {name for name in imported if name in tree} for module, imported in tree.items()}
+    return list(graphlib.TopologicalSorter(ours).static_order())
+
+
+def loaded(tree: Imports, start: str) -> set[str]:
+    """All that importing a module of ours loads: a package's ``__init__`` comes with each of its modules."""
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        waiting += tree.get(name, ())
+        if "." in name and name.partition(".")[0] in OURS:
+            waiting.append(name.rpartition(".")[0])
+    return seen
+
+
+@pytest.fixture(scope="module")
+def tree() -> Imports:
+    return read_tree(ROOT)
+
+
+def test_every_module_was_read(tree: Imports) -> None:
+    assert {"queuejobs.store.schema", "queuemaster.config.compiled", "queuemaster.embedded"} <= set(tree)
+
+
+def test_imports_point_down(tree: Imports) -> None:
+    assert upward(tree) == []
+
+
+def test_no_part_needs_more_than_it_may(tree: Imports) -> None:
+    assert foreign(tree) == []
+
+
+def test_no_cycle(tree: Imports) -> None:
+    assert len(order(tree)) >= len(tree)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="queuejobs/__init__ imports its whole API, and psycopg2 with it, at once"
+)
+def test_the_master_loads_no_database_driver_and_no_configuration_library(tree: Imports) -> None:
+    everything = set().union(*(loaded(tree, name) for name in tree if part_of(name) == "master"))
+    packages = {name.partition(".")[0] for name in everything} - STDLIB - {*OURS}
+    assert packages <= NEEDS["master"]
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "violation"),
+    [
+        (
+            "workers/queuejobs/job.py",
+            "import queuemaster.config.compiled",
+            "queuejobs.job -> queuemaster.config.compiled",
+        ),
+        (
+            "workers/queuejobs/store/x.py",
+            "from ..job import Job",
+            "queuejobs.store.x -> queuejobs.job",
+        ),
+        (
+            "workers/queuejobs/job.py",
+            "def f():\n    from .worker import wire",
+            "queuejobs.job -> queuejobs.worker.wire",
+        ),
+        (
+            "supervisor/queuemaster/master/loop.py",
+            "from ..dispatcher import links",
+            "queuemaster.master.loop -> queuemaster.dispatcher.links",
+        ),
+        (
+            "supervisor/queuemaster/master/loop.py",
+            "from queuejobs.store import claims",
+            "queuemaster.master.loop -> queuejobs.store.claims",
+        ),
+        (
+            "supervisor/queuemaster/dispatcher/links.py",
+            "from queuemaster.config.sources import compile_settings",
+            "queuemaster.dispatcher.links -> queuemaster.config.sources",
+        ),
+        (
+            "supervisor/queuemaster/embedded_server.py",
+            "from .cli import main",
+            "queuemaster.embedded_server -> queuemaster.cli",
+        ),
+    ],
+)
+def test_a_planted_violation_is_found(tmp_path: Path, path: str, line: str, violation: str) -> None:
+    plant(tmp_path, path, line)
+    assert upward(read_tree(tmp_path)) == [violation]
+
+
+def test_a_planted_package_of_others_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, "supervisor/queuemaster/master/loop.py", "import psycopg2.extensions")
+    assert foreign(read_tree(tmp_path)) == ["queuemaster.master.loop -> psycopg2.extensions"]
+
+
+def test_a_package_that_comes_along_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, "workers/queuejobs/__init__.py", "from .store import claims")
+    plant(tmp_path, "workers/queuejobs/store/claims.py", "import psycopg2")
+    plant(tmp_path, "supervisor/queuemaster/master/loop.py", "from queuejobs.worker import wire")
+    assert "psycopg2" in loaded(read_tree(tmp_path), "queuemaster.master.loop")
+
+
+def test_a_planted_cycle_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, "workers/queuejobs/a.py", "from .job import Job")
+    plant(tmp_path, "workers/queuejobs/job.py", "from . import a")
+    with pytest.raises(graphlib.CycleError):
+        order(read_tree(tmp_path))
+
+
+def plant(root: Path, path: str, line: str) -> None:
+    """Make a small tree like ours, with one file that holds one import."""
+    for name in (
+        "workers/queuejobs/job.py",
+        "workers/queuejobs/store/claims.py",
+        "workers/queuejobs/worker/wire.py",
+        "supervisor/queuemaster/config/compiled.py",
+        "supervisor/queuemaster/config/sources.py",
+        "supervisor/queuemaster/dispatcher/links.py",
+        path,
+    ):
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (root / path).write_text(line)
