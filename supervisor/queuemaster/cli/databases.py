@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 from queuejobs.store import schema
 from queuejobs.store.connection import connect
 from queuemaster import embedded
-from queuemaster.cli.output import Refusal
+from queuemaster.cli.output import Failure, Refusal
 from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings
 from queuemaster.config.dsn import describe
 
@@ -26,16 +26,45 @@ def embedded_database(plan: ServerPlan) -> DatabaseConfig:
 
 
 @contextlib.contextmanager
+def embedded_server() -> Iterator[DatabaseConfig]:
+    """The embedded database, its server running for as long as this takes."""
+    data_dir = embedded.default_data_dir()
+    try:
+        with embedded.running(data_dir) as plan:
+            yield embedded_database(plan)
+    except embedded.EmbeddedError as error:
+        raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
+
+
+@contextlib.contextmanager
 def chosen(settings: Settings) -> Iterator[tuple[DatabaseConfig, ...]]:
-    """The databases named; else the embedded one, its server running for as long as this takes."""
+    """The databases named, to be looked at; else the embedded one if it was ever used."""
     if settings.databases:
         yield settings.databases
         return
-    try:
-        with embedded.running(embedded.default_data_dir()) as plan:
-            yield (embedded_database(plan),)
-    except embedded.EmbeddedError as error:
-        raise Refusal(f"embedded PostgreSQL: {error}") from error
+    data_dir = embedded.default_data_dir()
+    if not data_dir.exists():
+        raise Refusal(
+            f"no database is named (option database), and the embedded PostgreSQL has not been used yet"
+            f" ({data_dir} does not exist)\n  name one with --database, or make a queue: queuemaster init"
+        )
+    with embedded_server() as database:
+        upgrade(database)
+        yield (database,)
+
+
+def upgrade(database: DatabaseConfig) -> list[int]:
+    """Bring a queue to this version; the steps applied. Raises Refusal or Failure with what hinders it."""
+    with opened(database) as connection:
+        _require_server(database, connection)
+        try:
+            return schema.upgrade(connection)
+        except schema.OcaDatabaseError as error:
+            raise Refusal(_oca(database, error)) from error
+        except schema.SchemaError as error:
+            raise Refusal(f"database {describe(database)}: {error}") from error
+        except psycopg2.Error as error:
+            raise Failure(f"database {describe(database)}: {server_message(error)}") from error
 
 
 @contextlib.contextmanager
@@ -60,20 +89,28 @@ def require_queue(database: DatabaseConfig) -> None:
 
 def require_schema(database: DatabaseConfig, connection: Connection) -> None:
     """Raise :class:`Refusal` unless the server is new enough and the queue is there, at this version."""
-    if connection.server_version < LEAST_SERVER:
-        major = connection.server_version // 10000
-        raise Refusal(f"database {describe(database)}: it is PostgreSQL {major}; expected 14 or newer")
+    _require_server(database, connection)
     try:
         schema.require_current(connection)
     except schema.OcaDatabaseError as error:
-        raise Refusal(
-            f"database {describe(database)}: {error}\n  this version serves native queues only, not Odoo's"
-        ) from error
+        raise Refusal(_oca(database, error)) from error
     except schema.SchemaError as error:
         raise Refusal(
             f"database {describe(database)}: {error}\n"
             f"  to create or upgrade it: queuemaster init --database {argument(database)}"
         ) from error
+    except psycopg2.Error as error:
+        raise Refusal(f"database {describe(database)}: {server_message(error)}") from error
+
+
+def _require_server(database: DatabaseConfig, connection: Connection) -> None:
+    if connection.server_version < LEAST_SERVER:
+        major = connection.server_version // 10000
+        raise Refusal(f"database {describe(database)}: it is PostgreSQL {major}; expected 14 or newer")
+
+
+def _oca(database: DatabaseConfig, error: schema.OcaDatabaseError) -> str:
+    return f"database {describe(database)}: {error}\n  this version serves native queues only, not Odoo's"
 
 
 def argument(database: DatabaseConfig) -> str:
@@ -83,4 +120,7 @@ def argument(database: DatabaseConfig) -> str:
 
 def server_message(error: psycopg2.Error) -> str:
     """The server's or libpq's words, on one line."""
-    return " ".join(str(error).split()) or error.__class__.__name__
+    return (
+        "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        or error.__class__.__name__
+    )

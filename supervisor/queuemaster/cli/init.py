@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import psycopg2
 
 from queuejobs.store import schema
-from queuemaster.cli.databases import LEAST_SERVER, chosen, opened, server_message
+from queuemaster.cli.databases import embedded_server, upgrade
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Failure, Refusal, warn
 from queuemaster.config.compiled import DatabaseConfig
@@ -25,17 +24,21 @@ def init(file: Path | None, assignments: tuple[str, ...], database: tuple[str, .
     """
     configuration = compiled(file, assignments, {"database": database})
     warn(configuration.warnings)
+    databases = configuration.settings.databases
+    if not databases:
+        with embedded_server() as embedded:
+            click.echo(f"embedded PostgreSQL, {describe(embedded)}: {initialise(embedded)}")
+        return
     refused: list[str] = []
     failed: list[str] = []
-    with chosen(configuration.settings) as databases:
-        for each in databases:
-            # one bad database must not keep the others from being made
-            try:
-                click.echo(f"{describe(each)}: {initialise(each)}")
-            except Refusal as refusal:
-                refused.append(refusal.message)
-            except Failure as failure:
-                failed.append(failure.message)
+    for each in databases:
+        # one bad database must not keep the others from being made
+        try:
+            click.echo(f"{describe(each)}: {initialise(each)}")
+        except Refusal as refusal:
+            refused.append(refusal.message)
+        except Failure as failure:
+            failed.append(failure.message)
     if refused:
         raise Refusal("\n".join(refused + failed))
     if failed:
@@ -44,15 +47,7 @@ def init(file: Path | None, assignments: tuple[str, ...], database: tuple[str, .
 
 def initialise(database: DatabaseConfig) -> str:
     """Bring one database to this version; what was done, in words."""
-    with opened(database) as connection:
-        if connection.server_version < LEAST_SERVER:
-            raise Refusal(f"database {describe(database)}: expected PostgreSQL 14 or newer")
-        try:
-            applied = schema.upgrade(connection)
-        except schema.SchemaError as error:
-            raise Refusal(f"database {describe(database)}: {error}") from error
-        except psycopg2.Error as error:
-            raise Failure(f"database {describe(database)}: {server_message(error)}") from error
+    applied = upgrade(database)
     names = [step.name for step in schema.steps() if step.version in applied]
     if not names:
         return f"the queue is there, at version {schema.steps()[-1].version}; nothing to do"

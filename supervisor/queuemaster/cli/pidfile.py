@@ -44,8 +44,10 @@ def find(path: Path) -> Running:
             match = _CONTENT.fullmatch(content)
             if match is None and content:
                 raise Refusal(f"pidfile {path}: expected a process id alone; is it another program's?")
-            if match is None or _unlocked(stream.fileno()):
+            if _unlocked(stream.fileno()):
                 raise Failure(f"not running: {path} is left from a master that has ended")
+            if match is None:
+                raise Failure(f"a master is just starting, {path} is still empty: try again")
             process = psutil.Process(int(match[1]))
             # the lock again, now that the process is looked up: while it is held, the pid is not reused
             if _unlocked(stream.fileno()):

@@ -15,9 +15,8 @@ from typing import NoReturn
 
 import click
 
-from queuejobs.store import schema
 from queuemaster import embedded
-from queuemaster.cli.databases import EMBEDDED_NAME, embedded_database, opened
+from queuemaster.cli.databases import EMBEDDED_NAME, embedded_database, opened, upgrade
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, note, warn
 from queuemaster.cli.preflight import preflight
@@ -61,11 +60,9 @@ def run_embedded(settings: Settings) -> NoReturn:
         raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
     try:
         database = embedded_database(plan)
-        with opened(database) as connection:
-            schema.upgrade(connection)
-        server = plan if plan.pid else None
-        become_master(replace(settings, databases=(database,), server=server))
-    except schema.SchemaError as error:
+        upgrade(database)
+        become_master(replace(settings, databases=(database,), server=plan if plan.pid else None))
+    except embedded.EmbeddedError as error:
         raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
     finally:
         # only reached when the master could not take over

@@ -18,7 +18,7 @@ _NEXT = re.compile(r"\s*[,\n]\s*(?=postgres(?:ql)?://|\w+\s*=|[^\s,:/=?&@']+\s*(
 _KEYWORD = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\S+)")
 _HARMLESS = frozenset(("host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "connect_timeout"))
 # what libpq says of a bad DSN may quote any part of it, the password too; only these phrases are repeated
-_SAFE_DIAGNOSIS = re.compile(r'invalid (?:connection option|URI query parameter): "\w+"|invalid port number')
+_SAFE_DIAGNOSIS = re.compile(r'invalid (?:connection option|URI query parameter):? "\w+"')
 
 
 def split_databases(text: str) -> list[str]:
