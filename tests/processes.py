@@ -19,6 +19,14 @@ def end_of(processes: list[psutil.Process], patience: float) -> list[psutil.Proc
     return [process for process in alive if not _is_dead(process)]
 
 
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone, or dead and waiting to be reaped."""
+    try:
+        return _is_dead(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return True
+
+
 def describe(process: psutil.Process) -> str:
     """What ps would say."""
     try:
