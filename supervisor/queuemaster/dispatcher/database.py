@@ -182,18 +182,19 @@ class QueueDatabase:
 
     def _wait(self, connection: Connection) -> None:
         """Until a notification, a wake-up, or the next thing that is due."""
-        times = [*self._due.values(), self.recovery.due()]
-        deadline = min(moment for moment in times if moment is not None)
-        timeout = max(deadline - time.monotonic(), 0.0)
-        arrived = gevent.get_hub().loop.io(connection.fileno(), 1)
-        arrived.start(self._wake.set)
-        try:
-            self._wake.wait(timeout)
-        finally:
-            arrived.stop()
-            arrived.close()
+        # what came along with the answer of a query does not make the socket readable
+        if not connection.notifies:
+            times = [*self._due.values(), self.recovery.due()]
+            deadline = min(moment for moment in times if moment is not None)
+            arrived = gevent.get_hub().loop.io(connection.fileno(), 1)
+            arrived.start(self._wake.set)
+            try:
+                self._wake.wait(max(deadline - time.monotonic(), 0.0))
+            finally:
+                arrived.stop()
+                arrived.close()
+            connection.poll()
         self._wake.clear()
-        connection.poll()
         for notification in connection.notifies:
             self._noticed(notification.payload)
         connection.notifies.clear()

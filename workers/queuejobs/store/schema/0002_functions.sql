@@ -83,11 +83,11 @@ end $$;
 -- Claim one ready job of one stored channel. p_job names it (sequential channels), else it is the least ready key at or
 -- after the bound. No row when the grant is out of date, nothing is there, or the named row is locked. Plan: index scan
 -- of queue_job_ready from the bound, no sort; the session's planner cannot be trusted on a table that was empty when
--- the plan was made, hence the settings.
+-- the plan was made, hence the settings. jit: a plan that must use what is switched off costs more than any threshold.
 create function claim(p_epoch bigint, p_channel text, p_worker integer, p_pid integer, p_job bigint default null,
                       p_priority integer default null, p_created timestamp default null, p_id bigint default null)
 returns setof queue_job language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
 declare
     v_id bigint;
 begin
