@@ -76,6 +76,36 @@ def test_a_return_during_a_read_makes_it_worthless() -> None:
     assert head.candidate(sequential=False) is None
 
 
+def test_an_end_during_a_read_makes_the_read_doubtful() -> None:
+    head = known(1, 2)
+    head.asking()
+    head.ended()
+    head.read([key(1), key(2)], False, None, False)  # it may have looked before the failure
+    assert head.candidate(sequential=True) is None
+    assert head.dirty
+
+
+def test_a_window_claimed_while_it_was_read_is_read_again_when_more_is_behind() -> None:
+    head = known(1, more=True)
+    head.grant()
+    head.asking()
+    head.claimed(1)
+    head.read([key(1)], True, None, False)
+    assert head.dirty
+
+
+def test_a_notice_while_the_whole_queue_is_found_empty_is_the_bound() -> None:
+    head = known()
+    head.asking()
+    head.noticed(key(2))
+    head.read([], False, None, False)
+    assert head.bound == key(2)
+    head.noticed(key(5))
+    assert head.bound == key(2)
+    head.noticed(key(1))
+    assert head.bound == key(1)
+
+
 def test_a_read_that_failed_is_asked_again() -> None:
     head = known(1)
     head.asking()
@@ -101,7 +131,9 @@ def test_a_notice_from_behind_the_window_waits_for_the_end_of_the_window() -> No
     head.grant()
     head.grant()
     assert head.dirty
-    assert not known(1, 2).dirty
+    last = known(1, 2)
+    last.noticed(key(9))
+    assert last.dirty  # nothing else will lead there
     inside = known(1, 3, more=True)
     inside.noticed(key(2))
     assert inside.dirty
