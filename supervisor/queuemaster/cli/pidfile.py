@@ -1,20 +1,17 @@
-"""The pid file as others than the master see it: who runs, told by the lock that the master holds on it.
+"""The master that a pid file names, for commands that have something to tell it.
 
-The number alone proves nothing: files outlive processes, and pids get reused. A stale file is not locked.
+The number alone proves nothing: files outlive processes, and pids get reused. The lock on the file does.
 """
 
 from __future__ import annotations
 
-import fcntl
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from queuemaster.cli.output import Failure, Refusal
-
-_CONTENT = re.compile(rb"(\d{1,10})\n?")
+from queuemaster.master.pidfile import PidFileError, owner
 
 
 @dataclass(frozen=True)
@@ -39,36 +36,19 @@ class Running:
 def find(path: Path) -> Running:
     """The master of this pid file. Raises Failure when none runs, Refusal when the file is not ours."""
     try:
-        with path.open("rb") as stream:
-            content = stream.read(64)
-            match = _CONTENT.fullmatch(content)
-            if match is None and content:
-                raise Refusal(f"pidfile {path}: expected a process id alone; is it another program's?")
-            if _unlocked(stream.fileno()):
-                raise Failure(f"not running: {path} is left from a master that has ended")
-            if match is None:
-                raise Failure(f"a master is just starting, {path} is still empty: try again")
-            process = psutil.Process(int(match[1]))
-            # the lock again, now that the process is looked up: while it is held, the pid is not reused
-            if _unlocked(stream.fileno()):
-                raise Failure(f"not running: the master of {path} has just ended")
-    except FileNotFoundError as error:
-        raise Failure(f"not running: there is no pid file {path}") from error
-    except OSError as error:
-        raise Refusal(f"pidfile {path}: {error.strerror}; expected a readable file") from error
-    except psutil.NoSuchProcess as error:
+        pid = owner(path)
+        if pid is None:
+            left = f"{path} is left from a master that has ended" if path.exists() else f"there is no {path}"
+            raise Failure(f"not running: {left}")
+        process = psutil.Process(pid)
+        # the lock again, now that the process is looked up: while it is held, the pid is not reused
+        if owner(path) != pid:
+            raise Failure(f"not running: the master of {path} has just ended")
+    except PidFileError as error:
+        raise Refusal(f"{error}; expected the pid file of a running queuemaster (option pidfile)") from error
+    except (psutil.NoSuchProcess, OverflowError) as error:
         raise Refusal(
-            f"pidfile {path}: it is locked, but there is no process {error.pid} here;"
-            " is it another program's file, or a master in another container?"
+            f"pid file {path}: it is locked, but process {pid} does not exist here;"
+            " is it another program's file, or of a master in another container?"
         ) from error
     return Running(process)
-
-
-def _unlocked(fd: int) -> bool:
-    # shared: two who look do not see each other
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    return True

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from queuemaster.cli import pidfile
 from queuemaster.cli.databases import require_queue
 from queuemaster.cli.output import Failure, Refusal
 from queuemaster.config.compiled import Settings
-from queuemaster.config.sources import default_pidfile
+from queuemaster.master.pidfile import AlreadyRunning, PidFileError, acquire
 
 
 def preflight(settings: Settings) -> Settings:
     """The settings with the interpreter resolved. Raises Refusal with all that is wrong."""
-    own = default_pidfile(os.environ)
-    if Path(settings.pidfile) == own:
-        own.parent.mkdir(parents=True, exist_ok=True)
-    refuse_second(Path(settings.pidfile))
     problems: list[str] = []
 
     def attempt(check: Callable[[], None]) -> None:
@@ -30,36 +25,34 @@ def preflight(settings: Settings) -> Settings:
         except Refusal as refusal:
             problems.append(refusal.message)
 
-    attempt(lambda: require_directory("pidfile", settings.pidfile))
-    attempt(lambda: require_directory("logfile", settings.logfile))
-    attempt(lambda: require_program(settings.python))
+    attempt(partial(require_logfile, settings.logfile))
+    attempt(partial(require_program, settings.python))
     for database in settings.databases:
-        attempt(lambda database=database: require_queue(database))  # type: ignore[misc]
+        attempt(partial(require_queue, database))
     if problems:
         raise Refusal("\n".join(problems))
-    return replace(settings, python=shutil.which(settings.python or sys.executable) or settings.python)
+    return replace(settings, python=shutil.which(settings.python) or settings.python)
 
 
-def refuse_second(path: Path) -> None:
-    """One master a pid file."""
+def lock(path: Path) -> int:
+    """Take the pid file: the descriptor that holds its lock. One master a file."""
     try:
-        running = pidfile.find(path)
-    except Refusal:
-        raise
-    except Failure:
-        return  # none runs: as it should be
-    raise Failure(f"already running: pid {running.pid}, by {path}; stop it first, or name another --pidfile")
+        return acquire(path)
+    except AlreadyRunning as error:
+        raise Failure(f"{error}; stop it first (queuemaster stop), or name another --pidfile") from error
+    except PidFileError as error:
+        raise Refusal(f"option pidfile: {error}") from error
 
 
-def require_directory(option: str, path: str) -> None:
-    """A file to write needs its directory."""
+def require_logfile(path: str) -> None:
+    """The log needs a directory, and the right to write it."""
     parent = Path(path).parent
     if not path:
         return
     if not parent.is_dir():
-        raise Refusal(f"option {option} = {path!r}: the directory {parent} does not exist")
+        raise Refusal(f"option logfile = {path!r}: the directory {parent} does not exist")
     if Path(path).is_dir() or not os.access(path if Path(path).exists() else parent, os.W_OK):
-        raise Refusal(f"option {option} = {path!r}: this user may not write it")
+        raise Refusal(f"option logfile = {path!r}: this user may not write it")
 
 
 def require_program(python: str) -> None:

@@ -19,7 +19,7 @@ from queuemaster import embedded
 from queuemaster.cli.databases import EMBEDDED_NAME, embedded_database, opened, upgrade
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, note, warn
-from queuemaster.cli.preflight import preflight
+from queuemaster.cli.preflight import lock, preflight
 from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings
 from queuemaster.embedded_server import postmaster
 
@@ -46,12 +46,13 @@ def run(file: Path | None, assignments: tuple[str, ...], **flags: str | tuple[st
         note("switched off: the channel root has capacity 0, so there is nothing to run")
         return
     settings = preflight(configuration.settings)
+    held = lock(Path(settings.pidfile))
     if settings.databases:
-        become_master(settings)
-    run_embedded(settings)
+        become_master(settings, held)
+    run_embedded(settings, held)
 
 
-def run_embedded(settings: Settings) -> NoReturn:
+def run_embedded(settings: Settings, held: int) -> NoReturn:
     """The same with the embedded PostgreSQL, started first."""
     data_dir = embedded.default_data_dir()
     try:
@@ -61,7 +62,8 @@ def run_embedded(settings: Settings) -> NoReturn:
     try:
         database = embedded_database(plan)
         upgrade(database)
-        become_master(replace(settings, databases=(database,), server=plan if plan.pid else None))
+        served = replace(settings, databases=(database,), server=plan if plan.pid else None)
+        become_master(served, held)
     except embedded.EmbeddedError as error:
         raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
     finally:
@@ -98,10 +100,12 @@ def _answers(plan: ServerPlan) -> bool:
         return False
 
 
-def become_master(settings: Settings) -> NoReturn:
-    """Replace this process by the master; nothing but the settings and our children go along."""
-    fd = settings.to_descriptor()
-    os.set_inheritable(fd, True)
+def become_master(settings: Settings, held: int) -> NoReturn:
+    """Replace this process by the master; settings, pid file and children go along."""
+    given = settings.to_descriptor()
+    for fd in (given, held):
+        os.set_inheritable(fd, True)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "queuemaster.master", "--settings-fd", str(fd)])
+    descriptors = ["--settings-fd", str(given), "--pidfile-fd", str(held)]
+    os.execv(sys.executable, [sys.executable, "-m", "queuemaster.master", *descriptors])

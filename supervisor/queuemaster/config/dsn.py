@@ -33,11 +33,7 @@ def parse_database(text: str) -> DatabaseConfig:
         if not text or re.search(r"[\s,:/?&@']", text):
             raise ValueError(EXPECTED)
         return DatabaseConfig(text, make_dsn(dbname=text))
-    try:
-        parameters = parse_dsn(text)
-    except psycopg2.Error as error:
-        found = _SAFE_DIAGNOSIS.search(str(error))
-        raise ValueError(f"{found.group()}; {EXPECTED}" if found else EXPECTED) from None
+    parameters = _parse(text)
     name = parameters.get("dbname") or parameters.get("service")
     if not name:
         raise ValueError("it names no database (dbname); " + EXPECTED)
@@ -67,14 +63,15 @@ def mask_dsn(dsn: str) -> str:
     if "=" not in dsn and "://" not in dsn:
         return dsn
     try:
-        parameters = parse_dsn(dsn)
-    except psycopg2.Error:
+        parameters = _parse(dsn)
+    except ValueError:
         scheme, separator, rest = dsn.partition("://")
-        if separator:
-            _, at, address = rest.rpartition("@")
-            shown = address.partition("?")[0]
-            return f"{scheme}://{MASK}@{shown}" if at else f"{scheme}://{shown}"
-        return _keywords((key, value) for key, value in _KEYWORD.findall(dsn))
+        if not separator:
+            return _keywords(_KEYWORD.findall(dsn))
+        userinfo, at, address = rest.partition("@")
+        # with a second @, or a ? before it, nobody knows where the password ends
+        clear = at and "@" not in address and "?" not in userinfo
+        return f"{scheme}://{MASK}@{address.partition('?')[0]}" if clear else f"{scheme}://{MASK}"
     return _keywords((key, make_dsn(**{key: value}).partition("=")[2]) for key, value in parameters.items())
 
 
@@ -92,6 +89,22 @@ def describe(database: DatabaseConfig) -> str:
     if user:
         parts.append(f"user {user}")
     return f"{database.name} ({', '.join(parts)})"
+
+
+def _parse(dsn: str) -> dict[str, str]:
+    """The parameters of a DSN. Raises ValueError, which quotes no part that may belong to a password."""
+    try:
+        parameters: dict[str, str] = parse_dsn(dsn)
+    except psycopg2.Error as error:
+        found = _SAFE_DIAGNOSIS.search(str(error))
+        raise ValueError(f"{found.group()}; {EXPECTED}" if found else EXPECTED) from None
+    # a bare / or @ of a password does not fail, it moves the rest of it into port, host and database
+    address = "".join(parameters.get(key, "") for key in ("host", "port", "dbname"))
+    if "://" in dsn and "@" in address and "%40" not in dsn:
+        raise ValueError("it has an @ or / too many; in a password they are written %40 and %2F")
+    if not re.fullmatch(r"[\d,]*", parameters.get("port", "")):
+        raise ValueError(f"its port is not a number; {EXPECTED}")
+    return parameters
 
 
 def _where(dsn: str) -> tuple[str, str, str]:

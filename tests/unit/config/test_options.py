@@ -1,0 +1,73 @@
+"""What an option accepts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from queuemaster.config.compiled import Settings
+from queuemaster.config.options import Options, seconds
+from queuemaster.config.sources import compile_settings
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@given(st.integers(0, 10**6), st.sampled_from(sorted(UNITS)))
+def test_a_duration_is_a_number_with_or_without_a_unit(number: int, unit: str) -> None:
+    assert seconds(f"{number}{unit}") == number * UNITS[unit]
+
+
+@pytest.mark.parametrize("text", ["", "-1", "5x", "1h30m", "inf", "nan", "1e3", "s", "٣"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a duration"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("max_workers", "0", "whole number from 1 to 4096"),
+        ("max_workers", "many", "whole number from 1 to 4096"),
+        ("poll_interval", "0", "more than 0"),
+        ("on_error", "ignore", "one of fail, retry"),
+        ("log_level", "LOUD", "one of DEBUG"),
+        ("log_format", "xml", "one of text, json"),
+        ("log_handler", "sales", "expected LOGGER:LEVEL"),
+        ("app", "sales.jobs, my-app", "'my-app' is not a module's name"),
+        ("channels", "a:b", "not a whole number"),
+        ("database", "host=h", "names no database"),
+    ],
+)
+def test_a_bad_value_is_refused_with_what_was_expected(option: str, text: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Options.model_validate({option: text})
+
+
+def test_the_defaults_are_those_of_the_plain_settings() -> None:
+    made = Options.model_validate({}).settings()
+    plain = Settings(channels=made.channels, databases=(), pools=made.pools)
+    assert made == plain
+
+
+def test_values_arrive_in_the_settings() -> None:
+    assignments = ["app=sales.jobs,stock", "log_handler=sales:debug", "graceful_timeout=2m", "max_workers=3"]
+    settings = compile_settings(None, {"channels": "root:2,mail:1"}, assignments, {}).settings
+    assert settings.app == ("sales.jobs", "stock")
+    assert settings.log_handlers == ("sales:DEBUG",)
+    assert settings.graceful_timeout == 120
+    assert [channel.name for channel in settings.channels] == ["root", "root.mail"]
+    assert settings.pools == {"root": 2, "root.mail": 1}
+    assert Settings.from_json(settings.to_json()) == settings
+
+
+def test_paths_do_not_depend_on_the_directory_of_later_readers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("here"))
+        options = Options.model_validate({"logfile": "a.log", "python": "python3"})
+    assert options.logfile.startswith("/")
+    assert options.logfile.endswith("/a.log")
+    assert options.python == "python3"  # a name is looked up on PATH
