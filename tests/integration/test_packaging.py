@@ -106,7 +106,7 @@ def test_an_old_application_needs_psycopg2_and_nothing_else(
 def test_bare_the_command_says_what_to_install(wheel: Path, tmp_path: Path) -> None:
     python = environment(Path(sys.executable), tmp_path / "venv")
     install(python, str(wheel))
-    command = [python.with_name("queuemaster"), "--version"]
+    command = [str(python.with_name("queuemaster")), "--version"]
     ran = subprocess.run(command, capture_output=True, text=True, env=clean(), check=False)
     assert ran.returncode == 2
     assert 'pip install "queuemaster[service]"' in ran.stderr
