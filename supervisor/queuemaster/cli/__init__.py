@@ -6,6 +6,7 @@ import click
 
 from queuemaster import __version__
 from queuemaster.cli.check import check
+from queuemaster.cli.demo import demo
 from queuemaster.cli.init import init
 from queuemaster.cli.jobs import jobs
 from queuemaster.cli.output import Commands
@@ -22,5 +23,5 @@ def main() -> None:
     """
 
 
-for command in (run, init, check, stop, jobs):
+for command in (run, init, check, stop, jobs, demo):
     main.add_command(command)

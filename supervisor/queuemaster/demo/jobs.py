@@ -1,0 +1,53 @@
+"""The demonstration's application: jobs of every kind, each with one effect that can be counted.
+
+It is imported by the template like anybody's application.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from queuejobs import FailedJobError, Model, RetryableJobError
+
+SCHEMA = "create table demo_effect (number integer not null, kind text not null)"
+
+
+class Demo(Model):
+    """One record per job: its id is the job's number."""
+
+    _name = "queuemaster.demo"
+
+    def single(self) -> str:
+        """Write the effect."""
+        return self._effect("single")
+
+    def retrying(self) -> str:
+        """Fail for a reason that passes, the first time; what it wrote then must not stay."""
+        result = self._effect("retrying")
+        if self._tries() < 2:
+            raise RetryableJobError("the other side was not there", seconds=0)
+        return result
+
+    def failing(self) -> str:
+        """Fail for good after writing: nothing of it may stay."""
+        self._effect("failing")
+        raise FailedJobError("there is no such customer")
+
+    def killing(self) -> str:
+        """Kill the worker that runs it, the first time."""
+        result = self._effect("killing")
+        if self._tries() < 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    def _effect(self, kind: str) -> str:
+        self.env.cr.execute("insert into demo_effect (number, kind) values (%s, %s)", (self.id, kind))
+        return f"{kind} {self.id}"
+
+    def _tries(self) -> int:
+        self.env.cr.execute(
+            "select attempt from queuemaster.queue_job where uuid = %s", (self.env.context["job_uuid"],)
+        )
+        attempt: int = self.env.cr.fetchone()[0]
+        return attempt
