@@ -27,9 +27,15 @@ _MEANING = {
 
 
 @click.command()
-@click.option("--jobs", type=click.IntRange(1, 1_000_000), default=2000, show_default=True, help="How many jobs.")
-@click.option("--channels", metavar="STRING", default=DEFAULT_CHANNELS, show_default=True, help="Their channels.")
-@click.option("--kill", type=click.IntRange(0, 10_000), default=5, show_default=True, help="Workers to SIGKILL.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 1_000_000), default=2000, show_default=True, help="How many jobs."
+)
+@click.option(
+    "--channels", metavar="STRING", default=DEFAULT_CHANNELS, show_default=True, help="Their channels."
+)
+@click.option(
+    "--kill", type=click.IntRange(0, 10_000), default=5, show_default=True, help="Workers to SIGKILL."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def demo(jobs: int, channels: str, kill: int, as_json: bool) -> None:
     """Run sample jobs while workers are killed, and count their effects. Exit code 1 if one is missing."""
@@ -39,7 +45,9 @@ def demo(jobs: int, channels: str, kill: int, as_json: bool) -> None:
         raise Refusal(f"--channels {channels!r}: {error}") from error
     warn(parsed.warnings)
     if parsed.off:
-        raise Refusal(f"--channels {channels!r}: capacity 0 of root switches everything off; expected 1 or more")
+        raise Refusal(
+            f"--channels {channels!r}: capacity 0 of root switches everything off; expected 1 or more"
+        )
     if kill > jobs:
         raise Refusal(f"--kill {kill}: expected at most as many as there are jobs ({jobs})")
     bars = _Bars()

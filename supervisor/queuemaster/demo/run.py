@@ -53,7 +53,10 @@ def run(
             enqueued(Counter(job.channel for job in plan))
             connection.autocommit = True
             began = time.monotonic()
-            with _supervisor(dsn, configuration, Path(directory)) as supervisor, connection.cursor() as cursor:
+            with (
+                _supervisor(dsn, configuration, Path(directory)) as supervisor,
+                connection.cursor() as cursor,
+            ):
                 killed = _follow(cursor, supervisor, jobs, kills, progress)
                 seconds = time.monotonic() - began
             with connection.cursor() as cursor:
@@ -80,7 +83,7 @@ def _supervisor(dsn: str, configuration: str, directory: Path) -> Iterator[psuti
             "--channels", configuration, "--pidfile", str(directory / "pid"), "--logfile", str(log),
         ],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log.open("w"),
-        preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509  (no threads here)
+        preexec_fn=lambda: die_with_parent(parent),
     )  # fmt: skip
     try:
         yield process

@@ -62,7 +62,9 @@ class QueueDatabase:
         self.heads: dict[str, Head] = {}  # by stored channel
         self.recovery = Recovery(index, config.name)
         self._wake = gevent.event.Event()
-        self._orphans: dict[tuple[int, int], str] = {}  # (job, attempt) started by workers not ours: stored channel
+        self._orphans: dict[
+            tuple[int, int], str
+        ] = {}  # (job, attempt) started by workers not ours: stored channel
         self._due: dict[str, float] = {}  # what to do next, by name: monotonic time
 
     def wake(self) -> None:
@@ -103,7 +105,14 @@ class QueueDatabase:
                 self._serve(connection)
             except psycopg2.Error as error:
                 delay = 0.1 if self.epoch is not None else min(delay * 2, 15.0)
-                event(_log, logging.WARNING, "database is away", db=self.name, error=str(error).strip(), retry=delay)
+                event(
+                    _log,
+                    logging.WARNING,
+                    "database is away",
+                    db=self.name,
+                    error=str(error).strip(),
+                    retry=delay,
+                )
             finally:
                 self.epoch = None
                 self.heads.clear()
@@ -147,7 +156,7 @@ class QueueDatabase:
         self._orphans = {
             (row.id, row.attempt): row.channel
             for row in statements.started(cursor)
-            if row.pid is None or Process(row.host, row.boot_id, row.pid, row.start_time) not in alive  # type: ignore[arg-type]
+            if row.process not in alive
         }
         self._hub.orphans(self.index, list(self._orphans.values()))
         throttled = [channel.name for channel in self._hub.tree if channel.throttle]

@@ -40,7 +40,9 @@ class DispatchHub:
         self._max_workers = settings.max_workers
         self._links: dict[int, Link] = {}  # by entry
         self._recovering: dict[Death, set[int]] = {}  # databases that have not recovered it yet
-        self._orphans: Counter[tuple[int, str]] = Counter()  # (database, channel): slots of runs that are not ours
+        self._orphans: Counter[tuple[int, str]] = (
+            Counter()
+        )  # (database, channel): slots of runs that are not ours
         # grants of an earlier incarnation must not be taken for ours
         self.incarnation = int.from_bytes(os.urandom(6), "big")
         self._numbers = itertools.count(self.incarnation * 1_000_000)

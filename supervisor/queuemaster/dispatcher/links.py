@@ -12,7 +12,9 @@ from queuejobs.store.claims import Process
 class LinkState(enum.Enum):
     """What the dispatcher knows of a worker."""
 
-    ADOPTED = "adopted"  # told to attach, has not answered: it may still run what an earlier dispatcher granted
+    ADOPTED = (
+        "adopted"  # told to attach, has not answered: it may still run what an earlier dispatcher granted
+    )
     IDLE = "idle"
     GRANTED = "granted"
     GONE = "gone"  # its link ended or it was reaped; waits for its recovery

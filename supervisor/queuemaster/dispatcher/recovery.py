@@ -100,14 +100,14 @@ def sweep(cursor: Any, name: str, alive: set[claims.Process]) -> None:
     ``alive`` are this host's workers under our master: if they lost their session they settle it themselves,
     and if they died their death comes with its cause.
     """
-    for worker, *process in statements.dead(cursor):
-        if claims.Process(*process) in alive:
+    for worker, process in statements.dead(cursor):
+        if process in alive:
             continue
         settled = claims.recover(cursor, worker)
         if settled:
             event(
                 _log, logging.WARNING, "interrupted job put back", db=name, worker_id=worker,
-                host=process[0], worker=process[2],
+                host=process.host, worker=process.pid,
             )  # fmt: skip
     released = statements.release_stranded(cursor)
     requeued = statements.requeue_enqueued(cursor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from queuejobs.store import locks
+from queuejobs.store.claims import Process
 
 from .channels import Key
 
@@ -96,10 +97,7 @@ class Started(NamedTuple):
     attempt: int
     channel: str
     worker_id: int
-    host: str | None
-    boot_id: str | None
-    pid: int | None
-    start_time: int | None
+    process: Process | None  # None: not registered any more
 
 
 class Wanted(NamedTuple):
@@ -180,14 +178,16 @@ def blockers(cursor: Any, names: list[str]) -> dict[str, tuple[Key | None, bool]
 def started(cursor: Any) -> list[Started]:
     """Every run under way."""
     cursor.execute(_STARTED)
-    return [Started(*row) for row in cursor.fetchall()]
+    return [
+        Started(job, attempt, channel, worker_id, None if process[0] is None else Process(*process))
+        for job, attempt, channel, worker_id, *process in cursor.fetchall()
+    ]
 
 
-def dead(cursor: Any) -> list[tuple[int, str, str, int, int]]:
-    """Registered workers whose session is gone: id, host, boot id, pid, start time."""
+def dead(cursor: Any) -> list[tuple[int, Process]]:
+    """Registered workers whose session is gone."""
     cursor.execute(_DEAD, (locks.WORKER,))
-    found: list[tuple[int, str, str, int, int]] = cursor.fetchall()
-    return found
+    return [(row[0], Process(*row[1:])) for row in cursor.fetchall()]
 
 
 def last_starts(cursor: Any, names: list[str]) -> dict[str, float]:

@@ -25,11 +25,15 @@ def acquire(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
-        raise PidFileError(f"pid file {path}: {error.strerror}; name a writable place with --pidfile") from error
+        raise PidFileError(
+            f"pid file {path}: {error.strerror}; name a writable place with --pidfile"
+        ) from error
     try:
         content = os.pread(fd, 64, 0).strip()
         if content and not content.isdigit():
-            raise PidFileError(f"pid file {path}: holds something else than a pid, left as it is: name another file")
+            raise PidFileError(
+                f"pid file {path}: holds something else than a pid, left as it is: name another file"
+            )
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

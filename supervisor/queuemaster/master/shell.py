@@ -80,7 +80,11 @@ class Master:
                 key.data()
         for peer in self._peers.values():
             peer.flush()
-        if self._server_pid and self._settings.server and embedded.is_ready(self._settings.server, self._server_pid):
+        if (
+            self._server_pid
+            and self._settings.server
+            and embedded.is_ready(self._settings.server, self._server_pid)
+        ):
             self._server_pid = 0
             self._happened(ev.Ready(Role.SERVER))
         self._happened(ev.Tick())
@@ -166,7 +170,11 @@ class Master:
         inherited = [given[name] for name in ("control", "settings", "scoreboard") if name in given]
         with theirs:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=inherited, env=environment, start_new_session=False
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=inherited,
+                env=environment,
+                start_new_session=False,
             )
         peer = Peer(ours)
         self._peers[role] = peer
@@ -236,7 +244,9 @@ class Master:
             return  # it died first: reaped, or asked for again at its deadline
         link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
         self._board.entry(action.entry).name(received.pid)
-        self._happened(ev.Hello(action.entry, action.generation, received.pid, received.message["start_time"]))
+        self._happened(
+            ev.Hello(action.entry, action.generation, received.pid, received.message["start_time"])
+        )
 
     def _do_forget(self, action: ev.Forget) -> None:
         link = self._links.pop(action.entry, None)

@@ -59,7 +59,12 @@ class Supervision:
     """The state of the master."""
 
     def __init__(
-        self, roles: tuple[Role, ...], targets: Mapping[str, int], max_workers: int, entries: int, limits: Limits
+        self,
+        roles: tuple[Role, ...],
+        targets: Mapping[str, int],
+        max_workers: int,
+        entries: int,
+        limits: Limits,
     ) -> None:
         self.children = {role: Child() for role in roles}
         self.pools = Pools(dict(targets), max_workers, entries)
@@ -81,7 +86,9 @@ class Supervision:
         moments = [now + 1.0]
         moments += [child.backoff.until for child in self.children.values() if not child.pid]
         moments += [backoff.until for backoff in self.pools.backoffs.values()]
-        moments += [worker.deadline for worker in self.pools.alive() if worker.state is not WorkerState.GREETED]
+        moments += [
+            worker.deadline for worker in self.pools.alive() if worker.state is not WorkerState.GREETED
+        ]
         if self.phase in (Phase.DRAINING, Phase.RECOVERING):
             moments.append(self._deadline)
         return min(moment for moment in moments if moment > now)
@@ -154,7 +161,13 @@ class Supervision:
         self.pools.backoff(worker.channel).died(now, useful=False)
         return [
             ev.Forget(worker.entry),
-            _log(logging.WARNING, "worker lost at boot", channel=worker.channel, worker=worker.pid or None, why=why),
+            _log(
+                logging.WARNING,
+                "worker lost at boot",
+                channel=worker.channel,
+                worker=worker.pid or None,
+                why=why,
+            ),
         ]
 
     # deaths
@@ -189,7 +202,9 @@ class Supervision:
         if expected:
             return [*actions, _log(logging.INFO, f"{role.value} ended")]
         child.backoff.died(now, useful=False)
-        actions.append(_log(logging.ERROR, f"{role.value} died", how=outcome(status), retry=child.backoff.until - now))
+        actions.append(
+            _log(logging.ERROR, f"{role.value} died", how=outcome(status), retry=child.backoff.until - now)
+        )
         if first_import and not self.pools.workers and self.phase is Phase.RUNNING:
             # nothing has run yet: whoever started us is better served by an error than by retries
             self.exit_status = 2
@@ -222,7 +237,9 @@ class Supervision:
         if self.phase is not Phase.RUNNING:
             return self._on_endnow(ev.EndNow(), now)
         self.phase, self._deadline = Phase.DRAINING, now + self.limits.graceful_timeout
-        actions: list[ev.Action] = [_log(logging.INFO, "shutting down", graceful_timeout=self.limits.graceful_timeout)]
+        actions: list[ev.Action] = [
+            _log(logging.INFO, "shutting down", graceful_timeout=self.limits.graceful_timeout)
+        ]
         if self.children[Role.DISPATCHER].pid:
             actions.append(ev.TellDrain())
         actions += self._end_role(Role.TEMPLATE)
@@ -245,7 +262,9 @@ class Supervision:
             if worker.pid:
                 actions.append(ev.Signal(worker.pid, signal.SIGKILL, worker.state is WorkerState.GREETED))
         if actions:
-            actions.insert(0, _log(logging.WARNING, "workers killed, their jobs go back", workers=len(actions)))
+            actions.insert(
+                0, _log(logging.WARNING, "workers killed, their jobs go back", workers=len(actions))
+            )
         return actions
 
     def _end_role(self, role: Role) -> list[ev.Action]:
@@ -300,7 +319,9 @@ class Supervision:
                 actions.append(ev.Exec(role))
                 if role is Role.DISPATCHER:
                     actions += self._introductions()
-        for worker in [w for w in self.pools.alive() if w.state is not WorkerState.GREETED and now > w.deadline]:
+        for worker in [
+            w for w in self.pools.alive() if w.state is not WorkerState.GREETED and now > w.deadline
+        ]:
             if worker.pid:
                 actions.append(ev.Signal(worker.pid, signal.SIGKILL, False))
                 worker.deadline = now + self.limits.boot_timeout

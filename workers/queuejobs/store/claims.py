@@ -80,7 +80,11 @@ def sessions_of(cursor: Any, process: Process) -> List[int]:
 
 
 def recover(
-    cursor: Any, worker: int, job: Optional[int] = None, attempt: Optional[int] = None, cause: Optional[str] = None
+    cursor: Any,
+    worker: int,
+    job: Optional[int] = None,
+    attempt: Optional[int] = None,
+    cause: Optional[str] = None,
 ) -> Optional[int]:
     """End the session of a dead worker if it still stands, then put back what it left started.
 

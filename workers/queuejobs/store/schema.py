@@ -120,5 +120,7 @@ def _missing(applied: Dict[int, str]) -> List[Step]:
             raise SchemaError(f"step {step.name} was applied with other contents than this program has")
     newer = set(applied) - {step.version for step in known}
     if newer:
-        raise SchemaError(f"its schema (version {max(newer)}) is newer than this program: upgrade queuemaster")
+        raise SchemaError(
+            f"its schema (version {max(newer)}) is newer than this program: upgrade queuemaster"
+        )
     return [step for step in known if step.version not in applied]

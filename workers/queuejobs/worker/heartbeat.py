@@ -68,5 +68,3 @@ class Heartbeat(threading.Thread):
         self._deadline = time.monotonic() + self._graceful_timeout
         # the main loop sees the end of its link as soon as it looks for the next message
         self._link.shutdown(socket.SHUT_RD)
-
-

@@ -11,9 +11,9 @@ import time
 from ..store.claims import Process
 
 try:
-    from setproctitle import setproctitle as _setproctitle
+    from setproctitle import setproctitle
 except ImportError:  # the application's environment need not have it
-    _setproctitle = None
+    setproctitle = None  # type: ignore[assignment]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
@@ -27,8 +27,8 @@ def _prctl(option: int, argument: object) -> None:
 
 def set_title(title: str) -> None:
     """What ps shows. Without setproctitle only the thread's name, 15 characters of it."""
-    if _setproctitle is not None:
-        _setproctitle(title)
+    if setproctitle is not None:
+        setproctitle(title)
     else:
         _prctl(_PR_SET_NAME, title.replace("queuemaster: ", "qm:").encode()[:15])
 

@@ -20,22 +20,17 @@ def event(logger: logging.Logger, level: int, text: str, **context: Any) -> None
 
 
 class _Text(logging.Formatter):
-    converter = time.gmtime
-
     def format(self, record: logging.LogRecord) -> str:
         context = " ".join(f"{key}={_quoted(value)}" for key, value in getattr(record, "ctx", {}).items())
-        stamp = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z"
-        line = f"{stamp} {record.levelname} {record.process} {record.name}: {record.getMessage()}"
+        line = f"{_stamp(record)} {record.levelname} {record.process} {record.name}: {record.getMessage()}"
         line = f"{line} {context}" if context else line
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class _Json(logging.Formatter):
-    converter = time.gmtime
-
     def format(self, record: logging.LogRecord) -> str:
         fields: Dict[str, Any] = {
-            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z",
+            "time": _stamp(record),
             "level": record.levelname,
             "pid": record.process,
             "logger": record.name,
@@ -59,6 +54,11 @@ def configure(level: str, form: str, path: str = "", handlers: Sequence[str] = (
     for item in handlers:
         name, _, wanted = item.rpartition(":")
         logging.getLogger(name).setLevel(wanted)
+
+
+def _stamp(record: logging.LogRecord) -> str:
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{moment}.{int(record.msecs):03d}Z"
 
 
 def _quoted(value: Any) -> str:

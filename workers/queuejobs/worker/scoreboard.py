@@ -25,6 +25,11 @@ _SEQUENCE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE = 8, 9, 10, 11,
 _DONE, _FAILED, _RETRIED = 16, 17, 18
 
 
+_SNAPSHOT = (
+    _GENERATION, _PID, _BOOT_DEADLINE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE, _DONE, _FAILED, _RETRIED
+)  # fmt: skip
+
+
 class State(enum.IntEnum):
     """What a worker is doing."""
 
@@ -123,11 +128,9 @@ class Entry:
         words = self._words
         for _ in range(100):
             before = words[_SEQUENCE]
-            copy = words[:_RETRIED + 1].tolist()
+            copy = words[: _RETRIED + 1].tolist()
             if before % 2 == 0 and words[_SEQUENCE] == before:
-                return Snapshot(
-                    copy[_GENERATION], copy[_PID], copy[_BOOT_DEADLINE], copy[_HEARTBEAT], State(copy[_STATE]),
-                    copy[_DATABASE], copy[_JOB], copy[_ATTEMPT], copy[_SINCE],
-                    copy[_DONE], copy[_FAILED], copy[_RETRIED],
-                )  # fmt: skip
+                return Snapshot._make(
+                    State(copy[word]) if word == _STATE else copy[word] for word in _SNAPSHOT
+                )
         return None

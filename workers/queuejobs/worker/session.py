@@ -37,7 +37,7 @@ class JobConnection(Connection):
 
     in_job = False
 
-    def _refuse(self, what: str) -> None:
+    def refuse(self, what: str) -> None:
         if self.in_job:
             raise CommitInJobError(
                 f"{what} is not allowed inside a job: its writes are committed together with its end."
@@ -45,19 +45,19 @@ class JobConnection(Connection):
             )
 
     def commit(self) -> None:
-        self._refuse("commit()")
+        self.refuse("commit()")
         super().commit()
 
     def rollback(self) -> None:
-        self._refuse("rollback()")
+        self.refuse("rollback()")
         super().rollback()
 
     def set_session(self, *args: Any, **kwargs: Any) -> None:
-        self._refuse("set_session()")
+        self.refuse("set_session()")
         super().set_session(*args, **kwargs)
 
     def set_isolation_level(self, level: Optional[int]) -> None:
-        self._refuse("set_isolation_level()")
+        self.refuse("set_isolation_level()")
         super().set_isolation_level(level)
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
@@ -77,12 +77,9 @@ class JobCursor(Cursor):
         self.connection.rollback()
 
     def execute(self, query: Any, vars: Any = None) -> None:
-        connection = self.connection
-        if getattr(connection, "in_job", False):
-            text = query if isinstance(query, str) else ""
-            found = _TRANSACTION_CONTROL.match(text)
-            if found:
-                connection._refuse(found.group(1).upper())
+        found = _TRANSACTION_CONTROL.match(query) if isinstance(query, str) else None
+        if found and isinstance(self.connection, JobConnection):
+            self.connection.refuse(found.group(1).upper())
         super().execute(query, vars)
 
 
@@ -118,9 +115,7 @@ class Session:
                 delay = min(delay * 2, 10.0)
 
     def _open(self) -> None:
-        opened = connect(
-            self._dsn, f"queuemaster: worker {self._channel}", connection_factory=JobConnection
-        )
+        opened = connect(self._dsn, f"queuemaster: worker {self._channel}", connection_factory=JobConnection)
         opened.autocommit = True
         with opened.cursor() as cursor:
             if self.worker_id:

@@ -55,11 +55,18 @@ def _import_application(given: settings.WorkerSettings, control: socket.socket) 
             importlib.import_module(name)
         except BaseException as error:  # an application may also raise SystemExit at import
             _log.exception("cannot import the application: module %s", name)
-            wire.send(control, {"type": "broken", "module": name, "error": f"{type(error).__name__}: {error}"})
+            wire.send(
+                control, {"type": "broken", "module": name, "error": f"{type(error).__name__}: {error}"}
+            )
             sys.exit(EXIT_CANNOT_IMPORT)
     if threading.active_count() > 1:
         names = ", ".join(thread.name for thread in threading.enumerate()[1:])
-        event(_log, logging.WARNING, "the application starts threads at import: workers will not have them", threads=names)
+        event(
+            _log,
+            logging.WARNING,
+            "the application starts threads at import: workers will not have them",
+            threads=names,
+        )
 
 
 def _serve(control: socket.socket, board: Scoreboard, given: settings.WorkerSettings) -> None:
@@ -77,7 +84,11 @@ def _serve(control: socket.socket, board: Scoreboard, given: settings.WorkerSett
 
 
 def _fork(
-    request: Dict[str, Any], fd: int, control: socket.socket, board: Scoreboard, given: settings.WorkerSettings
+    request: Dict[str, Any],
+    fd: int,
+    control: socket.socket,
+    board: Scoreboard,
+    given: settings.WorkerSettings,
 ) -> int:
     """Fork a worker that is not our child; returns its pid, 0 if that failed."""
     told, tell = os.pipe()

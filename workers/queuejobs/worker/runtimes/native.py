@@ -124,7 +124,13 @@ class NativeRuntime:
             since = row["unknown_since"] or row["date_started"]
             if (row["date_started"] - since).total_seconds() < self._settings.unknown_model_grace:
                 return claims.Ending(
-                    "pending", _UNKNOWN_MODEL_PAUSE, False, outcome.exc_name, outcome.exc_message, None, "unknown"
+                    "pending",
+                    _UNKNOWN_MODEL_PAUSE,
+                    False,
+                    outcome.exc_name,
+                    outcome.exc_message,
+                    None,
+                    "unknown",
                 )
         mark = "concurrency" if outcome.concurrency else None
         return claims.Ending(
