@@ -65,7 +65,7 @@ def list_(
         print_json({"jobs": found, "more": bool(cut)})
         return
     out = console()
-    out.print(_table(found, out.width, len(databases) > 1))
+    out.print(table_of(found, out.width))
     if cut:
         note(f"only the newest {limit} of {', '.join(cut)} are shown; more with --limit")
 
@@ -129,10 +129,10 @@ def _plain(name: str, value: Any) -> Any:
     return json.loads(value) if name in DOCUMENTS else value
 
 
-def _table(found: list[dict[str, Any]], width: int, with_database: bool) -> Table:
+def table_of(found: list[dict[str, Any]], width: int) -> Table:
     """As many columns as the terminal has room for; uuid and state always."""
     columns = [heading for heading, least in COLUMNS_SHOWN if width >= least]
-    if with_database:
+    if len({job["database"] for job in found}) > 1:
         columns.insert(0, "database")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in columns:

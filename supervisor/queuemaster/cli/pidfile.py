@@ -46,6 +46,8 @@ def find(path: Path) -> Running:
             raise Failure(f"not running: the master of {path} has just ended")
     except PidFileError as error:
         raise Refusal(f"{error}; expected the pid file of a running queuemaster (option pidfile)") from error
+    except OSError as error:
+        raise Refusal(f"pid file {path}: {error.strerror}; expected the pid file of a queuemaster") from error
     except (psutil.NoSuchProcess, OverflowError) as error:
         raise Refusal(
             f"pid file {path}: it is locked, but process {pid} does not exist here;"

@@ -72,9 +72,9 @@ def run_embedded(settings: Settings, held: int) -> NoReturn:
             embedded.stop(plan.pid, START_TIMEOUT)
 
 
-def attach_or_start(data_dir: Path) -> ServerPlan:
+def attach_or_start(data_dir: Path, patience: float = TAKE_OVER_TIMEOUT) -> ServerPlan:
     """The running server of the data directory (pid 0: not ours), else one started as our child."""
-    deadline = time.monotonic() + TAKE_OVER_TIMEOUT
+    deadline = time.monotonic() + patience
     while (there := postmaster(data_dir)) is not None:
         # it may be about to end with a master that was killed: then it takes no connections any more
         found = embedded.attached(data_dir)

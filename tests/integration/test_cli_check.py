@@ -1,0 +1,110 @@
+"""``queuemaster check``: the tree, the options with their sources, warnings, exit codes and streams."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from queuemaster.cli import main
+
+
+def check(*arguments: str | Path, **environ: str) -> Result:
+    return CliRunner().invoke(main, ["check", *map(str, arguments)], env=environ)
+
+
+def document(*arguments: str, **environ: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(check("--json", *arguments, **environ).stdout)
+    return found
+
+
+def test_the_tree_shows_capacity_effective_capacity_and_options() -> None:
+    shown = check("--channels", "root:4,mail:8:throttle=5,export:1:sequential,export.big:2:paused").stdout
+    lines = [line.strip(" │├└─") for line in shown.splitlines()]
+    assert lines[:4] == [
+        "root  capacity 4",
+        "root.mail  capacity 8, effective 4, throttle 5 s",
+        "root.export  capacity 1, sequential",
+        "root.export.big  capacity 2, effective 1, paused",
+    ]
+
+
+def test_the_json_document_has_the_channels() -> None:
+    found = document("--channels", "root:4,mail:2:throttle=5,crm.lead")
+    assert found["valid"] is True
+    assert found["channels"] == [
+        {"name": "root", "capacity": 4, "effective": 4, "options": {}},
+        {"name": "root.mail", "capacity": 2, "effective": 2, "options": {"throttle": 5.0}},
+        {"name": "root.crm", "capacity": None, "effective": 4, "options": {}},
+        {"name": "root.crm.lead", "capacity": 1, "effective": 1, "options": {}},
+    ]
+
+
+def test_every_option_is_shown_with_its_source_and_no_password() -> None:
+    found = document(QUEUEMASTER_DATABASE="postgresql://odoo:hunter2@db1/sales", QUEUEMASTER_KILL_GRACE="1m")
+    assert found["options"]["kill_grace"] == {
+        "value": 60.0,
+        "source": "environment QUEUEMASTER_KILL_GRACE",
+    }
+    assert found["options"]["max_workers"] == {"value": 64, "source": "default"}
+    (shown,) = found["options"]["database"]["value"]
+    assert set(shown.split()) == {"user=odoo", "password=***", "host=db1", "dbname=sales"}
+
+
+def test_explain_says_what_each_channel_means() -> None:
+    found = document("--explain", "--channels", "root:2,mail:8")
+    assert found["channels"][1]["explanation"] == "at most 2 jobs at a time, here and below; bounded by root"
+    assert "bounded by root" in check("--explain", "--channels", "root:2,mail:8").stdout
+
+
+def test_warnings_are_told_and_strict_makes_them_errors() -> None:
+    result = check("--channels", "mail:2")
+    assert result.exit_code == 0
+    assert "warning: channel root: it has no capacity" in result.stderr
+    assert "warning" not in result.stdout
+    strict = check("--strict", "--json", "--channels", "mail:2")
+    assert strict.exit_code == 2
+    assert json.loads(strict.stdout)["valid"] is False
+    assert len(json.loads(strict.stdout)["warnings"]) == 1
+    assert check("--strict", "--channels", "root:2,mail:2").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--channels", "root:many"], "option channels = 'root:many' (from --channels)"),
+        (["--set", "max_workers=0"], "expected a whole number from 1 to 4096"),
+        (["--set", "max_worker=1"], "did you mean max_workers?"),
+        (["-c", "/nonexistent.conf"], "configuration file /nonexistent.conf: No such file"),
+    ],
+)
+def test_an_error_is_a_message_and_exit_code_2(arguments: list[str], said: str) -> None:
+    result = check(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stdout == ""
+    as_json = check(*arguments, "--json")
+    assert as_json.exit_code == 2
+    assert said in json.loads(as_json.stdout)["errors"][0]
+
+
+def test_what_is_no_flag_is_a_usage_error() -> None:
+    assert check("--nonsense").exit_code == 2
+    assert CliRunner().invoke(main, ["nonsense"]).exit_code == 2
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "odoo.conf"
+    file.write_text("[queue_job]\nchannels = root:3, mail:1\nkill_grace = 10s\nchanels = x\n")
+    result = check("-c", file, "--json")
+    found = json.loads(result.stdout)
+    assert found["options"]["kill_grace"] == {"value": 10.0, "source": str(file)}
+    assert "did you mean channels?" in found["warnings"][0]
+
+
+def test_a_switched_off_runner_is_said() -> None:
+    assert "switched off" in check("--channels", "root:0").stdout
+    assert document("--channels", "root:0")["off"] is True
