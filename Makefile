@@ -10,7 +10,8 @@ PYTEST_ARGS ?=
 SHELL := /bin/bash
 # scripts in .venv/bin are never called by name: their first line breaks on a path with a space
 PY := .venv/bin/python
-PIP := -m pip --disable-pip-version-check -q
+# -qq: errors only, not what pip thinks of the machine
+PIP := -m pip --disable-pip-version-check -qq
 STAMP := .venv/.installed
 # between 2 and 4: the tests start servers and workers of their own
 JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import glob
 import os
 import shutil
 import subprocess
@@ -120,8 +121,9 @@ def interpreters() -> Iterator[tuple[str, Path]]:
         named = shutil.which(f"python3.{minor}")
         if named:
             candidates.add(Path(named))
-    if "PYENV_ROOT" in os.environ:
-        candidates.update(Path(os.environ["PYENV_ROOT"]).glob("versions/3.*/bin/python3"))
+    if "PYENV_ROOT" in os.environ:  # glob passes over what may not be read: it may be another user's
+        pattern = os.path.join(glob.escape(os.environ["PYENV_ROOT"]), "versions/3.*/bin/python3")
+        candidates.update(Path(found) for found in glob.glob(pattern))
     usable: dict[tuple[int, int], Path] = {}
     for candidate in sorted(candidates):
         question = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
@@ -131,9 +133,9 @@ def interpreters() -> Iterator[tuple[str, Path]]:
         if ran.returncode == 0:  # a shim may stand for nothing
             major, minor = map(int, ran.stdout.split())
             usable.setdefault((major, minor), candidate)
-    for found in sorted(usable):
-        if found >= OLDEST:
-            yield f"{found[0]}.{found[1]}", usable[found]
+    for version in sorted(usable):
+        if version >= OLDEST:
+            yield f"{version[0]}.{version[1]}", usable[version]
 
 
 def environment(interpreter: Path, where: Path) -> Path:
