@@ -5,7 +5,7 @@ Standard library and psycopg2 only, Python 3.8 and later.
 
 from __future__ import annotations
 
-from .delay import Delayable
+from .delay import Delayable, chain, group
 from .environment import Environment
 from .exception import (
     CommitInJobError,
@@ -18,6 +18,7 @@ from .exception import (
     TimeoutJobError,
 )
 from .functions import JobFunction, job_function
+from .identity import identity_exact
 from .job import Job
 from .model import Model
 
@@ -35,5 +36,8 @@ __all__ = [
     "NoSuchModelError",
     "RetryableJobError",
     "TimeoutJobError",
+    "chain",
+    "group",
+    "identity_exact",
     "job_function",
 ]

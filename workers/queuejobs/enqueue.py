@@ -1,20 +1,21 @@
-"""From delayed calls to rows: what is stored with a job, and one INSERT for any number of them."""
+"""From a delayed call to the job that will be stored: properties, declarations and defaults come together."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 from uuid import uuid4
 
 from .encoding import encode, encode_call
-from .environment import Environment
 from .functions import find_method, of_class
 from .job import Job
 from .properties import DEFAULT_MAX_RETRIES, DEFAULT_PRIORITY, Properties, checked_text, storable
 from .recordset import Recordset
-from .store import jobs as statements
+from .store.jobs import CORE
 
 _LONGEST_CALL = 2000
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def prepare(call: Call, properties: Properties) -> Job:
         "graph_uuid": None,
         "user_id": env.user_id,
         "company_id": env.company_id,
-        "name": properties.description or _description(call),
+        "name": properties.description or description(call),
         "model_name": records._name,
         "method_name": call.method_name,
         "records": encode(records),
@@ -60,39 +61,23 @@ def prepare(call: Call, properties: Properties) -> Job:
         key = key(job)
     if key:
         job._row["identity_key"] = checked_text("identity_key", key)
+    job.extra.update(_extra_values(records, job))
     return job
 
 
-def store(env: Environment, jobs: Sequence[Job]) -> List[Job]:
-    """Store prepared jobs with one INSERT; in place of one whose identity is taken, the job that has it."""
-    if not jobs:
-        return []
-    cr = statements.plain_cursor(env.cr)
-    stored = _insert(cr, jobs)
-    twins = [job for job in jobs if job.uuid not in stored]
-    found: Dict[str, Job] = {}
-    while twins:
-        rows = statements.by_identity(cr, {job.identity_key for job in twins})
-        known = [job for job in twins if job.identity_key in rows]
-        found.update({job.uuid: Job(env, rows[job.identity_key]) for job in known})
-        # one that started between the two statements has left its key free
-        stored.update(_insert(cr, [job for job in twins if job.identity_key not in rows]))
-        twins = [job for job in twins if job.uuid not in stored and job.uuid not in found]
-    return [found.get(job.uuid, job) for job in jobs]
+def _extra_values(records: Recordset, job: Job) -> Dict[str, Any]:
+    values = dict(records._job_store_values(job))
+    specific = getattr(records, f"_job_store_values_for_{job.method_name}", None)
+    if specific is not None:
+        values.update(specific(job))
+    core = sorted(set(values) & CORE)
+    if core:
+        _logger.warning("values for %s of %s are ignored: the queue's own", ", ".join(core), job.func_string)
+    return {name: value for name, value in values.items() if name not in CORE}
 
 
-def _insert(cr: Any, jobs: Sequence[Job]) -> Dict[str, Any]:
-    if not jobs:
-        return {}
-    stored = statements.insert(cr, [{name: job._row[name] for name in statements.GIVEN} for job in jobs])
-    for job in jobs:
-        if job.uuid in stored:
-            values = zip(("id", "eta", "date_created"), stored[job.uuid])
-            job._row.update(values, retry=0, attempt=0)
-    return stored
-
-
-def _description(call: Call) -> str:
+def description(call: Call) -> str:
+    """What people are shown: the first line of the docstring, else the name."""
     documented: Optional[str] = find_method(type(call.records), call.method_name).__doc__
     lines = (documented or "").strip().splitlines()
     return lines[0].strip() if lines else f"{call.records._name}.{call.method_name}"

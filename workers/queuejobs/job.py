@@ -29,6 +29,8 @@ class Job:
     ) -> None:
         self.env = env
         self._row: Dict[str, Any] = dict(row)
+        self.extra: Dict[str, Any] = {}  # for columns of the application, see _job_store_values
+        self.given: Mapping[str, Any] = {}  # the properties as its caller gave them
         self._call = call  # recordset, args, kwargs; None: still to be decoded
 
     @classmethod
@@ -97,6 +99,8 @@ class Job:
         called stays open; under REPEATABLE READ and SERIALIZABLE such a transaction sees nothing
         new, which is refused.
         """
+        if self.state in statements.FINAL:
+            return self
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = _FIRST_POLL
         cr = statements.plain_cursor(self.env.cr)

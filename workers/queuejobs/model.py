@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, Iterable, List
 
 from . import registry
-from .delay import Delayable, DelayProxy, job_of
-from .enqueue import store
+from .delay import Delayable, DelayProxy, delay_many
 from .environment import QUEUE
-from .job import Job
+from .graph import Node
 from .recordset import Recordset
 
 
@@ -41,9 +40,9 @@ class Queue(Recordset):
 
     _name = QUEUE
 
-    def delay_many(self, delayables: Iterable[Delayable]) -> List[Job]:
+    def delay_many(self, delayables: Iterable[Node]) -> List[Any]:
         """Store any number of delayables with one INSERT; their jobs, in the same order."""
-        return store(self.env, [job_of(delayable) for delayable in delayables])
+        return delay_many(self.env, delayables)
 
 
 registry.register(QUEUE, Queue)

@@ -70,6 +70,13 @@ class Recordset:
         allowed = self._job_prepare_context_before_enqueue_keys()
         return {key: value for key, value in self.env.context.items() if key in allowed}
 
+    def _job_store_values(self, job: Any) -> Dict[str, Any]:
+        """More to store with a job of this model: values by column that the application added to the table.
+
+        ``_job_store_values_for_<method>(job)`` does the same for one method and wins.
+        """
+        return {}
+
     def __len__(self) -> int:
         return len(self._ids)
 

@@ -12,6 +12,7 @@ LIVE = ("wait_dependencies", "pending", "enqueued")
 FINAL = ("done", "failed", "cancelled")
 STATES = (*LIVE, "started", *FINAL)
 
+# What is read of a job.
 COLUMNS = (
     *("id", "uuid", "graph_uuid", "user_id", "company_id", "name", "model_name", "method_name"),
     *("records", "args", "kwargs", "func_string", "state", "priority", "exc_name", "exc_message"),
@@ -19,6 +20,8 @@ COLUMNS = (
     *("date_cancelled", "exec_time", "eta", "retry", "max_retries", "channel_method_name", "channel"),
     *("identity_key", "worker_pid", "attempt", "worker_id", "timeout", "cancel_requested"),
 )
+# What the queue itself owns: nothing that an application adds to a job may have such a name.
+CORE = frozenset((*COLUMNS, "unknown_since", "concurrency_retries"))
 # The documents are read as text: decoding them is the model layer's, and psycopg2 must not do it first.
 _DOCUMENTS = ("records", "args", "kwargs")
 _LIST = ", ".join(f"{name}::text as {name}" if name in _DOCUMENTS else name for name in COLUMNS)
@@ -38,13 +41,23 @@ _SOURCES = [{"eta": _ETA}.get(n, f"{n}::json" if n in _DOCUMENTS else n) for n i
 
 # One document for any number of jobs: one parameter to parse, rows in the order given, so that id and
 # date_created follow it. A job whose identity is taken is not in the answer.
-INSERT = f"""
-insert into queuemaster.queue_job ({", ".join(_TARGETS)})
-select {", ".join(_SOURCES)}
-  from json_to_recordset(%s) as given({", ".join(f"{name} {kind}" for name, kind in GIVEN.items())})
+INSERT = """
+insert into queuemaster.queue_job ({targets})
+select {sources}
+  from json_to_recordset(%s) as given({given})
 on conflict (identity_key)
    where identity_key is not null and state in ('wait_dependencies', 'pending', 'enqueued') do nothing
 returning uuid, id, eta, date_created
+"""
+
+EDGES = """
+insert into queuemaster.queue_job_edge (parent_id, child_id) select * from unnest(%s::bigint[], %s::bigint[])
+"""
+
+# Types by the names that a column definition takes.
+ADDED_COLUMNS = """
+select attname, format_type(atttypid, atttypmod) from pg_attribute
+ where attrelid = 'queuemaster.queue_job'::regclass and attnum > 0 and not attisdropped
 """
 
 BY_UUID = f"select {_LIST} from queuemaster.queue_job where uuid = any(%s)"
@@ -81,10 +94,32 @@ def plain_cursor(cr: Any) -> Any:
     return connection.cursor(cursor_factory=psycopg2.extensions.cursor)
 
 
-def insert(cr: Any, rows: Sequence[Mapping[str, Any]]) -> Dict[str, Tuple[Any, ...]]:
-    """Store rows of :data:`GIVEN` columns; (id, eta, date_created) by uuid of those that were stored."""
-    cr.execute(INSERT, (json.dumps(rows),))
+def insert(
+    cr: Any, rows: Sequence[Mapping[str, Any]], extra: Optional[Mapping[str, str]] = None
+) -> Dict[str, Tuple[Any, ...]]:
+    """Store rows of :data:`GIVEN` columns, and of ``extra`` ones (name and type) that the application added.
+
+    (id, eta, date_created) by uuid of those that were stored.
+    """
+    cr.execute(_insert_statement(extra or {}), (json.dumps(rows, default=str),))
     return {found[0]: found[1:] for found in cr.fetchall()}
+
+
+def lock_table(cr: Any) -> None:
+    """Take the lock of a writer on the table, as every INSERT does."""
+    cr.execute("lock table queuemaster.queue_job in row exclusive mode")
+
+
+def insert_edges(cr: Any, pairs: Iterable[Tuple[int, int]]) -> None:
+    """Store (parent id, child id) pairs."""
+    parents, children = zip(*pairs)
+    cr.execute(EDGES, (list(parents), list(children)))
+
+
+def added_columns(cr: Any) -> Dict[str, str]:
+    """Columns that the application added to the table, with their types."""
+    cr.execute(ADDED_COLUMNS)
+    return {name: kind for name, kind in cr.fetchall() if name not in CORE}
 
 
 def by_uuid(cr: Any, uuids: Iterable[str]) -> Dict[str, Dict[str, Any]]:
@@ -104,6 +139,20 @@ def state(cr: Any, uuid: str) -> Optional[Tuple[str, bool]]:
     cr.execute(STATE, (uuid,))
     found = cr.fetchone()
     return None if found is None else (found[0], bool(found[1]))
+
+
+def _insert_statement(extra: Mapping[str, str]) -> str:
+    quoted = {'"' + name.replace('"', '""') + '"': kind for name, kind in extra.items()}
+    given = {**GIVEN, **quoted}
+    return (
+        INSERT.format(
+            targets=", ".join((*_TARGETS, *quoted)),
+            sources=", ".join((*_SOURCES, *quoted)),
+            given=", ".join(f"{name} {kind}" for name, kind in given.items()),
+        )
+        .replace("%", "%%")
+        .replace("(%%s)", "(%s)")
+    )
 
 
 def rows_of(cr: Any) -> List[Dict[str, Any]]:

@@ -1,0 +1,39 @@
+"""Synchronous bypass, for development and tests: delayed calls are made at once, nothing is stored."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from .environment import Environment
+from .identity import Unit
+from .job import Job
+from .perform import result_text
+
+_logger = logging.getLogger(__name__)
+_VARIABLES = ("QUEUE_JOB__NO_DELAY", "TEST_QUEUE_JOB_NO_DELAY")
+_CONTEXT_KEYS = ("queue_job__no_delay", "test_queue_job_no_delay")
+_OFF = ("", "0", "false", "no", "off")
+
+
+def is_bypassed(env: Environment) -> bool:
+    """Whether the process or the context of ``env`` asks for calls to be made at once."""
+    if any(os.environ.get(name, "").strip().lower() not in _OFF for name in _VARIABLES):
+        return True
+    return any(env.context.get(key) for key in _CONTEXT_KEYS)
+
+
+def run(unit: Unit) -> None:
+    """Make the calls of a unit in their order. An error is the caller's: it ends the rest."""
+    for job in unit.jobs:
+        _logger.warning("%s runs at once instead of being delayed: never in production", job.func_string)
+        perform(job)
+
+
+def perform(job: Job) -> Any:
+    """Make the call of a job that is not stored, on its own environment; what it returned."""
+    records = job.records.with_context(job_uuid=job.uuid)
+    result = getattr(records, job.method_name)(*job.args, **job.kwargs)
+    job._row.update(state="done", result=result_text(result))
+    return result
