@@ -16,12 +16,13 @@ from typing import NoReturn
 import click
 
 from queuemaster import embedded
-from queuemaster.cli.databases import EMBEDDED_NAME, embedded_database, opened, upgrade
+from queuemaster.cli.databases import embedded_database, upgrade
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, note, warn
 from queuemaster.cli.preflight import lock, preflight
-from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings
+from queuemaster.config.compiled import ServerPlan, Settings
 from queuemaster.embedded_server import postmaster
+from queuemaster.master import register
 
 START_TIMEOUT = 60.0
 TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master before us
@@ -47,6 +48,7 @@ def run(file: Path | None, assignments: tuple[str, ...], **flags: str | tuple[st
         return
     settings = preflight(configuration.settings)
     held = lock(Path(settings.pidfile))
+    register.outwait(register.path_beside(Path(settings.pidfile)), settings.graceful_timeout, note)
     if settings.databases:
         become_master(settings, held)
     run_embedded(settings, held)
@@ -76,9 +78,9 @@ def attach_or_start(data_dir: Path, patience: float = TAKE_OVER_TIMEOUT) -> Serv
     """The running server of the data directory (pid 0: not ours), else one started as our child."""
     deadline = time.monotonic() + patience
     while (there := postmaster(data_dir)) is not None:
-        # it may be about to end with a master that was killed: then it takes no connections any more
+        # it may be on its way out, with a master that was killed: then it is not attached to, but waited for
         found = embedded.attached(data_dir)
-        if found is not None and _answers(found):
+        if found is not None:
             note(f"using the server that already runs in {data_dir}; it is not restarted if it ends")
             return replace(found, pid=0)
         if time.monotonic() > deadline:
@@ -90,14 +92,6 @@ def attach_or_start(data_dir: Path, patience: float = TAKE_OVER_TIMEOUT) -> Serv
     process = embedded.start(plan)
     embedded.wait_ready(plan, process, START_TIMEOUT)
     return replace(plan, pid=process.pid)
-
-
-def _answers(plan: ServerPlan) -> bool:
-    try:
-        with opened(DatabaseConfig(EMBEDDED_NAME, embedded.dsn(plan, "postgres"))):
-            return True
-    except Refusal:
-        return False
 
 
 def become_master(settings: Settings, held: int) -> NoReturn:
