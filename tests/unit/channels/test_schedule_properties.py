@@ -23,7 +23,6 @@ CONFIGURED = ("root", "root.a", "root.a.x", "root.b", "root.c", "root.c.y")
 STORED = ("root", "root.a", "root.a.x", "root.b", "root.b.unknown", "root.c", "root.c.y")
 CROWDED = [("one", "root.a"), ("one", "root.a.x"), ("two", "root.a")]
 PLACES = [(db, name) for db in ("one", "two") for name in STORED]
-INFINITY = float("inf")
 
 
 @dataclass
@@ -52,17 +51,9 @@ def channel_configs() -> st.SearchStrategy[list[ChannelConfig]]:
     def one(name: str) -> st.SearchStrategy[ChannelConfig]:
         finite = st.integers(1, 4)
         capacity = finite if name == "root" else st.one_of(finite, st.none())
-        plain = st.builds(
-            ChannelConfig,
-            name=st.just(name),
-            capacity=capacity,
-            throttle=st.sampled_from((0.0, 0.0, 2.0, 5.0)),
-            paused=st.sampled_from((False, False, False, True)),
-        )
-        in_order = st.builds(
-            ChannelConfig, name=st.just(name), capacity=st.just(1), sequential=st.just(name != "root")
-        )
-        return st.one_of(plain, plain, in_order)
+        throttle, paused = st.sampled_from((0.0, 0.0, 2.0, 5.0)), st.sampled_from((False, False, False, True))
+        plain = st.builds(ChannelConfig, st.just(name), capacity, st.just(False), throttle, paused)
+        return st.one_of(plain, plain, st.just(ChannelConfig(name, 1, sequential=name != "root")))
 
     return st.tuples(*(one(name) for name in CONFIGURED)).map(list)
 
@@ -202,8 +193,6 @@ class Dispatching(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """In the end everything can be drained, and every slot comes back."""
-        if not hasattr(self, "jobs"):
-            return
         self.reconfigure([replace(channel, paused=False) for channel in self.tree])
         for _ in range(20 + 10 * len(self.jobs)):
             self.settle()
@@ -309,7 +298,7 @@ class Dispatching(RuleBasedStateMachine):
             self._release(over[0])
         elif not self._start_one():
             candidates, gates = self._candidates(), self._gates()
-            wanted = set(self.scheduler.wanted(candidates, self.now, self._has_worker, *gates))
+            wanted = set(self.scheduler.wanted(candidates, self.now, self.staffed.__contains__, *gates))
             assert not wanted & self.staffed
             self.staffed |= wanted
             resting = max((head.rest_until for head in self.heads.values()), default=0.0)
@@ -321,9 +310,6 @@ class Dispatching(RuleBasedStateMachine):
 
     def _sequential(self, place: Place) -> bool:
         return self.tree[self.tree.resolve(place[1])].sequential
-
-    def _has_worker(self, channel: str) -> bool:
-        return channel in self.staffed
 
     def _candidates(self) -> list[Candidate]:
         found = []
@@ -343,11 +329,11 @@ class Dispatching(RuleBasedStateMachine):
 
     def _start_one(self) -> bool:
         candidates, (blocked, barriers) = self._candidates(), self._gates()
-        chosen = self.scheduler.choose(candidates, self.now, self._has_worker, blocked, barriers)
+        chosen = self.scheduler.choose(candidates, self.now, self.staffed.__contains__, blocked, barriers)
         startable = [
             one
             for one in candidates
-            if self._has_worker(one.channel) and self._passes(one.channel, one.key, blocked, barriers)
+            if one.channel in self.staffed and self._passes(one.channel, one.key, blocked, barriers)
         ]
         expected = min(startable, key=lambda one: (one.key, one.source), default=None)
         assert chosen == expected, f"chose {chosen}, the first that may start is {expected}"
@@ -386,7 +372,7 @@ class Dispatching(RuleBasedStateMachine):
         for name in (".".join(parts[: n + 1]) for n in range(len(parts))):
             config = next(one for one in self.tree if one.name == name)
             below = [run for run in self.runs if f"{self.tree.resolve(run.channel)}.".startswith(f"{name}.")]
-            last = max((at for c, at in self.starts if f"{c}.".startswith(f"{name}.")), default=-INFINITY)
+            last = max((at for c, at in self.starts if f"{c}.".startswith(f"{name}.")), default=-1e9)
             if config.paused or name in blocked or key >= barriers.get(name, (99, "", 0)):
                 return False
             if config.capacity is not None and len(below) >= config.capacity:
