@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], timeout: float = 10.0, message: str = "") -> T:
+def wait_until(
+    predicate: Callable[[], T | Literal[False] | None], timeout: float = 10.0, message: str = ""
+) -> T:
     """Call ``predicate`` until it returns something true, and return that.
 
     After ``timeout`` seconds the test fails; ``message`` says what was waited for.
