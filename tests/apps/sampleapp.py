@@ -1,0 +1,108 @@
+"""An application for the tests: jobs that behave and jobs that do not. Imported by templates as ``--app sampleapp``."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+from queuejobs import FailedJobError, Model, RetryableJobError, job_function
+
+EFFECTS = "create table effect (number integer not null, pid integer not null default pg_backend_pid())"
+
+
+class Sample(Model):
+    """The ids of a recordset are the numbers that its jobs write into the table ``effect``."""
+
+    _name = "sample"
+
+    def write(self) -> int:
+        """The ordinary job."""
+        self.env.cr.execute("insert into effect (number) select unnest(%s::integer[])", (self.ids,))
+        return len(self)
+
+    def write_slowly(self, seconds: float) -> None:
+        """Write, then stay in the transaction."""
+        self.write()
+        self.env.cr.execute("select pg_sleep(%s)", (seconds,))
+
+    def write_and_wait(self, key: int) -> None:
+        """Write, then wait until the test gives up the advisory lock."""
+        self.write()
+        self.env.cr.execute("select pg_advisory_xact_lock_shared(4711, %s)", (key,))
+
+    def write_when_tried_again(self) -> None:
+        """Ask for another try, the first time."""
+        self.write()
+        if self._attempt() < 2:
+            raise RetryableJobError("not yet", seconds=0)
+
+    def fail(self) -> None:
+        """A failure of the business."""
+        self.write()
+        raise FailedJobError("it may not be")
+
+    def crash(self) -> None:
+        """A failure of the code."""
+        self.write()
+        raise ZeroDivisionError("one by zero")
+
+    @job_function(retry_pattern={1: 0})
+    def retry_for_ever(self) -> None:
+        """Use up all tries."""
+        raise RetryableJobError("never")
+
+    def die(self, how: str) -> None:
+        """Take the worker down, the first time."""
+        self.write()
+        if self._attempt() > 1:
+            return
+        if how == "exit":
+            os._exit(0)
+        elif how == "segfault":
+            ctypes.string_at(0)
+        else:
+            os.kill(os.getpid(), getattr(signal, how))
+
+    def always_die(self) -> None:
+        """Take the worker down each time."""
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def commit(self, how: str) -> None:
+        """End the transaction in the middle, which is forbidden."""
+        self.write()
+        if how == "cursor":
+            self.env.cr.commit()
+        elif how == "connection":
+            self.env.cr.connection.commit()
+        elif how == "autocommit":
+            self.env.cr.connection.set_session(autocommit=True)
+        else:
+            self.env.cr.execute(how)
+
+    def leave(self) -> None:
+        """End the interpreter, as code that was a script once does."""
+        sys.exit(3)
+
+    def break_transaction(self) -> None:
+        """Swallow a database error without a savepoint."""
+        try:
+            self.env.cr.execute("select 1 / 0")
+        except Exception as error:
+            self.env.context.get("nothing", error)
+
+    def context(self) -> object:
+        """What the job runs as."""
+        context = dict(self.env.context)
+        return {"user": self.env.user_id, "company": self.env.company_id, "context": context, "ids": self.ids}
+
+    def echo(self, *args: object, **kwargs: object) -> str:
+        """The arguments as they arrive."""
+        return repr((args, kwargs))
+
+    def _attempt(self) -> int:
+        uuid = self.env.context["job_uuid"]
+        self.env.cr.execute("select attempt from queuemaster.queue_job where uuid = %s", (uuid,))
+        attempt: int = self.env.cr.fetchone()[0]
+        return attempt

@@ -1,0 +1,132 @@
+"""kill -9 of the master, and of everything: no process stays, and after the next start each job has its effect once."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from processes import end_of
+from supervised import PATIENCE, Queue, Supervised, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+CHANNELS = "root:4,root.mail:2"
+
+
+def enqueue(jobs: Queue, count: int) -> None:
+    """Jobs that take a moment, some of them with a second try."""
+    env = jobs.env
+    env.delay_many(
+        [
+            jobs.sample(number).delayable(channel="root.mail" if number % 3 else "root").write_slowly(0.02)
+            if number % 10
+            else jobs.sample(number).delayable().write_when_tried_again()
+            for number in range(count)
+        ]
+    )
+
+
+def some_are_done(jobs: Queue) -> bool:
+    return jobs.states().get("done", 0) > 20
+
+
+def assert_all_done_once(jobs: Queue, count: int) -> None:
+    jobs.wait_until_drained()
+    assert jobs.states() == {"done": count}
+    assert jobs.effects() == list(range(count))
+
+
+def test_kill_9_of_the_master(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs:
+        enqueue(jobs, 300)
+        with supervised(database, tmp_path, CHANNELS) as first:
+            wait_until(lambda: some_are_done(jobs), PATIENCE, f"some jobs to be done; log:\n{first.log}")
+            orphans = first.process.children(recursive=True)
+            assert orphans
+            first.process.kill()
+            assert end_of(orphans, PATIENCE) == [], "children outlive their master"
+        left = jobs.states()
+        assert left.get("pending", 0) > 0, "the master was killed too late to prove anything"
+        assert left.get("started", 0) == 0, "workers finish what they run before they leave"
+        with supervised(database, tmp_path, CHANNELS):
+            assert_all_done_once(jobs, 300)
+
+
+def test_kill_9_of_everything(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs:
+        enqueue(jobs, 300)
+        for round_of_kills in range(1, 4):
+            with supervised(database, tmp_path, CHANNELS) as running:
+                wait_until(lambda n=round_of_kills: jobs.states().get("done", 0) > 20 * n, PATIENCE, running.log)
+                victims = running.everything()
+                for process in victims:
+                    process.suspend()  # so that nobody cleans up after the others
+                for process in victims:
+                    process.kill()
+                assert end_of(victims, PATIENCE) == []
+        assert jobs.states().get("pending", 0) + jobs.states().get("started", 0) > 0
+        with supervised(database, tmp_path, CHANNELS):
+            assert_all_done_once(jobs, 300)
+        assert jobs.value("select max(retry) from queuemaster.queue_job where method_name = 'write_slowly'") == 1, (
+            "being killed with everything is no try of the job's"
+        )
+
+
+def test_workers_leave_within_the_grace_when_their_master_is_gone(database: str, tmp_path: Path) -> None:
+    """A job that would run for ever is ended with the worker, and its children too."""
+    with queue(database) as jobs:
+        job = jobs.sample(1).with_delay().write_slowly(600)
+        with supervised(database, tmp_path, "root:1", ["--set", "graceful_timeout=1"]) as running:
+            jobs.wait_for(job.uuid, "started")
+            orphans = running.process.children(recursive=True)
+            running.process.kill()
+            assert end_of(orphans, PATIENCE) == []
+        row = jobs.job(job.uuid)
+        assert row["state"] == "started", "nobody was there to put it back"
+        with supervised(database, tmp_path, "root:1") as running:
+            wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "it to run again")
+            assert jobs.job(job.uuid)["retry"] == 1
+            assert running.stop(signal.SIGINT) == 0
+
+
+def test_the_next_start_waits_for_what_still_lives_and_then_kills_it(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs:
+        job = jobs.sample(1).with_delay().write_slowly(600)
+        with supervised(database, tmp_path, "root:1") as first:
+            jobs.wait_for(job.uuid, "started")
+            worker = first.one("worker", "[job")
+            worker.suspend()  # it will not leave by itself
+            first.process.kill()
+            first.process.wait()
+        with supervised(database, tmp_path, "root:1", ["--set", "graceful_timeout=1"]) as second:
+            wait_until(lambda: "killing worker" in second.log, PATIENCE, "the survivor to be killed")
+            assert end_of([worker], PATIENCE) == []
+            wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "it to run again")
+
+
+def test_a_second_supervisor_stands_by_and_takes_over(database: str, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    with queue(database) as jobs, supervised(database, one, "root:2") as first:
+        wait_until(lambda: "leads" in first.log, PATIENCE)
+        with supervised(database, two, "root:2") as second:
+            wait_until(lambda: "standing by" in second.log, PATIENCE)
+            job = jobs.sample(1).with_delay().write_slowly(600)
+            row = jobs.wait_for(job.uuid, "started")
+            assert psutil.Process(row["worker_pid"]).ppid() == first.process.pid
+            kill_all(first)
+            wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "the other one to run it")
+            assert psutil.Process(jobs.job(job.uuid)["worker_pid"]).ppid() == second.process.pid
+
+
+def kill_all(running: Supervised) -> None:
+    victims = running.everything()
+    for process in victims:
+        process.suspend()
+    for process in victims:
+        process.kill()
+    assert end_of(victims, PATIENCE) == []

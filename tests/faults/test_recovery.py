@@ -1,0 +1,160 @@
+"""A worker, the dispatcher, the template, the database die; no job is lost and none runs twice."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervised import PATIENCE, Queue, Supervised, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def jobs(database: str) -> Iterator[Queue]:
+    with queue(database) as opened:
+        yield opened
+
+
+@pytest.fixture
+def running(database: str, jobs: Queue, tmp_path: Path) -> Iterator[Supervised]:
+    with supervised(database, tmp_path, "root:2") as opened:
+        yield opened
+
+
+def hold(jobs: Queue, key: int) -> None:
+    """Jobs that wait for this key go on when it is let go."""
+    jobs.rows("select pg_advisory_lock(4711, %s)", (key,))
+
+
+def let_go(jobs: Queue, key: int) -> None:
+    jobs.rows("select pg_advisory_unlock(4711, %s)", (key,))
+
+
+def test_a_worker_killed_from_outside(jobs: Queue, running: Supervised) -> None:
+    hold(jobs, 1)
+    job = jobs.sample(1).with_delay().write_and_wait(1)
+    first = jobs.wait_for(job.uuid, "started")
+    running.one("worker", f"[job {first['id']}]").kill()
+    let_go(jobs, 1)
+    row = jobs.wait_for(job.uuid, "done")
+    assert row["attempt"] == 2
+    assert row["retry"] == 2, "a crash counts as a try"
+    assert f"worker {first['worker_pid']} died: SIGKILL" in row["exc_info"]
+    assert jobs.effects() == [1]
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [("segfault", "died: SIGSEGV"), ("SIGABRT", "died: SIGABRT"), ("exit", "exited while busy: code 0")],
+)
+def test_a_job_that_takes_its_worker_down(jobs: Queue, running: Supervised, how: str, cause: str) -> None:
+    job = jobs.sample(1).with_delay().die(how)
+    row = jobs.wait_for(job.uuid, "done")
+    assert row["attempt"] == 2
+    assert cause in row["exc_info"]
+    assert jobs.effects() == [1]
+
+
+def test_a_job_that_always_does_ends_failed_with_the_cause(jobs: Queue, running: Supervised) -> None:
+    job = jobs.sample(1).with_delay(max_retries=2).always_die()
+    row = jobs.wait_for(job.uuid, "failed")
+    assert row["attempt"] == 2
+    assert row["exc_name"] == "WorkerDied"
+    assert row["exc_message"].startswith("Max. retries (2) reached: worker ")
+    assert row["exc_info"].count("died: SIGKILL") == 2, "the diagnosis of each attempt is kept"
+    after = jobs.sample(2).with_delay().write()
+    jobs.wait_for(after.uuid, "done")
+
+
+def test_the_dispatcher_killed_while_a_job_runs(jobs: Queue, running: Supervised) -> None:
+    hold(jobs, 1)
+    held = [jobs.sample(number).with_delay().write_and_wait(1) for number in (1, 2)]
+    for job in held:
+        jobs.wait_for(job.uuid, "started")
+    epoch = jobs.value("select epoch from queuemaster.leader")
+    waiting = jobs.sample(3).with_delay().write()
+    dispatcher = running.one("dispatcher")
+    dispatcher.kill()
+    wait_until(lambda: jobs.value("select epoch from queuemaster.leader") > epoch, PATIENCE, "a new leader")
+    wait_until(lambda: running.one("dispatcher").pid != dispatcher.pid, PATIENCE, "a new dispatcher")
+    # both slots are in use by runs that the new one did not grant
+    assert jobs.job(waiting.uuid)["state"] == "pending"
+    let_go(jobs, 1)
+    for job in (*held, waiting):
+        assert jobs.wait_for(job.uuid, "done")["attempt"] == 1
+    assert jobs.effects() == [1, 2, 3]
+
+
+def test_the_template_killed(jobs: Queue, running: Supervised) -> None:
+    hold(jobs, 1)
+    held = jobs.sample(1).with_delay().write_and_wait(1)
+    jobs.wait_for(held.uuid, "started")
+    template = running.one("template")
+    template.kill()
+    wait_until(lambda: running.one("template").pid != template.pid, PATIENCE, "a new template")
+    worker = running.one("worker", "[idle]")
+    worker.kill()
+    wait_until(lambda: worker not in running.children("worker") and len(running.children("worker")) == 2, PATIENCE)
+    let_go(jobs, 1)
+    assert jobs.wait_for(held.uuid, "done")["attempt"] == 1
+
+
+def test_a_lost_session_gives_the_try_back(jobs: Queue, running: Supervised) -> None:
+    hold(jobs, 1)
+    job = jobs.sample(1).with_delay(max_retries=1).write_and_wait(1)
+    jobs.wait_for(job.uuid, "started")
+    jobs.rows(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name like 'queuemaster: worker%' and query like '%pg_advisory_xact%'"
+    )
+    wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "a second attempt")
+    let_go(jobs, 1)
+    row = jobs.wait_for(job.uuid, "done")
+    assert row["retry"] == 1, "an interruption that is not the job's does not count"
+    assert jobs.effects() == [1]
+
+
+def test_the_dispatcher_loses_its_session(jobs: Queue, running: Supervised) -> None:
+    jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
+    epoch = jobs.value("select epoch from queuemaster.leader")
+    jobs.rows(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'queuemaster: dispatcher'"
+        " and datname = current_database()"
+    )
+    jobs.wait_for(jobs.sample(2).with_delay().write().uuid, "done")
+    assert jobs.value("select epoch from queuemaster.leader") == epoch + 1
+
+
+def test_term_lets_the_running_job_finish(jobs: Queue, running: Supervised) -> None:
+    hold(jobs, 1)
+    job = jobs.sample(1).with_delay().write_and_wait(1)
+    jobs.wait_for(job.uuid, "started")
+    running.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "shutting down" in running.log, PATIENCE)
+    late = jobs.sample(2).with_delay().write()
+    wait_until(lambda: len(running.children("worker")) == 1, PATIENCE, "the idle worker to leave")
+    let_go(jobs, 1)
+    assert running.process.wait(timeout=PATIENCE) == 0
+    assert jobs.job(job.uuid)["state"] == "done"
+    assert jobs.job(late.uuid)["state"] == "pending"
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
+def test_int_or_a_second_term_ends_at_once_and_gives_the_try_back(
+    jobs: Queue, running: Supervised, signals: list[int]
+) -> None:
+    hold(jobs, 1)
+    job = jobs.sample(1).with_delay().write_and_wait(1)
+    jobs.wait_for(job.uuid, "started")
+    for count, signum in enumerate(signals, 1):
+        running.process.send_signal(signum)
+        wait_until(lambda n=count: running.process.poll() is not None or n <= running.log.count("shutting down"))
+    assert running.process.wait(timeout=PATIENCE) == 0
+    row = jobs.job(job.uuid)
+    assert (row["state"], row["retry"], row["attempt"]) == ("pending", 0, 1)
+    assert jobs.effects() == []
