@@ -21,6 +21,7 @@ from .functions import JobFunction, job_function
 from .identity import identity_exact
 from .job import Job
 from .model import Model
+from .queue import Queue
 
 __all__ = [
     "CommitInJobError",
@@ -34,6 +35,7 @@ __all__ = [
     "NoSuchJobError",
     "NoSuchMethodError",
     "NoSuchModelError",
+    "Queue",
     "RetryableJobError",
     "TimeoutJobError",
     "chain",

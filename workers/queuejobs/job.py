@@ -11,6 +11,7 @@ from .encoding import decode
 from .environment import QUEUE, Environment
 from .exception import JobError, NoSuchJobError
 from .recordset import Recordset
+from .related import related_action
 from .store import jobs as statements
 
 _FIRST_POLL = 0.01
@@ -111,6 +112,10 @@ class Job:
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, _LONGEST_POLL)
         return self
+
+    def related_action(self) -> Any:
+        """What a person can open from this job, declared with its job function; None: nothing."""
+        return related_action(self.env, self.id, self.records, self.method_name)
 
     def _is_final(self, cr: Any) -> bool:
         connection = cr.connection

@@ -1,13 +1,14 @@
-"""What applications derive from: models whose methods can be delayed, and the queue as one of them."""
+"""What applications derive from: models whose methods can be delayed."""
 
 from __future__ import annotations
 
-from typing import Any, Iterable, List
+import functools
+from typing import Any, Callable, Optional
 
 from . import registry
-from .delay import Delayable, DelayProxy, delay_many
-from .environment import QUEUE
-from .graph import Node
+from .delay import Delayable, DelayProxy
+from .direct import is_bypassed
+from .functions import find_method
 from .recordset import Recordset
 
 
@@ -34,15 +35,24 @@ class Model(Recordset):
         """``record.delayable().method(…)``: a :class:`Delayable`, stored by its ``delay()``."""
         return Delayable(self, **properties)
 
+    @classmethod
+    def _patch_job_auto_delay(cls, method_name: str, context_key: Optional[str] = None) -> Callable[..., Any]:
+        """From now on a plain call of the method delays it, if the context has ``context_key`` (or always).
 
-class Queue(Recordset):
-    """The queue itself: ``env["queue.job"]``."""
+        A method ``<method>_job_options`` that takes the same arguments returns the properties of the
+        job. Inside a running job a call is a call. Returns the function that took the method's place.
+        """
+        original = find_method(cls, method_name)
 
-    _name = QUEUE
+        @functools.wraps(original)
+        def delay_or_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            context = self.env.context
+            is_wanted = context.get(context_key) if context_key else True
+            if not is_wanted or context.get("job_uuid") or is_bypassed(self.env):
+                return original(self, *args, **kwargs)
+            options = getattr(self, f"{method_name}_job_options", None)
+            properties = options(*args, **kwargs) if options is not None else {}
+            return getattr(self.with_delay(**properties), method_name)(*args, **kwargs)
 
-    def delay_many(self, delayables: Iterable[Node]) -> List[Any]:
-        """Store any number of delayables with one INSERT; their jobs, in the same order."""
-        return delay_many(self.env, delayables)
-
-
-registry.register(QUEUE, Queue)
+        setattr(cls, method_name, delay_or_call)
+        return delay_or_call

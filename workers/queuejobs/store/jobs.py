@@ -23,8 +23,8 @@ COLUMNS = (
 # What the queue itself owns: nothing that an application adds to a job may have such a name.
 CORE = frozenset((*COLUMNS, "unknown_since", "concurrency_retries"))
 # The documents are read as text: decoding them is the model layer's, and psycopg2 must not do it first.
-_DOCUMENTS = ("records", "args", "kwargs")
-_LIST = ", ".join(f"{name}::text as {name}" if name in _DOCUMENTS else name for name in COLUMNS)
+DOCUMENTS = ("records", "args", "kwargs")
+SELECTED = ", ".join(f"{name}::text as {name}" if name in DOCUMENTS else name for name in COLUMNS)
 
 # What the enqueueing side gives, with types. eta: absolute (UTC), or seconds from now on the server's clock.
 GIVEN = {
@@ -37,7 +37,7 @@ GIVEN = {
 _TARGETS = [name for name in GIVEN if name != "eta_seconds"]
 _ETA = """case when eta_seconds is null then case when eta > queuemaster.utc_now() then eta end
                when eta_seconds > 0 then queuemaster.utc_now() + make_interval(secs => eta_seconds) end"""
-_SOURCES = [{"eta": _ETA}.get(n, f"{n}::json" if n in _DOCUMENTS else n) for n in _TARGETS]
+_SOURCES = [{"eta": _ETA}.get(n, f"{n}::json" if n in DOCUMENTS else n) for n in _TARGETS]
 
 # One document for any number of jobs: one parameter to parse, rows in the order given, so that id and
 # date_created follow it. A job whose identity is taken is not in the answer.
@@ -60,11 +60,11 @@ select attname, format_type(atttypid, atttypmod) from pg_attribute
  where attrelid = 'queuemaster.queue_job'::regclass and attnum > 0 and not attisdropped
 """
 
-BY_UUID = f"select {_LIST} from queuemaster.queue_job where uuid = any(%s)"
+BY_UUID = f"select {SELECTED} from queuemaster.queue_job where uuid = any(%s)"
 
 # Plan: index scan of queue_job_identity.
 BY_IDENTITY = f"""
-select {_LIST} from queuemaster.queue_job
+select {SELECTED} from queuemaster.queue_job
  where identity_key = any(%s) and identity_key is not null
    and state in ('wait_dependencies', 'pending', 'enqueued')
 """

@@ -1,0 +1,54 @@
+"""The queue as a model of its own: ``env["queue.job"]``."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, List, Optional, Sequence
+
+from .delay import delay_many
+from .environment import QUEUE
+from .graph import Node
+from .job import Job
+from .model import Model
+from .store import jobs as statements
+from .store.search import Condition, select
+
+
+class Queue(Model):
+    """Records are stored jobs, by their database id; a single one has the attributes of its job.
+
+    Related actions of an application are methods of a class that extends it.
+    """
+
+    _name = QUEUE
+
+    def search(
+        self, domain: Sequence[Condition] = (), limit: Optional[int] = None, order: str = "id"
+    ) -> List[Job]:
+        """The jobs that meet every ``(column, operator, value)``.
+
+        Operators: =, !=, <, <=, >, >=, in, not in, like (contains; % and _ match as in SQL). None
+        stands for "not set". ``order``: columns with or without ``desc``, by comma. ``ValueError``
+        for what is no column or operator.
+        """
+        sql, values = select(domain, limit, order)
+        cr = statements.plain_cursor(self.env.cr)
+        cr.execute(sql, values)
+        return [Job(self.env, row) for row in statements.rows_of(cr)]
+
+    def jobs(self) -> List[Job]:
+        """The jobs of these records, in their order; those that are gone are left out."""
+        found = {job.id: job for job in self.search([("id", "in", self.ids)])}
+        return [found[job_id] for job_id in self.ids if job_id in found]
+
+    def delay_many(self, delayables: Iterable[Node]) -> List[Any]:
+        """Store any number of delayables with one INSERT; their jobs, in the same order."""
+        return delay_many(self.env, delayables)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        self.ensure_one()
+        jobs = self.jobs()
+        if not jobs:
+            raise AttributeError(f"job {self.ids[0]} is gone, so it has no {name!r}")
+        return getattr(jobs[0], name)
