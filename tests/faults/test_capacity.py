@@ -1,0 +1,204 @@
+"""Capacity and order as a log of every transition shows them, while processes are killed."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from supervised import PATIENCE, Queue, Supervised, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(400)
+
+# In the order in which transitions happen: a start is logged before its claim commits and an end before the job
+# commits, and a slot is given on only after the commit. So what the log shows as running, was running.
+LOG = """
+create table transition (number bigserial primary key, job bigint, channel text, old text, new text);
+create function log_transition() returns trigger language plpgsql as $$
+begin
+    insert into transition (job, channel, old, new) values (new.id, new.channel, old.state, new.state);
+    return null;
+end $$;
+create trigger log_transition after update of state on queuemaster.queue_job for each row
+    when (old.state is distinct from new.state) execute function log_transition();
+"""
+CHANNELS = "root:5,root.mail:3,root.mail.bulk:2,root.export:1:sequential"
+CAPACITY = {"root": 5, "root.mail": 3, "root.mail.bulk": 2, "root.export": 1}
+
+
+@dataclass(frozen=True)
+class Transition:
+    job: int
+    channel: str
+    old: str
+    new: str
+
+
+def transitions(jobs: Queue) -> Iterator[Transition]:
+    for row in jobs.rows("select job, channel, old, new from transition order by number"):
+        yield Transition(*row)
+
+
+def lineage(channel: str) -> list[str]:
+    parts = channel.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def enqueue(jobs: Queue, count: int) -> None:
+    """Jobs of all kinds in all channels, with random priorities; in the sequential channel none fails."""
+    dice = random.Random(count)
+    delayables = []
+    for number in range(count):
+        channel = dice.choice(list(CAPACITY))
+        record = jobs.sample(number).delayable(channel=channel, priority=dice.randint(1, 20), max_retries=0)
+        kind = dice.random()
+        if kind < 0.85:
+            delayables.append(record.write_slowly(dice.choice((0, 0, 0.01))))
+        elif kind < 0.95:
+            delayables.append(record.write_when_tried_again())
+        elif channel != "root.export":
+            delayables.append(record.crash())
+        else:
+            delayables.append(record.die("SIGKILL"))
+    jobs.env.delay_many(delayables)
+
+
+def kill_something(running: Supervised, dice: random.Random) -> str:
+    """A worker, more rarely the dispatcher or the template. Returns the role."""
+    role = dice.choices(["worker", "dispatcher", "template"], [8, 1, 1])[0]
+    victims = running.children(role)
+    if not victims:
+        return ""
+    try:
+        dice.choice(victims).kill()
+    except psutil.NoSuchProcess:
+        return ""
+    return role
+
+
+def test_never_above_capacity_under_kills(database: str, tmp_path: Path) -> None:
+    count = 2000
+    dice = random.Random(1)
+    killed: Counter[str] = Counter()
+    with queue(database) as jobs:
+        jobs.rows(LOG)
+        enqueue(jobs, count)
+
+        def keep_killing() -> bool:
+            ended = sum(jobs.states().get(state, 0) for state in ("done", "failed"))
+            # evenly over the way, and the dispatcher for sure
+            if ended < count and killed.total() < ended / count * 60:
+                killed[kill_something(running, dice)] += 1
+            if ended > count / 2 and not killed["dispatcher"]:
+                running.one("dispatcher").kill()
+                killed["dispatcher"] += 1
+            return ended == count
+
+        with supervised(database, tmp_path, CHANNELS) as running:
+            wait_until(keep_killing, 3 * PATIENCE, "all jobs to end")
+        assert killed["worker"] >= 20
+        assert killed["dispatcher"] >= 1
+
+        most: Counter[str] = Counter()
+        in_use: Counter[str] = Counter()
+        for step in transitions(jobs):
+            change = (step.new == "started") - (step.old == "started")
+            for name in lineage(step.channel):
+                in_use[name] += change
+                most[name] = max(most[name], in_use[name])
+        assert all(most[name] <= limit for name, limit in CAPACITY.items()), dict(most)
+        assert most["root"] == CAPACITY["root"], "the capacity was never used: the test proves nothing"
+        written = jobs.effects()
+        assert len(written) == len(set(written)), "an effect is there twice"
+        assert len(written) == jobs.states()["done"]
+        failed = jobs.rows("select distinct method_name from queuemaster.queue_job where state = 'failed'")
+        assert failed == [("crash",)]
+
+
+def test_highest_priority_first(database: str, tmp_path: Path) -> None:
+    """Among the jobs of one channel none starts while better ones wait, but for those being claimed beside it."""
+    with queue(database) as jobs:
+        jobs.rows(LOG)
+        enqueue(jobs, 600)
+        with supervised(database, tmp_path, CHANNELS):
+            jobs.wait_until_drained(2 * PATIENCE)
+        keys = {
+            row[0]: row[1:]
+            for row in jobs.rows("select id, priority, date_created, id from queuemaster.queue_job")
+        }
+        waiting: dict[str, set[int]] = {}
+        for job, channel in jobs.rows("select id, channel from queuemaster.queue_job"):
+            waiting.setdefault(channel, set()).add(job)
+        for step in transitions(jobs):
+            if step.new != "started" or step.job not in waiting[step.channel]:
+                continue  # only first starts: what came back may come late
+            waiting[step.channel].discard(step.job)
+            better = sum(keys[other] < keys[step.job] for other in waiting[step.channel])
+            assert better < CAPACITY[step.channel], (step, better)
+
+
+def test_a_sequential_channel_is_strictly_in_order(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs:
+        jobs.rows(LOG)
+        jobs.env.delay_many(
+            [
+                jobs.sample(number).delayable(channel="root.export", priority=number * 7 % 50).die("SIGKILL")
+                if number % 10 == 3
+                else jobs.sample(number).delayable(channel="root.export", priority=number * 7 % 50).write()
+                for number in range(50)
+            ]
+        )
+        with supervised(database, tmp_path, CHANNELS):
+            jobs.wait_until_drained()
+        done = [step.job for step in transitions(jobs) if step.new == "done"]
+        wanted = [
+            row[0] for row in jobs.rows("select id from queuemaster.queue_job order by priority, date_created, id")
+        ]
+        assert done == wanted
+
+
+def test_a_failed_job_blocks_its_sequential_channel_until_somebody_decides(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, CHANNELS) as running:
+        failing = jobs.sample(1).with_delay(channel="root.export", priority=1).fail()
+        after = jobs.sample(2).with_delay(channel="root.export", priority=2).write()
+        elsewhere = jobs.sample(3).with_delay(channel="root.mail").write()
+        jobs.wait_for(failing.uuid, "failed")
+        jobs.wait_for(elsewhere.uuid, "done")
+        assert jobs.job(after.uuid)["state"] == "pending", running.log
+        jobs.rows(
+            "update queuemaster.queue_job set state = 'cancelled', date_cancelled = now() where uuid = %s",
+            (failing.uuid,),
+        )
+        jobs.wait_for(after.uuid, "done")
+
+
+def test_a_delayed_job_blocks_those_behind_it_in_a_sequential_channel(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, CHANNELS):
+        first = jobs.sample(1).with_delay(channel="root.export", priority=1, eta=2).write()
+        second = jobs.sample(2).with_delay(channel="root.export", priority=2).write()
+        ahead = jobs.sample(3).with_delay(channel="root.export", priority=0).write()
+        jobs.wait_for(ahead.uuid, "done")
+        for job in (second, first):
+            jobs.wait_for(job.uuid, "done")
+        order = jobs.rows("select (records::jsonb #>> '{ids,0}') from queuemaster.queue_job order by date_started")
+        assert [row[0] for row in order] == ["3", "1", "2"]
+
+
+def test_a_throttle_keeps_its_distance_across_a_restart(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs:
+        for number in range(3):
+            jobs.sample(number).with_delay(channel="root.slow").write()
+        one_done = "select count(*) from queuemaster.queue_job where state = 'done'"
+        with supervised(database, tmp_path, "root:4,root.slow:4:throttle=2"):
+            wait_until(lambda: jobs.value(one_done) == 1, PATIENCE)
+        with supervised(database, tmp_path, "root:4,root.slow:4:throttle=2"):
+            jobs.wait_until_drained()
+        starts = [row[0] for row in jobs.rows("select date_started from queuemaster.queue_job order by 1")]
+        gaps = [(later - earlier).total_seconds() for earlier, later in zip(starts, starts[1:], strict=False)]
+        assert all(gap > 1.9 for gap in gaps), gaps
