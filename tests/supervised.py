@@ -52,7 +52,9 @@ class Supervised:
     def one(self, role: str, title: str = "") -> psutil.Process:
         """Wait for a process of this role."""
         return wait_until(
-            lambda: next(iter(self.children(role, title)), None), PATIENCE, f"a {role} {title!r}; log:\n{self.log}"
+            lambda: next(iter(self.children(role, title)), None),
+            PATIENCE,
+            f"a {role} {title!r}; log:\n{self.log}",
         )
 
     def everything(self) -> list[psutil.Process]:
@@ -122,7 +124,9 @@ class Queue:
 
     def job(self, uuid: str) -> dict[str, Any]:
         """A job's row."""
-        text = self.value("select row_to_json(job)::text from queuemaster.queue_job job where uuid = %s", (uuid,))
+        text = self.value(
+            "select row_to_json(job)::text from queuemaster.queue_job job where uuid = %s", (uuid,)
+        )
         row: dict[str, Any] = json.loads(text)
         return row
 
@@ -140,7 +144,9 @@ class Queue:
     def wait_until_drained(self, timeout: float = PATIENCE) -> None:
         """Wait until no job is live."""
         statement = "select not exists (select from queuemaster.queue_job where state = any(%s))"
-        wait_until(lambda: self.value(statement, (list(LIVE),)), timeout, f"an empty queue, but: {self.states()}")
+        wait_until(
+            lambda: self.value(statement, (list(LIVE),)), timeout, f"an empty queue, but: {self.states()}"
+        )
 
     def effects(self) -> list[int]:
         """The numbers that jobs have written, sorted."""

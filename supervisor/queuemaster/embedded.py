@@ -54,7 +54,9 @@ _TEMPORARY_PREFIX = "queuemaster-server-"
 
 
 def default_data_dir() -> Path:
-    """``$XDG_DATA_HOME/queuemaster/postgresql``; for root ``/var/lib/queuemaster/postgresql``."""
+    """``$QUEUEMASTER_DATA_DIR``, else ``$XDG_DATA_HOME/queuemaster/postgresql``; for root under ``/var/lib``."""
+    if os.environ.get("QUEUEMASTER_DATA_DIR"):
+        return Path(os.environ["QUEUEMASTER_DATA_DIR"]).absolute()
     if os.geteuid() == 0:
         return Path("/var/lib/queuemaster/postgresql")
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -158,12 +159,15 @@ def test_a_sequential_channel_is_strictly_in_order(database: str, tmp_path: Path
             jobs.wait_until_drained()
         done = [step.job for step in transitions(jobs) if step.new == "done"]
         wanted = [
-            row[0] for row in jobs.rows("select id from queuemaster.queue_job order by priority, date_created, id")
+            row[0]
+            for row in jobs.rows("select id from queuemaster.queue_job order by priority, date_created, id")
         ]
         assert done == wanted
 
 
-def test_a_failed_job_blocks_its_sequential_channel_until_somebody_decides(database: str, tmp_path: Path) -> None:
+def test_a_failed_job_blocks_its_sequential_channel_until_somebody_decides(
+    database: str, tmp_path: Path
+) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, CHANNELS) as running:
         failing = jobs.sample(1).with_delay(channel="root.export", priority=1).fail()
         after = jobs.sample(2).with_delay(channel="root.export", priority=2).write()
@@ -186,7 +190,9 @@ def test_a_delayed_job_blocks_those_behind_it_in_a_sequential_channel(database: 
         jobs.wait_for(ahead.uuid, "done")
         for job in (second, first):
             jobs.wait_for(job.uuid, "done")
-        order = jobs.rows("select (records::jsonb #>> '{ids,0}') from queuemaster.queue_job order by date_started")
+        order = jobs.rows(
+            "select (records::jsonb #>> '{ids,0}') from queuemaster.queue_job order by date_started"
+        )
         assert [row[0] for row in order] == ["3", "1", "2"]
 
 
@@ -200,5 +206,5 @@ def test_a_throttle_keeps_its_distance_across_a_restart(database: str, tmp_path:
         with supervised(database, tmp_path, "root:4,root.slow:4:throttle=2"):
             jobs.wait_until_drained()
         starts = [row[0] for row in jobs.rows("select date_started from queuemaster.queue_job order by 1")]
-        gaps = [(later - earlier).total_seconds() for earlier, later in zip(starts, starts[1:], strict=False)]
+        gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(starts)]
         assert all(gap > 1.9 for gap in gaps), gaps

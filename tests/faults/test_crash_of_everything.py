@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -29,8 +30,8 @@ def enqueue(jobs: Queue, count: int) -> None:
     )
 
 
-def some_are_done(jobs: Queue) -> bool:
-    return jobs.states().get("done", 0) > 20
+def many_are_done(jobs: Queue, count: int) -> bool:
+    return jobs.states().get("done", 0) > count
 
 
 def assert_all_done_once(jobs: Queue, count: int) -> None:
@@ -43,7 +44,7 @@ def test_kill_9_of_the_master(database: str, tmp_path: Path) -> None:
     with queue(database) as jobs:
         enqueue(jobs, 300)
         with supervised(database, tmp_path, CHANNELS) as first:
-            wait_until(lambda: some_are_done(jobs), PATIENCE, f"some jobs to be done; log:\n{first.log}")
+            wait_until(partial(many_are_done, jobs, 20), PATIENCE, f"some jobs to be done; log:\n{first.log}")
             orphans = first.process.children(recursive=True)
             assert orphans
             first.process.kill()
@@ -60,7 +61,7 @@ def test_kill_9_of_everything(database: str, tmp_path: Path) -> None:
         enqueue(jobs, 300)
         for round_of_kills in range(1, 4):
             with supervised(database, tmp_path, CHANNELS) as running:
-                wait_until(lambda n=round_of_kills: jobs.states().get("done", 0) > 20 * n, PATIENCE, running.log)
+                wait_until(partial(many_are_done, jobs, 20 * round_of_kills), PATIENCE, running.log)
                 victims = running.everything()
                 for process in victims:
                     process.suspend()  # so that nobody cleans up after the others
@@ -70,9 +71,9 @@ def test_kill_9_of_everything(database: str, tmp_path: Path) -> None:
         assert jobs.states().get("pending", 0) + jobs.states().get("started", 0) > 0
         with supervised(database, tmp_path, CHANNELS):
             assert_all_done_once(jobs, 300)
-        assert jobs.value("select max(retry) from queuemaster.queue_job where method_name = 'write_slowly'") == 1, (
-            "being killed with everything is no try of the job's"
-        )
+        assert (
+            jobs.value("select max(retry) from queuemaster.queue_job where method_name = 'write_slowly'") == 1
+        ), "being killed with everything is no try of the job's"
 
 
 def test_workers_leave_within_the_grace_when_their_master_is_gone(database: str, tmp_path: Path) -> None:

@@ -102,4 +102,6 @@ def become_master(settings: Settings, held: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     descriptors = ["--settings-fd", str(given), "--pidfile-fd", str(held)]
-    os.execv(sys.executable, [sys.executable, "-m", "queuemaster.master", *descriptors])
+    # our own modules are not to be looked for in the directory that somebody happens to stand in
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    os.execve(sys.executable, [sys.executable, "-m", "queuemaster.master", *descriptors], environment)

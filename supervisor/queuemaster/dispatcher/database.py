@@ -43,6 +43,7 @@ class Hub(Protocol):
     @property
     def tree(self) -> Tree: ...
     def changed(self) -> None: ...
+    def sequential(self, stored: str) -> bool: ...
     def recovered(self, death: Death, database: int) -> None: ...
     def alive(self) -> set[Process]: ...
     def orphans(self, database: int, channels: list[str]) -> None: ...
@@ -216,6 +217,10 @@ class QueueDatabase:
             return
         if channel is None:
             self._due["eta"] = 0.0
+            # whose channel it is in is not said: it may stand before what is ready in a sequential one
+            for name, head in self.heads.items():
+                if self._hub.sequential(name):
+                    head.ended()
         else:
             self._head(channel).noticed((key[0], key[1], key[2]) if key else None)
 
@@ -261,7 +266,6 @@ class QueueDatabase:
     def _read_heads(self, cursor: Any) -> None:
         """Until no head is dirty: an empty read from a bound asks for one of everything."""
         while dirty := {name: head for name, head in self.heads.items() if head.dirty}:
-            tree = self._hub.tree
             for head in dirty.values():
                 head.asking()
             try:
@@ -271,7 +275,7 @@ class QueueDatabase:
                 ]
                 depth = {item.channel: item.depth for item in wanted}
                 ready = statements.heads(cursor, wanted)
-                sequential = [name for name in dirty if tree[tree.resolve(name)].sequential]
+                sequential = [name for name in dirty if self._hub.sequential(name)]
                 blockers = statements.blockers(cursor, sequential) if sequential else {}
             except psycopg2.Error:
                 for head in dirty.values():

@@ -69,6 +69,10 @@ class DispatchHub:
         """Look again: heads, slots or workers are not what they were."""
         self._wake.set()
 
+    def sequential(self, stored: str) -> bool:
+        """Whether jobs of this stored channel run one by one, in order."""
+        return self.tree[self.tree.resolve(stored)].sequential
+
     def drain(self) -> None:
         """Grant nothing any more."""
         self._draining = True
@@ -176,8 +180,7 @@ class DispatchHub:
             if database.epoch is None:
                 continue
             for stored, head in database.heads.items():
-                channel = self.tree.resolve(stored)
-                sequential = self.tree[channel].sequential
+                channel, sequential = self.tree.resolve(stored), self.sequential(stored)
                 if sequential and head.failed:
                     blocked.add(channel)
                 if sequential and head.delayed is not None:
@@ -193,7 +196,7 @@ class DispatchHub:
         head = database.heads[stored]
         # the one that worked last is warm; those that wait longest may retire
         link = max(self._idle_links(choice.channel), key=lambda idle: idle.idle_since)
-        sequential = self.tree[choice.channel].sequential
+        sequential = self.sequential(stored)
         assert database.epoch is not None  # else it has no candidates
         link.grant = Grant(next(self._numbers), index, database.epoch, stored, sequential)
         link.state, link.claimed, link.holds_slot = LinkState.GRANTED, False, True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 
@@ -34,16 +35,26 @@ def acquire(path: Path) -> int:
             raise PidFileError(
                 f"pid file {path}: holds something else than a pid, left as it is: name another file"
             )
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(path, int(content) if content else None) from None
+        _lock(fd, path, int(content) if content else None)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def _lock(fd: int, path: Path, pid: int | None) -> None:
+    # owner() holds the lock for a moment: it is not worth a refusal
+    deadline = time.monotonic() + 0.5
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise AlreadyRunning(path, pid) from None
+            time.sleep(0.01)
 
 
 def owner(path: Path) -> int | None:
@@ -55,7 +66,10 @@ def owner(path: Path) -> int | None:
     except OSError as error:
         raise PidFileError(f"pid file {path}: {error.strerror}") from error
     try:
-        content = os.pread(fd, 64, 0).strip()
+        try:
+            content = os.pread(fd, 64, 0).strip()
+        except OSError as error:
+            raise PidFileError(f"pid file {path}: {error.strerror}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
