@@ -70,13 +70,15 @@ clean:
 	@find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp holds the checkout's path: a copied or moved checkout must not run the first one's code.
+# Otherwise the environment is brought up to date in place: somebody may be running from it.
 ifneq ($(file < $(STAMP)),$(CURDIR))
+CLEAR := --clear
 $(STAMP): FORCE
 endif
-$(STAMP): setup.cfg pyproject.toml Makefile
+$(STAMP): setup.cfg
 	$(check_python)
 	@echo "Installing into .venv (Python $$("$(PYTHON)" -c 'import platform; print(platform.python_version())'))"
-	@"$(PYTHON)" -m venv --clear .venv
+	@"$(PYTHON)" -m venv $(CLEAR) .venv
 	@$(PY) $(PIP) install --editable '.[service,test]'
 	@printf '%s\n' "$(CURDIR)" > $@
 

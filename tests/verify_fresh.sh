@@ -50,10 +50,12 @@ if [ "$(id -u)" = 0 ]; then
 else
     echo "only as $(id -un): run it as root to see it as another user too"
 fi
+commit=$(git -C "$source" rev-parse HEAD)
 echo "HEAD is $(git -C "$source" log -1 --format='%h %s')"
 for user in "${users[@]}"; do
     mkdir -p "$work/$user/tmp"
     git clone -q "$source" "$work/$user/a checkout" # with a blank: a path may have one
+    git -C "$work/$user/a checkout" checkout -q --detach "$commit" # whatever is committed meanwhile
     chown -R "$user" "$work/$user"
     python=$(python_of "$user")
     echo "as $user with $python"

@@ -29,6 +29,7 @@ from .embedded_server import (
     is_ready,
     make_plan,
     postmaster,
+    remove_socket_directory,
     start,
     stop,
     wait_ready,
@@ -95,6 +96,7 @@ def running(data_dir: Path, *, fsync: bool = True) -> Iterator[ServerPlan]:
     finally:
         if process is not None:
             _end(process)
+            remove_socket_directory(Path(given.data_dir), given.uid)
 
 
 @contextlib.contextmanager
@@ -287,6 +289,9 @@ def _sweep() -> None:
             orphan = postmaster(directory / "data")
             if orphan is not None:
                 stop(orphan.pid)
+            with contextlib.suppress(FileNotFoundError):
+                data_dir = directory / "data"
+                remove_socket_directory(data_dir, data_dir.stat().st_uid)
             shutil.rmtree(directory, ignore_errors=True)
         finally:
             os.close(lock)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -172,21 +174,37 @@ def environment() -> dict[str, str]:
 
 def socket_directory(data_dir: Path, uid: int, gid: int) -> str:
     """The data directory itself, which is private; when its path is too long, one of ours in /tmp."""
-    own = os.fsencode(data_dir)
-    longest = len("/.s.PGSQL.65535")
-    if len(own) + longest <= _SOCKET_PATH_LIMIT and not set(own) & set(b',"'):  # libpq splits at commas
-        return str(data_dir)
-    path = f"/tmp/queuemaster-{uid}-{zlib.crc32(own):08x}"
+    path = _socket_path(data_dir, uid)
+    if path == data_dir:
+        return str(path)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
+        path.mkdir(0o700)
         os.chown(path, uid, gid)
-    facts = os.lstat(path)
-    if facts.st_uid != uid or facts.st_mode & 0o170777 != 0o040700:
+    if not _is_private(path, uid):
         raise EmbeddedError(
             f"{path} is not a private directory of user {uid}: it is needed for the server's socket,"
             f" since {data_dir} is too long for one. Remove it, or choose a shorter data directory"
         )
-    return path
+    return str(path)
+
+
+def remove_socket_directory(data_dir: Path, uid: int) -> None:
+    """Remove what :func:`socket_directory` made outside the data directory; no server may run."""
+    path = _socket_path(data_dir, uid)
+    if path != data_dir and path.exists() and _is_private(path, uid):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _socket_path(data_dir: Path, uid: int) -> Path:
+    own = os.fsencode(data_dir)
+    if len(own) + len("/.s.PGSQL.65535") <= _SOCKET_PATH_LIMIT and not set(own) & set(b',"'):
+        return data_dir
+    return Path(f"/tmp/queuemaster-{uid}-{zlib.crc32(own):08x}")  # also for a comma: libpq would split there
+
+
+def _is_private(path: Path, uid: int) -> bool:
+    facts = path.lstat()
+    return stat.S_ISDIR(facts.st_mode) and facts.st_mode & 0o077 == 0 and facts.st_uid == uid
 
 
 def _free_port(seed: str) -> int:
@@ -225,10 +243,10 @@ def _log_end(plan: ServerPlan) -> str:
 
 def _lives(pid: int) -> bool:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        line = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    return line.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
 
 
 def _quote(value: str) -> str:
