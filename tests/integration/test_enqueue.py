@@ -238,6 +238,20 @@ def test_wait_returns_when_the_job_has_ended(database: str, connection: Any, par
     assert connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
 
 
+def test_waiting_leaves_a_guarded_connection_alone(database: str) -> None:
+    class Guarded(psycopg2.extensions.connection):
+        def rollback(self) -> None:
+            raise AssertionError("a job may not end its transaction")
+
+    connection = psycopg2.connect(database, connection_factory=Guarded)
+    env = Environment(connection)
+    job = env["test.enqueue.partner"].with_delay().notify()
+    connection.commit()
+    with pytest.raises(TimeoutError):
+        job.wait(timeout=0.05)
+    connection.close()
+
+
 @pytest.mark.parametrize("savepoint", [False, True])
 def test_waiting_for_an_uncommitted_job_is_an_error(connection: Any, partners: Any, savepoint: bool) -> None:
     if savepoint:

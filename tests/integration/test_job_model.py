@@ -210,6 +210,10 @@ def test_search_finds_jobs_by_their_columns(env: Environment, orders: Any) -> No
     assert found(("eta", ">", soon)) == [c]
     assert queue.browse([c.id, a.id]).jobs() == [c, a]
     assert queue.browse(a.id).uuid == a.uuid
+    with pytest.raises(AttributeError, match="no single job"):
+        _ = queue.browse([a.id, b.id]).uuid
+    with pytest.raises(AttributeError, match="is gone"):
+        _ = queue.browse(0).uuid
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,9 @@ class Delayable(Node):
         return self._call
 
     def __getattr__(self, method_name: str) -> Callable[..., Delayable]:
-        records = self.__dict__["_records"]
+        if method_name.startswith("_") and "_records" not in self.__dict__:
+            raise AttributeError(method_name)  # asked of a half-made copy
+        records = self._records
         require_method(records, method_name)
 
         def capture(*args: Any, **kwargs: Any) -> Delayable:

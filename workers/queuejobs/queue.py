@@ -45,9 +45,8 @@ class Queue(Model):
         return delay_many(self.env, delayables)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        self.ensure_one()
+        if name.startswith("_") or len(self) != 1:
+            raise AttributeError(f"{self!r} has no {name!r}: it is no single job")
         jobs = self.jobs()
         if not jobs:
             raise AttributeError(f"job {self.ids[0]} is gone, so it has no {name!r}")

@@ -10,7 +10,7 @@ from .functions import lookup
 from .recordset import Recordset
 
 
-def related_action(env: Environment, job_id: int, records: Recordset, method_name: str) -> Any:
+def related_action(env: Environment, job_id: Optional[int], records: Recordset, method_name: str) -> Any:
     """The action declared for a job's method, None if it is disabled or there is nothing to open.
 
     ``func_name`` is a method of ``queue.job`` (its self is the job) or of the job's own model (its
