@@ -1,0 +1,39 @@
+"""The sample configuration: right as it stands, complete, and true about the defaults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from queuemaster.cli import main
+from queuemaster.config.options import Options
+from queuemaster.config.sources import compile_settings
+
+SAMPLE = Path(__file__).parents[2] / "etc" / "queuemaster.conf"
+
+
+def test_the_sample_is_valid_as_it_stands() -> None:
+    result = CliRunner(env={"QUEUEMASTER_DATA_DIR": None}).invoke(
+        main, ["check", "-c", str(SAMPLE), "--strict"]
+    )
+    assert result.exit_code == 0, result.stderr
+
+
+def test_every_supported_option_stands_in_the_sample_once() -> None:
+    named = re.findall(r"^#(\w+) =", SAMPLE.read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(Options.model_fields)
+
+
+@pytest.mark.parametrize("option", Options.model_fields)
+def test_what_the_sample_gives_as_a_default_is_the_default(option: str, tmp_path: Path) -> None:
+    active = tmp_path / "active.conf"
+    text, count = re.subn(rf"^#(?={option} =)", "", SAMPLE.read_text(), flags=re.MULTILINE)
+    active.write_text(text)
+    assert count == 1
+    found = compile_settings(active, {}, [], {})
+    assert {value.option for value in found.values if value.source == str(active)} == {option}
+    assert found.settings == compile_settings(None, {}, [], {}).settings
+    assert found.warnings == ()
