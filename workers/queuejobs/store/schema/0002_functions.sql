@@ -128,7 +128,9 @@ end $$;
 -- Children of a job that just got done (in this transaction): pending as soon as no parent is unfinished. Lock in id
 -- order, then look in a new statement: in one statement READ COMMITTED strands the child of two siblings that finish
 -- at once, and without the order two diamonds deadlock.
-create function release_children(p_parent bigint) returns integer language plpgsql as $$
+-- The settings as in claim(): a plan made while the table was small would read all of a full one for each parent.
+create function release_children(p_parent bigint) returns integer language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
 declare
     v_released integer;
 begin
