@@ -1,0 +1,177 @@
+"""The plans of the hot statements on a full queue: an index each, nothing read as a whole, nothing sorted.
+
+Sessions are opened, and their plans made, while the table is empty: a worker may live longer than a backlog takes to
+come, and nobody waits for ANALYZE.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from postgres import connected, new_database
+from queuejobs.store import schema
+from queuemaster.config.compiled import ServerPlan
+from queuemaster.dispatcher import statements
+from queuemaster.dispatcher.statements import LEAST, Wanted
+from rows import Session, WorkerSession
+
+# 200,000 ready in 20 channels, 50,000 done, and some of each other kind
+FILL = """
+insert into queuemaster.queue_job (uuid, model_name, method_name, records, state, channel, priority, eta, date_created)
+select kind || n, 'sample', 'write', '{}', state, 'root.c' || n %% 20, n %% 7,
+       case when later then timestamp '2999-01-01' + make_interval(secs => n) end,
+       timestamp '2026-01-01' + make_interval(secs => n)
+  from (values ('ready', 'pending', false, 200000), ('done', 'done', false, 50000),
+               ('later', 'pending', true, 5000), ('failed', 'failed', false, 1000)) kinds (kind, state, later, many),
+       generate_series(1, many) n
+ where %s::text is not null
+"""
+LOG_PLANS = """
+load 'auto_explain';
+set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on; set client_min_messages = log
+"""
+
+
+@dataclass
+class Full:
+    """A full queue, never analyzed, and the sessions that were there before it was filled."""
+
+    worker: WorkerSession
+    dispatcher: Session
+
+    def plans(self, session: Session) -> str:
+        """What the server has said of the plans since it was asked last."""
+        said = "\n".join(session.connection.notices)
+        session.connection.notices.clear()
+        return said
+
+
+@pytest.fixture(scope="module")
+def full(server: ServerPlan) -> Iterator[Full]:
+    with new_database(server) as dsn:
+        with connected(dsn) as opened:
+            schema.upgrade(opened)
+            with opened.cursor() as cursor:
+                cursor.execute("alter table queuemaster.queue_job set (autovacuum_enabled = off)")
+        world = Full(WorkerSession(dsn), Session(dsn))
+        statements.prepare(world.dispatcher.cursor)
+        # psycopg2 binds on its own side: only functions keep plans, and only after five uses of custom ones
+        for number in range(8):
+            claim_all_ways(world.worker, number)
+            assert world.worker.finish(world.worker.start(world.dispatcher.add()))
+        application = Session(dsn)
+        application.rows(FILL, "")
+        application.connection.close()
+        for session in (world.worker, world.dispatcher):
+            session.rows(LOG_PLANS)
+        yield world
+        for session in (world.worker, world.dispatcher):
+            session.connection.close()
+
+
+def claim_all_ways(worker: WorkerSession, job: int) -> None:
+    worker.claim("root.c1")
+    worker.claim("root.c1", bound=(3, "2026-01-01T00:00:00.000000", 7))
+    worker.claim("root.c1", job=job)
+
+
+def assert_by_index(plans: str, *indexes: str) -> None:
+    """Every plan that reads jobs does so by index, in its order."""
+    assert "queue_job" in plans, "no plan was shown"
+    for bad in ("Seq Scan on queue_job", "Sort", "Bitmap"):
+        shown = next((plan for plan in re.split(r"(?=LOG: )", plans) if bad in plan), "")
+        assert not shown, f"{bad} in:\n{shown}"
+    for index in indexes:
+        assert index in plans, f"{index} is not used:\n{plans}"
+
+
+def test_the_queue_is_full(full: Full) -> None:
+    counts = dict(full.dispatcher.rows("select state, count(*) from queuemaster.queue_job group by 1"))
+    assert counts["pending"] >= 204_000
+    assert counts["done"] >= 50_000
+    assert full.dispatcher.value(
+        "select last_analyze is null from pg_stat_user_tables where relname = 'queue_job'"
+    )
+
+
+@pytest.mark.parametrize("bound", [None, (3, "2026-01-01T10:00:00.000000", 7)])
+def test_claim(full: Full, bound: Any) -> None:
+    full.plans(full.worker)
+    row = full.worker.claim("root.c4", bound=bound)
+    assert row is not None
+    assert_by_index(full.plans(full.worker), "queue_job_ready", "queue_job_pkey")
+
+
+def test_claim_of_a_named_job(full: Full) -> None:
+    ready = statements.heads(full.dispatcher.cursor, [Wanted("root.c5", LEAST, 1)])["root.c5"][0][2]
+    full.plans(full.worker)
+    full.worker.start(ready)
+    assert_by_index(full.plans(full.worker), "queue_job_pkey")
+
+
+@pytest.mark.parametrize("children", [0, 3])
+def test_finish(full: Full, children: int) -> None:
+    """Only the children may be sorted: there are as many as there are."""
+    row = full.worker.claim("root.c6")
+    assert row is not None
+    for _ in range(children):
+        full.dispatcher.depend(full.dispatcher.add("wait_dependencies"), row["id"])
+    full.plans(full.worker)
+    assert full.worker.finish(row)
+    plans = full.plans(full.worker)
+    assert "Update on queue_job" in plans
+    # queue_job_edge may be what it likes: it has only the edges of jobs that are kept
+    assert not re.search(
+        r"Seq Scan on queue_job\b(?!_)|Scan using queue_job_pkey.*\n(?!.*Index Cond)", plans
+    ), plans
+
+
+def test_heads(full: Full) -> None:
+    wanted = [Wanted(f"root.c{number}", LEAST, 8) for number in range(20)]
+    wanted.append(Wanted("root.none", (3, "2026-01-01T10:00:00.000000", 7), 8))
+    full.plans(full.dispatcher)
+    found = statements.heads(full.dispatcher.cursor, wanted)
+    assert [len(found[item.channel]) for item in wanted] == [8] * 20 + [0]
+    assert_by_index(full.plans(full.dispatcher), "Index Only Scan using queue_job_ready")
+
+
+def test_channels(full: Full) -> None:
+    full.plans(full.dispatcher)
+    assert len(statements.ready_channels(full.dispatcher.cursor)) >= 20
+    assert_by_index(full.plans(full.dispatcher), "queue_job_ready")
+    assert len(statements.blocking_channels(full.dispatcher.cursor)) == 20
+    assert_by_index(full.plans(full.dispatcher), "queue_job_eta_order", "queue_job_failed")
+
+
+def test_blockers(full: Full) -> None:
+    full.plans(full.dispatcher)
+    found = statements.blockers(full.dispatcher.cursor, ["root.c1", "root.none"])
+    delayed, failed = found["root.c1"]
+    assert delayed is not None
+    assert failed
+    assert found["root.none"] == (None, False)
+    assert_by_index(full.plans(full.dispatcher), "queue_job_eta_order", "queue_job_failed")
+
+
+def test_etas(full: Full) -> None:
+    full.plans(full.dispatcher)
+    wait = statements.next_eta(full.dispatcher.cursor)
+    assert wait is not None
+    assert wait > (datetime(2500, 1, 1) - datetime.now()).total_seconds()
+    assert_by_index(full.plans(full.dispatcher), "queue_job_eta")
+    assert statements.promote(full.dispatcher.cursor, 1000) == 0
+    assert_by_index(full.plans(full.dispatcher), "queue_job_eta")
+
+
+def test_what_runs(full: Full) -> None:
+    full.plans(full.dispatcher)
+    statements.started(full.dispatcher.cursor)
+    statements.requeue_enqueued(full.dispatcher.cursor)
+    statements.release_stranded(full.dispatcher.cursor)
+    assert_by_index(full.plans(full.dispatcher), "queue_job_started", "queue_job_waiting")
