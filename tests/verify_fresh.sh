@@ -1,10 +1,11 @@
 #!/bin/bash
 # Shows that a fresh clone of HEAD works for a newcomer: make demo, then make test, each twice,
-# as this user and, when this is root, as an unprivileged one too. Leaves nothing behind.
+# as this user and, when this is root, as an unprivileged one too. Leaves nothing behind but the log of what failed.
 set -euo pipefail
 
 source=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/queuemaster-fresh-XXXXXX")
+logs=$(mktemp -d "${TMPDIR:-/tmp}/queuemaster-fresh-logs-XXXXXX") # kept when something fails
 chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 
@@ -33,13 +34,15 @@ python_of() {
 }
 
 step() {
-    local user=$1 round=$2 target=$3 log="$work/$1-$2-$3.log" began=$SECONDS
+    local user=$1 round=$2 target=$3 log="$logs/$1-$2-$3.log" began=$SECONDS
     printf '%-10s round %s  make %-5s ' "$user" "$round" "$target"
     if (cd "$work/$user/a checkout" && as "$user" make "PYTHON=$python" "$target" > "$log" 2>&1 < /dev/null); then
         printf 'fine   %4s s\n' $((SECONDS - began))
     else
         printf 'FAILED %4s s\n' $((SECONDS - began))
-        tail -n 60 "$log"
+        grep -m 5 -A 12 '^E  ' "$log" || true # pytest's first failures
+        tail -n 20 "$log"
+        echo "all of it: $log"
         exit 1
     fi
 }
@@ -70,4 +73,5 @@ for user in "${users[@]}"; do
         exit 1
     fi
 done
+rm -rf "$logs"
 echo "a fresh clone works"

@@ -263,13 +263,15 @@ def _temporary_directory() -> tuple[Path, int]:
     """A new directory and the lock on it that says: its owner lives. The kernel drops it with us."""
     while True:
         directory = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX))
-        directory.chmod(0o711)  # as root: the server's user passes through, and sees no names
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # until it is locked, a sweeper may take it for abandoned
+            directory.chmod(0o711)  # as root: the server's user passes through, and sees no names
             lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(lock, fcntl.LOCK_EX)
             if os.path.exists(directory):
                 return directory, lock
-            os.close(lock)  # a sweeper was faster than our lock
+            os.close(lock)
 
 
 def _sweep() -> None:

@@ -118,6 +118,28 @@ def test_a_temporary_directory_is_not_taken_from_an_owner_who_lives(
     assert not held.data_dir.parent.exists()
 
 
+def test_a_directory_in_the_making_is_not_swept_away(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    finished = threading.Event()
+
+    def sweep() -> None:
+        while not finished.is_set():
+            embedded._sweep()
+
+    sweepers = [threading.Thread(target=sweep) for _ in range(2)]
+    for sweeper in sweepers:
+        sweeper.start()
+    try:
+        made = [embedded._temporary_directory() for _ in range(400)]
+    finally:
+        finished.set()
+        for sweeper in sweepers:
+            sweeper.join()
+    assert all(directory.exists() for directory, _ in made)
+    for _, lock in made:
+        os.close(lock)
+
+
 def test_an_initdb_that_was_killed_does_not_stand_in_the_way(place: Path) -> None:
     (place / "data.new").mkdir()
     (place / "data.new" / "PG_VERSION").write_text("18\n")
