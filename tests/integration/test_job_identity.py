@@ -74,9 +74,11 @@ def test_an_open_transaction_is_not_waited_for(
     caplog.set_level("INFO")
     other = psycopg2.connect(database)
     theirs = things_of(other).with_delay(identity_key="one").run("theirs")
-    things.env.cr.execute("set statement_timeout = '30s'")  # to fail instead of hanging
+    things.env.cr.execute("set lock_timeout = '7s'; set statement_timeout = '30s'")  # to fail instead of hanging
     ours = things.with_delay(identity_key="one").run("ours")
     bulk = things.env.delay_many(things.delayable(identity_key=key).run(key) for key in ("a", "one", "b"))
+    things.env.cr.execute("show lock_timeout")
+    assert things.env.cr.fetchone() == ("7s",)
     connection.commit()  # and not: wait for the other's commit
     other.commit()
     other.close()
@@ -84,8 +86,6 @@ def test_an_open_transaction_is_not_waited_for(
     assert (ours.identity_key, [job.identity_key for job in bulk]) == (None, ["a", None, "b"])
     assert "gives up its identity key 'one'" in caplog.text
     assert count(connection) == 5
-    things.env.cr.execute("show lock_timeout")
-    assert things.env.cr.fetchone() == ("0",)
 
 
 def test_a_short_transaction_is_waited_for(database: str, things: Any) -> None:
