@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
+
+from psycopg2.extras import RealDictCursor
+from psycopg2.sql import SQL
 
 from queuejobs import FailedJobError, Model, RetryableJobError, job_function
 
@@ -71,15 +75,43 @@ class Sample(Model):
 
     def commit(self, how: str) -> None:
         """End the transaction in the middle, which is forbidden."""
+        connection = self.env.cr.connection
+        if how.startswith("first "):  # before any statement, so in no transaction yet
+            setattr(connection, how[6:], True)
         self.write()
-        if how == "cursor":
-            self.env.cr.commit()
-        elif how == "connection":
-            self.env.cr.connection.commit()
+        if how in ("commit", "rollback"):
+            getattr(self.env.cr, how)()
+        elif how == "with connection":
+            with connection:
+                self.write()
+        elif how in ("connection.commit", "connection.rollback", "connection.reset", "connection.close"):
+            getattr(connection, how.partition(".")[2])()
+        elif how == "set_session":
+            connection.set_session(autocommit=True)
         elif how == "autocommit":
-            self.env.cr.connection.set_session(autocommit=True)
+            connection.autocommit = True
+        elif how == "isolation_level":
+            connection.isolation_level = 0
+        elif how == "composed":
+            self.env.cr.execute(SQL("commit"))
+        elif how == "bytes":
+            self.env.cr.execute(b"commit")
+        elif how == "executemany":
+            self.env.cr.executemany("commit", [()])
+        elif how == "own cursor":
+            connection.cursor(cursor_factory=RealDictCursor).execute("commit")
         else:
             self.env.cr.execute(how)
+
+    def use_savepoints(self) -> None:
+        """What is allowed instead."""
+        self.env.cr.execute("savepoint here")
+        self.write()
+        self.env.cr.execute("rollback to savepoint here")
+        self.write()
+        with self.env.cr.connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute("select number from effect")
+            self.env.cr.execute("release savepoint here; select %s", (cursor.fetchone()["number"],))
 
     def leave(self) -> None:
         """End the interpreter, as code that was a script once does."""
@@ -91,6 +123,39 @@ class Sample(Model):
             self.env.cr.execute("select 1 / 0")
         except Exception as error:
             self.env.context.get("nothing", error)
+
+    def retry_later(self, seconds: float | None, ignore_retry: bool) -> None:
+        """Ask for another try."""
+        self.write()
+        raise RetryableJobError("later", seconds=seconds, ignore_retry=ignore_retry)
+
+    @job_function(retry_pattern={1: 100, 3: 3000})
+    def retry_by_pattern(self) -> None:
+        """Ask for another try, when is declared."""
+        raise RetryableJobError("as declared")
+
+    def delay_more(self, how: str) -> None:
+        """Delay a job for each number, then go on or not."""
+        for record in self:
+            record.with_delay().write()
+        if how == "crash":
+            raise ZeroDivisionError
+
+    def returns(self, what: object) -> object:
+        """A result."""
+        return what
+
+    def returns_much(self, letter: str, count: int) -> str:
+        """A result of this length."""
+        return letter * count
+
+    def log(self, text: str) -> None:
+        """Say something."""
+        logging.getLogger("sampleapp").warning(text)
+
+    def backend(self) -> int:
+        """The process that it runs in."""
+        return os.getpid()
 
     def context(self) -> object:
         """What the job runs as."""

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import threading
-from typing import Any, Optional
+from functools import lru_cache
+from typing import Any, Optional, Type
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.sql import Composable
 
 from ..exception import CommitInJobError
 from ..store import claims
 from ..store.connection import connect
 from .log import event
+from .transaction_control import transaction_control
 
 _log = logging.getLogger("queuemaster.worker")
-_TRANSACTION_CONTROL = re.compile(
-    r"\s*(commit|end|abort|begin|start\s+transaction|prepare\s+transaction|"
-    r"rollback(?!\s+((work|transaction)\s+)?to\b))\b",
-    re.IGNORECASE,
-)
 
 
 class JobConnection(Connection):
@@ -60,9 +57,39 @@ class JobConnection(Connection):
         self.refuse("set_isolation_level()")
         super().set_isolation_level(level)
 
+    def reset(self) -> None:
+        self.refuse("reset()")
+        super().reset()
+
+    def close(self) -> None:
+        self.refuse("close()")
+        super().close()
+
+    # before its first statement a job is in no transaction, and psycopg2 would let it change these
+
+    @property
+    def autocommit(self) -> bool:
+        return bool(super().autocommit)
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        self.refuse("autocommit")
+        Connection.autocommit.__set__(self, value)  # type: ignore[attr-defined]
+
+    @property
+    def isolation_level(self) -> Optional[int]:
+        return super().isolation_level
+
+    @isolation_level.setter
+    def isolation_level(self, value: Any) -> None:
+        self.refuse("isolation_level")
+        Connection.isolation_level.__set__(self, value)  # type: ignore[attr-defined]
+
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs.setdefault("cursor_factory", JobCursor)
-        return super().cursor(*args, **kwargs)
+        # (name, cursor_factory, …), by position or by name
+        name = args[0] if args else kwargs.pop("name", None)
+        given = args[1] if len(args) > 1 else kwargs.pop("cursor_factory", None)
+        return super().cursor(name, _guarded(given or JobCursor), *args[2:], **kwargs)
 
 
 class JobCursor(Cursor):
@@ -77,10 +104,26 @@ class JobCursor(Cursor):
         self.connection.rollback()
 
     def execute(self, query: Any, vars: Any = None) -> None:
-        found = _TRANSACTION_CONTROL.match(query) if isinstance(query, str) else None
-        if found and isinstance(self.connection, JobConnection):
-            self.connection.refuse(found.group(1).upper())
+        self._look_at(query)
         super().execute(query, vars)
+
+    def executemany(self, query: Any, vars_list: Any) -> None:
+        self._look_at(query)
+        super().executemany(query, vars_list)
+
+    def _look_at(self, query: Any) -> None:
+        if not isinstance(self.connection, JobConnection) or not self.connection.in_job:
+            return
+        text = query.as_string(self) if isinstance(query, Composable) else query
+        found = transaction_control(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        if found:
+            self.connection.refuse(found)
+
+
+@lru_cache(maxsize=64)
+def _guarded(factory: Type[Cursor]) -> Type[Cursor]:
+    """The application's own kind of cursor, with the guard."""
+    return factory if issubclass(factory, JobCursor) else type(factory.__name__, (JobCursor, factory), {})
 
 
 class Session:
