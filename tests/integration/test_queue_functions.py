@@ -228,10 +228,9 @@ def recover(
 ) -> int:
     """Recover as soon as the session is gone."""
     session.value("select pg_terminate_backend(%s)", worker.pid)
-    return wait_until(
-        lambda: session.value("select queuemaster.recover(%s, %s, %s, %s)", worker.id, job, attempt, CAUSE),
-        20,
-    )
+    statement = "select queuemaster.recover(%s, %s, %s, %s)"
+    settled: int = wait_until(lambda: session.value(statement, worker.id, job, attempt, CAUSE), 20)
+    return settled
 
 
 def test_a_session_that_outlives_its_worker_is_ended(app: Session, worker: WorkerSession) -> None:
