@@ -23,6 +23,15 @@ class ChannelConfig:
     throttle: float = 0.0  # seconds between two starts, in this channel and below it
     paused: bool = False
     prefork: int | None = None  # workers kept ready; None: the effective capacity
+    rate: float = 0.0  # starts a second, in this channel and below it
+    burst: int = 1  # starts that a time without any may save up
+    # what a channel does not say (the value here) is said by the nearest one above: Tree.inherited
+    timeout: float = 0.0
+    memory: int = 0
+    cpu: float = 0.0
+    max_jobs: int = 0  # a worker is replaced after so many
+    on_error: str = ""  # "fail" or "retry"
+    nice: int = 0
 
     @property
     def parent(self) -> str | None:

@@ -27,6 +27,7 @@ from .database import QueueDatabase
 from .links import Grant, Link, LinkState
 from .recovery import Death
 
+LONGEST_WAIT = 3600.0  # seconds; a channel may open in years, which is more than a timer takes
 _log = logging.getLogger("queuemaster.dispatcher")
 
 
@@ -35,7 +36,7 @@ class DispatchHub:
 
     def __init__(self, settings: Settings, tell_master: Callable[[dict[str, Any]], None]) -> None:
         self.tree = Tree(settings.channels)
-        self._scheduler = Scheduler(self.tree)
+        self._scheduler = Scheduler(self.tree, time.monotonic())
         self._tell_master = tell_master
         self._max_workers = settings.max_workers
         self._links: dict[int, Link] = {}  # by entry
@@ -55,14 +56,17 @@ class DispatchHub:
         ]
 
     def run(self) -> None:
-        """Grant whenever something has changed or a throttle opens."""
+        """Grant whenever something has changed or a throttle or a rate lets the next job through."""
+        looked = time.monotonic()
         while True:
-            opening = self._scheduler.next_opening(time.monotonic())
+            # from when it was looked at last: what opened since then has not been seen yet
+            opening = self._scheduler.next_opening(looked)
             resting = [head.rest_until for database in self.databases for head in database.heads.values()]
-            now = time.monotonic()
-            moments = [moment for moment in (opening, *resting) if moment is not None and moment > now]
-            self._wake.wait(min(moments) - now if moments else None)
+            moments = [moment for moment in (opening, *resting) if moment is not None and moment > looked]
+            wait = max(min(moments) - time.monotonic(), 0.0) if moments else LONGEST_WAIT
+            self._wake.wait(min(wait, LONGEST_WAIT))
             self._wake.clear()
+            looked = time.monotonic()
             self._grant_all()
 
     def changed(self) -> None:
@@ -97,6 +101,8 @@ class DispatchHub:
             link.claimed = True
             self.databases[link.grant.database].claimed(link.grant, message["job"])
         elif kind == "released":
+            if not link.claimed:
+                self._scheduler.give_back(self.tree.resolve(link.grant.channel))
             self._answered(link)
             self._idle(link)
 

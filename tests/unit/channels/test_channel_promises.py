@@ -23,7 +23,7 @@ class Queue:
     """Jobs by name, and a runner that starts what may start."""
 
     def __init__(self, channels: str) -> None:
-        self.scheduler = Scheduler(Tree(parse_channels(channels).channels))
+        self.scheduler = Scheduler(Tree(parse_channels(channels).channels), 0.0)
         self.jobs: dict[str, Job] = {}
 
     def add(
@@ -34,7 +34,7 @@ class Queue:
         self.jobs[name] = Job(name, channel, (priority, moment, number), eta)
 
     def configure(self, channels: str) -> None:
-        self.scheduler.reconfigure(Tree(parse_channels(channels).channels))
+        self.scheduler.reconfigure(Tree(parse_channels(channels).channels), 0.0)
 
     def end(self, name: str, state: str = "done", eta: float = 0.0) -> None:
         job = self.jobs[name]

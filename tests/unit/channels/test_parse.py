@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from queuemaster.config.compiled import ChannelConfig
 from queuemaster.dispatcher.channels import ChannelSyntaxError, Parsed, Tree, parse_channels
+from queuemaster.dispatcher.channels.keys import read_rate, read_size, show_rate, show_size
 
 
 def channels(text: str) -> dict[str, ChannelConfig]:
@@ -69,6 +70,22 @@ def test_ancestors_that_are_not_named_are_unlimited_and_stand_before_their_child
         ("throttle=off", {}),
         ("prefork=3", {"prefork": 3}),
         ("prefork=0", {"prefork": 0}),
+        ("rate=5", {"rate": 5.0}),
+        ("rate=2.5/s", {"rate": 2.5}),
+        ("rate = 30 / m", {"rate": 0.5}),
+        ("rate=36/H", {"rate": 0.01}),
+        ("rate=off", {}),
+        ("rate=0/m", {}),
+        ("rate=5/s:burst=10", {"rate": 5.0, "burst": 10}),
+        ("timeout=30", {"timeout": 30.0}),
+        ("timeout=0", {}),
+        ("memory=512M", {"memory": 512 * 2**20}),
+        ("memory=1.5GiB", {"memory": 1536 * 2**20}),
+        ("memory=0", {}),
+        ("cpu=2.5", {"cpu": 2.5}),
+        ("max_jobs=100", {"max_jobs": 100}),
+        ("on_error=Retry", {"on_error": "retry"}),
+        ("nice=-5", {"nice": -5}),
         ("sequential:throttle=2:paused", {"sequential": True, "throttle": 2.0, "paused": True}),
     ],
 )
@@ -139,23 +156,55 @@ def test_an_unknown_option_is_said_with_the_nearest_known_one() -> None:
     assert "unknown option 'zzz', ignored; known are sequential, throttle" in warnings(text)
 
 
+def test_an_option_of_later_versions_is_ignored_and_said() -> None:
+    assert warnings("root:4,a:1:batch=4").endswith("is not supported by this version, ignored")
+    assert channels("root:4,a:1:batch=4")["root.a"] == ChannelConfig("root.a", 1)
+
+
 @pytest.mark.parametrize(
-    "option",
+    ("option", "words"),
     [
-        "rate=5/s",
-        "burst=2",
-        "timeout=30",
-        "memory=9M",
-        "cpu=3",
-        "max_jobs=9",
-        "on_error=retry",
-        "nice=5",
-        "batch=4",
+        ("rate", "rate= is no number of starts"),
+        ("rate=many", "rate=many is no number of starts"),
+        ("rate=5/d", "rate=5/d is no number of starts"),
+        ("rate=-5", "rate=-5 is no number of starts"),
+        ("rate=nan", "rate=nan is no number of starts"),
+        ("rate=0.0000001/h", "less than one start in thirty years"),
+        ("rate=5:burst=0", "burst=0 is no number of starts"),
+        ("timeout=-1", "timeout=-1 is no number of seconds"),
+        ("timeout=5m", "timeout=5m is no number of seconds"),
+        ("cpu=inf", "cpu=inf is no number of seconds"),
+        ("memory=lots", "memory=lots is no size"),
+        ("memory=-1M", "memory=-1M is no size"),
+        ("max_jobs=1.5", "max_jobs=1.5 is no number of jobs"),
+        ("on_error=ignore", "on_error=ignore is none of fail, retry"),
+        ("nice=20", "nice=20 is no nice value"),
+        ("prefork=many", "prefork=many is no number of workers"),
     ],
 )
-def test_an_option_of_later_versions_is_ignored_and_said(option: str) -> None:
-    assert warnings(f"root:4,a:1:{option}").endswith("is not supported by this version, ignored")
-    assert channels(f"root:4,a:1:{option}")["root.a"] == ChannelConfig("root.a", 1)
+def test_a_value_that_makes_no_sense_is_ignored_and_said_with_one_that_does(option: str, words: str) -> None:
+    text = f"root:4,a:1:{option}"
+    key = option.rpartition(":")[2].partition("=")[0]
+    assert words in warnings(text)
+    assert f"ignored; expected: {key}=" in warnings(text)
+    assert getattr(channels(text)["root.a"], key) == getattr(ChannelConfig("root.a"), key)
+
+
+def test_a_burst_without_a_rate_is_said() -> None:
+    assert "burst has no meaning without a rate" in warnings("root:4,a:1:burst=5")
+    assert not warnings("root:4,a:1:burst=5:rate=1")
+
+
+@given(st.floats(1e-6, 1e6))
+def test_a_rate_that_is_shown_can_be_read(rate: float) -> None:
+    assert read_rate(show_rate(rate)) == pytest.approx(rate, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("4096", 4096), ("512M", 2**29), ("1.5g", 3 * 2**29), ("1KiB", 1024)]
+)
+def test_a_size_that_is_shown_can_be_read(text: str, size: int) -> None:
+    assert read_size(text) == read_size(show_size(size)) == size
 
 
 @pytest.mark.parametrize(

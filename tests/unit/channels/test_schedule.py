@@ -8,7 +8,7 @@ from queuemaster.dispatcher.channels import Candidate, Scheduler, Tree, parse_ch
 
 
 def scheduler(text: str) -> Scheduler:
-    return Scheduler(Tree(parse_channels(text).channels))
+    return Scheduler(Tree(parse_channels(text).channels), 0.0)
 
 
 def candidate(channel: str, number: int) -> Candidate:

@@ -34,6 +34,16 @@ class Job:
 
 
 @dataclass
+class Tokens:
+    """The bucket of a channel, filled step by step. Rates and times are such that nothing is rounded."""
+
+    level: float = 0.0
+
+    def fill(self, config: ChannelConfig, seconds: float) -> None:
+        self.level = min(self.level + config.rate * seconds, config.burst)
+
+
+@dataclass
 class Run:
     """A grant, and what became of it. The dispatcher learns it later."""
 
@@ -52,7 +62,10 @@ def channel_configs() -> st.SearchStrategy[list[ChannelConfig]]:
         finite = st.integers(1, 4)
         capacity = finite if name == "root" else st.one_of(finite, st.none())
         throttle, paused = st.sampled_from((0.0, 0.0, 2.0, 5.0)), st.sampled_from((False, False, False, True))
-        plain = st.builds(ChannelConfig, st.just(name), capacity, st.just(False), throttle, paused)
+        plain = st.builds(
+            ChannelConfig, st.just(name), capacity, st.just(False), throttle, paused,
+            rate=st.sampled_from((0.0, 0.0, 0.25, 0.5, 2.0)), burst=st.integers(1, 3),
+        )  # fmt: skip
         return st.one_of(plain, plain, st.just(ChannelConfig(name, 1, sequential=name != "root")))
 
     return st.tuples(*(one(name) for name in CONFIGURED)).map(list)
@@ -73,7 +86,8 @@ class Dispatching(RuleBasedStateMachine):
         self.window = window
         self.quiet = quiet  # nothing is cancelled: what was ready once is so until it is claimed
         self.tree = Tree(configs)
-        self.scheduler = Scheduler(self.tree)
+        self.now = 100.0
+        self.scheduler = Scheduler(self.tree, self.now)
         self.heads = {place: Head() for place in PLACES}
         self.jobs: dict[int, Job] = {}
         self.runs: list[Run] = []
@@ -82,7 +96,7 @@ class Dispatching(RuleBasedStateMachine):
         self.asked_bound: dict[Place, Key | None] = {}
         self.starts: list[tuple[str, float]] = []
         self.staffed = set(CONFIGURED)
-        self.now = 100.0
+        self.tokens = {config.name: Tokens() for config in configs if config.rate}
 
     # -- what happens in the databases --------------------------------------------------------------------
 
@@ -117,7 +131,7 @@ class Dispatching(RuleBasedStateMachine):
 
     @rule(seconds=st.integers(1, 6))
     def time_passes(self, seconds: int) -> None:
-        self.now += seconds
+        self._until(self.now + seconds)
         self._promote()
 
     # -- workers ------------------------------------------------------------------------------------------
@@ -176,7 +190,10 @@ class Dispatching(RuleBasedStateMachine):
     @rule(configs=channel_configs())
     def reconfigure(self, configs: list[ChannelConfig]) -> None:
         self.tree = Tree(configs)
-        self.scheduler.reconfigure(self.tree)
+        self.scheduler.reconfigure(self.tree, self.now)
+        self.tokens = {one.name: self.tokens.get(one.name, Tokens()) for one in self.tree if one.rate}
+        for name, tokens in self.tokens.items():
+            tokens.fill(self.tree[name], 0.0)
         for head in self.heads.values():
             head.noticed(None)
 
@@ -205,7 +222,7 @@ class Dispatching(RuleBasedStateMachine):
             if not self.runs and all(job.state == GONE for job in self.jobs.values()):
                 break
             # to the next throttle that opens, and to the etas
-            self.now = self.scheduler.next_opening(self.now) or self.now + 21
+            self._until(self.scheduler.next_opening(self.now) or self.now + 21)
             self._promote()
         assert all(job.state == GONE for job in self.jobs.values())
         assert [self.scheduler.in_use(name) for name in CONFIGURED] == [0] * len(CONFIGURED)
@@ -222,6 +239,16 @@ class Dispatching(RuleBasedStateMachine):
         # also clean ones, seldom: a dispatcher may look at everything from time to time
         asked = [place for place in self.places if place not in self.reads]
         return [place for place in asked if self.heads[place].dirty] or asked[: len(self.jobs) % 2]
+
+    def _until(self, moment: float) -> None:
+        for name, tokens in self.tokens.items():
+            tokens.fill(self.tree[name], moment - self.now)
+        self.now = moment
+
+    def _count(self, channel: str, tokens: int) -> None:
+        for name in self.tree.path(self.tree.resolve(channel)):
+            if name in self.tokens:
+                self.tokens[name].level = min(self.tokens[name].level + tokens, self.tree[name].burst)
 
     def _promote(self) -> None:
         for job in self.jobs.values():
@@ -262,6 +289,8 @@ class Dispatching(RuleBasedStateMachine):
             self.heads[run.place].claimed(run.job)
         else:
             self.heads[run.place].came_back(self.now)
+            self.scheduler.give_back(run.channel)
+            self._count(run.channel, 1)
             self.scheduler.release(run.channel)
             self.runs.remove(run)
 
@@ -302,7 +331,8 @@ class Dispatching(RuleBasedStateMachine):
             assert not wanted & self.staffed
             self.staffed |= wanted
             resting = max((head.rest_until for head in self.heads.values()), default=0.0)
-            self.now, rested = max(self.now, resting), resting > self.now
+            rested = resting > self.now
+            self._until(max(self.now, resting))
             return bool(wanted) or rested
         return True
 
@@ -346,6 +376,7 @@ class Dispatching(RuleBasedStateMachine):
         head.grant()
         self.scheduler.take(chosen.channel, self.now)
         self.starts.append((chosen.channel, self.now))
+        self._count(chosen.channel, -1)
         return True
 
     def _check_start(self, place: Place, key: Key) -> None:
@@ -378,6 +409,8 @@ class Dispatching(RuleBasedStateMachine):
             if config.capacity is not None and len(below) >= config.capacity:
                 return False
             if config.throttle and self.now < last + config.throttle:
+                return False
+            if config.rate and self.tokens[name].level < 1:
                 return False
         return True
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from queuemaster.config.compiled import ChannelConfig
 from queuemaster.dispatcher.channels import Tree, parse_channels
+from queuemaster.dispatcher.channels.tree import INHERITED
 
 
 def tree(text: str) -> Tree:
@@ -87,3 +88,11 @@ def test_pools_never_exceed_the_workers_nor_leave_one_unused(capacities: list[in
 def test_a_tree_that_is_none_is_refused(channels: list[ChannelConfig], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Tree(channels)
+
+
+def test_what_a_channel_does_not_say_the_nearest_above_says() -> None:
+    limits = tree("root:4:timeout=60:nice=5,a:2:timeout=30:on_error=retry,a.b:1:max_jobs=7")
+    assert [limits.inherited("root.a.b", name) for name in INHERITED] == [30.0, 0, 0.0, 7, "retry", 5]
+    assert limits.inherited("root", "on_error") == ""
+    with pytest.raises(ValueError, match="do not inherit throttle"):
+        limits.inherited("root", "throttle")

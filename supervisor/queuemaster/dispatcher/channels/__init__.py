@@ -2,6 +2,9 @@
 
 ``parse``     a configuration string → channels and warnings
 ``tree``      channels → where a job belongs, what bounds it, how many workers to keep ready
+``keys``      what the values of a channel's keys mean
+``override``  what an operator changed live → the channels as they count
+``bucket``    the tokens of a channel with a rate
 ``heads``     what is known of the ready jobs of one stored channel of one database
 ``schedule``  slots in use, and the candidate that starts next
 
@@ -12,6 +15,7 @@ the way down to the root, so the narrowest pipe of the way is what counts.
 from __future__ import annotations
 
 from queuemaster.dispatcher.channels.heads import WINDOW, Head, Key
+from queuemaster.dispatcher.channels.override import Override, overridden
 from queuemaster.dispatcher.channels.parse import ChannelSyntaxError, Parsed, parse_channels
 from queuemaster.dispatcher.channels.schedule import Candidate, Scheduler
 from queuemaster.dispatcher.channels.tree import Tree
@@ -22,8 +26,10 @@ __all__ = [
     "ChannelSyntaxError",
     "Head",
     "Key",
+    "Override",
     "Parsed",
     "Scheduler",
     "Tree",
+    "overridden",
     "parse_channels",
 ]

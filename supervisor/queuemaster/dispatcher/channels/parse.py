@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from queuemaster.config.compiled import ChannelConfig
+from queuemaster.dispatcher.channels.keys import KEYS, is_off
 
 ROOT = "root"
-FALSE_WORDS = frozenset(("", "false", "no", "0", "off"))
-KNOWN_KEYS = ("sequential", "throttle", "paused", "prefork")
-LATER_KEYS = ("rate", "burst", "timeout", "memory", "cpu", "max_jobs", "on_error", "nice", "batch")
+KNOWN_KEYS = ("sequential", "throttle", "paused", *KEYS)
+LATER_KEYS = ("batch",)
 EXPECTED = "expected name[:capacity[:key[=value]]...], for instance root:4 or sale.mail:2:throttle=5"
 
 
@@ -154,8 +154,8 @@ def _apply_keys(
             channel = replace(channel, paused=_flag(value))
         elif key == "throttle":
             channel = replace(channel, throttle=_read_throttle(entry, value, reading))
-        elif key == "prefork":
-            channel = replace(channel, prefork=_read_prefork(entry, value, reading))
+        elif key in KEYS:
+            channel = _apply_own_key(entry, channel, key, value or "", reading)
         elif key in LATER_KEYS:
             reading.warn(entry, f"{key} is not supported by this version, ignored")
         else:
@@ -164,11 +164,24 @@ def _apply_keys(
             reading.warn(entry, f"unknown option {key!r}, ignored; {hint}")
     if channel.sequential and channel.capacity != 1:
         raise ChannelSyntaxError(entry, "a sequential channel runs one job at a time; expected capacity 1")
+    if "burst" in keys and not channel.rate:
+        reading.warn(entry, "burst has no meaning without a rate, for instance rate=5/s:burst=10")
     return channel
 
 
+def _apply_own_key(
+    entry: str, channel: ChannelConfig, key: str, value: str, reading: _Reading
+) -> ChannelConfig:
+    """A key that OCA does not know. To OCA its value is any word, so a wrong one is no error but a warning."""
+    try:
+        return replace(channel, **{key: KEYS[key].read(value)})
+    except ValueError as error:
+        reading.warn(entry, f"{key}={value} {error}, ignored; expected: {KEYS[key].example}")
+        return channel
+
+
 def _flag(value: str | None) -> bool:
-    return value is None or value.lower() not in FALSE_WORDS
+    return value is None or not is_off(value)
 
 
 def _read_throttle(entry: str, value: str | None, reading: _Reading) -> float:
@@ -187,18 +200,6 @@ def _read_throttle(entry: str, value: str | None, reading: _Reading) -> float:
         reading.warn(entry, f"throttle={value} is less than nothing and does not slow the channel")
         return 0.0
     return seconds
-
-
-def _read_prefork(entry: str, value: str | None, reading: _Reading) -> int | None:
-    # A warning, not an error: a string that OCA accepts is never refused, and to OCA this key is any word.
-    try:
-        number = int(value or "")
-    except ValueError:
-        number = -1
-    if number < 0:
-        reading.warn(entry, f"prefork={value or ''} is no number of workers, ignored; expected: prefork=2")
-        return None
-    return number
 
 
 def _switch_off(text: str, reading: _Reading) -> None:

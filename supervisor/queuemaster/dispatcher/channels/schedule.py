@@ -14,20 +14,25 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
+from queuemaster.dispatcher.channels.bucket import Bucket
 from queuemaster.dispatcher.channels.heads import Key
 from queuemaster.dispatcher.channels.tree import Tree
 
 NO_BARRIERS: Mapping[str, Key] = {}
 
-# The channel above, the slots that may be in use, the seconds between two starts.
-Gate = tuple[str | None, float, float]
+# The channel above, the slots that may be in use, whether the time of earlier starts matters.
+Gate = tuple[str | None, float, bool]
 
 
 def _gates(tree: Tree) -> dict[str, Gate]:
     """What is asked of a channel again and again, with a paused one as one without slots."""
     limits = {channel.name: math.inf if channel.capacity is None else channel.capacity for channel in tree}
     return {
-        channel.name: (channel.parent, 0 if channel.paused else limits[channel.name], channel.throttle)
+        channel.name: (
+            channel.parent,
+            0 if channel.paused else limits[channel.name],
+            channel.throttle > 0 or channel.rate > 0,
+        )
         for channel in tree
     }
 
@@ -42,31 +47,47 @@ class Candidate:
 
 
 class Scheduler:
-    """The slots of a tree of channels. Times are seconds of one monotonic clock, the caller's."""
+    """The slots and tokens of a tree of channels. Times are seconds of one monotonic clock, the caller's.
 
-    def __init__(self, tree: Tree) -> None:
+    Buckets begin empty, whenever a scheduler or a rate begins: what was started just before it is not known.
+    """
+
+    def __init__(self, tree: Tree, now: float) -> None:
         self._tree = tree
         self._gates = _gates(tree)
         # By the name they were taken for, so that a change of the tree can count them anew.
         self._taken: Counter[str] = Counter()
         self._in_use: dict[str, int] = dict.fromkeys(tree.names, 0)
         self._last_start: dict[str, float] = {}  # in the channel or below it
+        self._buckets: dict[str, Bucket] = {}  # of the channels that have a rate
+        self._fit_buckets(now)
 
     @property
     def tree(self) -> Tree:
         return self._tree
 
-    def reconfigure(self, tree: Tree) -> None:
+    def reconfigure(self, tree: Tree, now: float) -> None:
         """A new tree. Slots in use stay so; those of a channel that is gone count at its nearest ancestor."""
         self._tree = tree
         self._gates = _gates(tree)
+        self._fit_buckets(now)
         self._in_use = dict.fromkeys(tree.names, 0)
         for channel, slots in self._taken.items():
             for name in tree.path(tree.resolve(channel)):
                 self._in_use[name] += slots
 
+    def _fit_buckets(self, now: float) -> None:
+        before = self._buckets
+        self._buckets = {
+            channel.name: before[channel.name].changed(channel.rate, channel.burst, now)
+            if channel.name in before
+            else Bucket(channel.rate, channel.burst, now)
+            for channel in self._tree
+            if channel.rate
+        }
+
     def take(self, channel: str, now: float | None) -> None:
-        """A job starts in the channel at this time; None: it is found running, no start for a throttle.
+        """A job starts in the channel at this time; None: it is found running, no start for throttle and rate.
 
         Never refused: what runs runs, even beyond a capacity that was lowered meanwhile.
         """
@@ -75,6 +96,14 @@ class Scheduler:
             self._in_use[name] += 1
             if now is not None:
                 self._last_start[name] = now
+                if name in self._buckets:
+                    self._buckets[name] = self._buckets[name].taken(now)
+
+    def give_back(self, channel: str) -> None:
+        """What was taken under this name, and is released yet, has started nothing: its tokens were not used."""
+        for name in self._tree.path(self._tree.resolve(channel)):
+            if name in self._buckets:
+                self._buckets[name] = self._buckets[name].given_back()
 
     def release(self, channel: str) -> None:
         """One slot that was taken under this name is free again."""
@@ -139,7 +168,7 @@ class Scheduler:
         """
         trial = copy(self)
         trial._taken, trial._in_use = Counter(), dict(self._in_use)
-        trial._last_start = dict(self._last_start)
+        trial._last_start, trial._buckets = dict(self._last_start), dict(self._buckets)
         open_channels: dict[str, bool] = {}
         lacking = [candidate for candidate in candidates if not has_worker(candidate.channel)]
         names: list[str] = []
@@ -155,18 +184,16 @@ class Scheduler:
         return tuple(names)
 
     def next_opening(self, now: float) -> float | None:
-        """The earliest time to come at which a throttle lets the next job through."""
-        openings = (self._opening(channel.name) for channel in self._tree if channel.throttle)
+        """The earliest time to come at which a throttle or a rate lets the next job through."""
+        openings = (self._opening(name) for name, (_, _, timed) in self._gates.items() if timed)
         return min((opening for opening in openings if opening > now), default=None)
 
     def _open(self, name: str, now: float, blocked: Collection[str], known: dict[str, bool]) -> bool:
         """Whether a job could pass through the channel and all above it; ``known`` takes what is found."""
-        above, limit, throttle = self._gates[name]
+        above, limit, timed = self._gates[name]
         # Its own gate first: mostly it is this one that is shut, and the way up need not be looked at.
         verdict = (
-            self._in_use[name] < limit
-            and name not in blocked
-            and (not throttle or now >= self._opening(name))
+            self._in_use[name] < limit and name not in blocked and (not timed or now >= self._opening(name))
         )
         if verdict and above is not None:
             passed = known.get(above)
@@ -175,7 +202,8 @@ class Scheduler:
         return verdict
 
     def _opening(self, name: str) -> float:
-        return self._last_start.get(name, float("-inf")) + self._tree[name].throttle
+        opening = self._last_start.get(name, -math.inf) + self._tree[name].throttle
+        return max(opening, self._buckets[name].opening()) if name in self._buckets else opening
 
     def _before_barriers(self, candidate: Candidate, barriers: Mapping[str, Key]) -> bool:
         path = self._tree.path(candidate.channel)

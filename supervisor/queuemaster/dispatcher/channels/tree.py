@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Any
 
 from queuemaster.config.compiled import ChannelConfig
 from queuemaster.dispatcher.channels.parse import ROOT, complete_name
 
 STORED_NAMES_REMEMBERED = 4096
+INHERITED = ("timeout", "memory", "cpu", "max_jobs", "on_error", "nice")
 
 
 class Tree:
@@ -80,6 +82,21 @@ class Tree:
     def paused(self, name: str) -> bool:
         """Whether the channel or one above it is paused."""
         return any(self._channels[above].paused for above in self._paths[name])
+
+    def rate(self, name: str) -> float:
+        """How many jobs of a configured channel can start a second: the least rate up to the root; 0: any."""
+        return min((rate for above in self._paths[name] if (rate := self._channels[above].rate)), default=0.0)
+
+    def inherited(self, name: str, field: str) -> Any:
+        """One of ``INHERITED`` of a configured channel, from the nearest on the way up that says it.
+
+        The field's default (0, "") when none does. Whoever says 0 says nothing: there is no way to lift a
+        limit for a channel below one that has it, other than a value of its own.
+        """
+        if field not in INHERITED:
+            raise ValueError(f"channels do not inherit {field}; expected one of {', '.join(INHERITED)}")
+        values = (getattr(self._channels[above], field) for above in self._paths[name])
+        return next((value for value in values if value), getattr(ChannelConfig, field))
 
     def pool_sizes(self, max_workers: int) -> dict[str, int]:
         """How many workers to fork ahead for each channel, never more than ``max_workers`` in all.

@@ -1,0 +1,109 @@
+"""The keys of a channel that OCA's runner does not know: what their values mean, and how they are shown.
+
+A reader raises ValueError with what is wrong with the value, to be put after ``key=value``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+FALSE_WORDS = frozenset(("", "false", "no", "0", "off"))
+ERROR_POLICIES = ("fail", "retry")
+SLOWEST = 1e-9  # starts a second; the times that are computed from it must stay exact enough
+
+_PER = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_RATE = re.compile(r"(\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})\s*(?:/\s*([smh]))?", re.ASCII)
+_SIZES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(?:i?b)?", re.ASCII)
+
+
+class Reader(NamedTuple):
+    """How a key is read, and one that is right."""
+
+    read: Callable[[str], Any]
+    example: str
+
+
+def is_off(value: str) -> bool:
+    """Whether a value says no."""
+    return value.lower() in FALSE_WORDS
+
+
+def read_rate(text: str) -> float:
+    """``5``, ``5/s``, ``30/m``, ``2.5/h`` → starts a second; ``off``: 0.0, no limit."""
+    if text and is_off(text):
+        return 0.0
+    match = _RATE.fullmatch(text.lower())
+    if match is None:
+        raise ValueError("is no number of starts a second (/s), minute (/m) or hour (/h)")
+    rate = float(match[1]) / _PER[match[2] or ""]
+    if 0 < rate < SLOWEST:
+        raise ValueError("is less than one start in thirty years")
+    return rate
+
+
+def show_rate(rate: float) -> str:
+    """The inverse of :func:`read_rate`, in the unit that reads best."""
+    if not rate:
+        return "off"
+    unit = next((unit for unit in "smh" if rate * _PER[unit] >= 1), "h")
+    return f"{rate * _PER[unit]:.9f}".rstrip("0").rstrip(".") + f"/{unit}"
+
+
+def read_size(text: str) -> int:
+    """``512M``, ``1.5G``, ``4096`` → bytes."""
+    match = _SIZE.fullmatch(text.lower())
+    if match is None:
+        raise ValueError("is no size")
+    return int(float(match[1]) * _SIZES[match[2]])
+
+
+def show_size(size: int) -> str:
+    """The inverse of :func:`read_size`."""
+    unit = next((unit for unit in "tgmk" if size and size % _SIZES[unit] == 0), "")
+    return f"{size // _SIZES[unit]}{unit.upper()}"
+
+
+def _read_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError("is no number of seconds")
+    return seconds
+
+
+def _whole(least: int, most: float, what: str) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise ValueError(f"is no {what}")
+        return number
+
+    return read
+
+
+def _read_on_error(text: str) -> str:
+    if text.lower() not in ERROR_POLICIES:
+        raise ValueError(f"is none of {', '.join(ERROR_POLICIES)}")
+    return text.lower()
+
+
+KEYS = {
+    "prefork": Reader(_whole(0, math.inf, "number of workers"), "prefork=2"),
+    "rate": Reader(read_rate, "rate=5/s, rate=30/m or rate=100/h"),
+    "burst": Reader(_whole(1, math.inf, "number of starts"), "burst=10"),
+    "timeout": Reader(_read_seconds, "timeout=300"),
+    "memory": Reader(read_size, "memory=512M"),
+    "cpu": Reader(_read_seconds, "cpu=60"),
+    "max_jobs": Reader(_whole(0, math.inf, "number of jobs"), "max_jobs=1000"),
+    "on_error": Reader(_read_on_error, "on_error=retry"),
+    "nice": Reader(_whole(-20, 19, "nice value, from -20 to 19"), "nice=5"),
+}
