@@ -17,13 +17,14 @@ STAMP := .venv/.installed
 JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format verify-fresh dist install clean FORCE
+.PHONY: help demo run test lint format bench bench-full verify-fresh dist install clean FORCE
 
 help:
 	@echo 'make demo            the main job on a sample application, with its own PostgreSQL (ARGS=...)'
 	@echo 'make test            everything: install, lint, types, tests (PYTEST_ARGS=...)'
 	@echo 'make run             the supervisor, on its own PostgreSQL unless ARGS name another'
 	@echo 'make lint            ruff and mypy --strict; make format rewrites the files'
+	@echo 'make bench           drain, latency, recovery beside a bare loop, in two minutes; make bench-full takes longer'
 	@echo 'make verify-fresh    clones HEAD; runs demo and test twice, as root and as another user'
 	@echo 'make dist            sdist and wheel in dist/'
 	@echo 'make install         the service, in an environment of its own under PREFIX ($(PREFIX))'
@@ -46,6 +47,16 @@ lint: $(STAMP)
 format: $(STAMP)
 	@$(PY) -m ruff check --quiet --fix-only .
 	@$(PY) -m ruff format --quiet .
+
+bench: $(STAMP)
+	@$(PY) -m bench.drain --jobs 300
+	@$(PY) -m bench.latency --samples 100
+	@$(PY) -m bench.recovery --kills 5
+
+bench-full: $(STAMP)
+	@$(PY) -m bench.drain --jobs 5000 --rounds 5
+	@$(PY) -m bench.latency --samples 1000
+	@$(PY) -m bench.recovery --kills 50
 
 verify-fresh:
 	@tests/verify_fresh.sh
