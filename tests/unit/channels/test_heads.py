@@ -245,3 +245,13 @@ def test_look_again_forgets_the_bound() -> None:
     head.read([key(3)], False, None, False)
     assert head.bound is None
     assert head.dirty
+
+
+def test_a_failed_job_that_is_requeued_behind_the_window_unblocks_a_sequential_channel() -> None:
+    head = Head()
+    head.read([key(1)], True, None, True)
+    assert head.candidate(True) is None
+    head.noticed(key(9))
+    assert head.dirty
+    head.read([key(1)], True, None, False)
+    assert head.candidate(True) == key(1)

@@ -381,7 +381,11 @@ class Dispatching(RuleBasedStateMachine):
 
     def _check_start(self, place: Place, key: Key) -> None:
         """What must hold in the world itself when no news of this place is under way."""
-        if place in self.reads or any(noticed == place for noticed, _ in self.notices):
+        if (
+            self.heads[place].dirty
+            or place in self.reads
+            or any(noticed == place for noticed, _ in self.notices)
+        ):
             return
         there = [job for job in self.jobs.values() if job.place == place]
         if self._sequential(place):

@@ -136,7 +136,7 @@ class Head:
             else:
                 self._asked.least_noticed = min(key, self._asked.least_noticed or key)
             self.dirty = True
-        elif key is None or not (self.more and self.ready and key > self.ready[-1]):
+        elif key is None or self._blocked() or not (self.more and self.ready and key > self.ready[-1]):
             self.dirty = True
 
     def grant(self) -> None:
@@ -184,6 +184,10 @@ class Head:
         if self.delayed is not None and self.delayed < self.ready[0]:
             return None
         return self.ready[0]
+
+    def _blocked(self) -> bool:
+        """Whether what becomes ready, wherever it stands, may be the very job that blocks the others."""
+        return self.failed or self.delayed is not None
 
     def _look_behind_the_window(self) -> None:
         if self.more and len(self.ready) <= self.granted:
