@@ -6,13 +6,16 @@ import ctypes
 import logging
 import os
 import signal
+import subprocess
 import sys
+import time
 
 from psycopg2.extras import RealDictCursor
 from psycopg2.sql import SQL
 
 from queuejobs import FailedJobError, Model, RetryableJobError, job_function
 
+_hoard: list[bytearray] = []
 EFFECTS = "create table effect (number integer not null, pid integer not null default pg_backend_pid())"
 
 
@@ -123,6 +126,32 @@ class Sample(Model):
             self.env.cr.execute("select 1 / 0")
         except Exception as error:
             self.env.context.get("nothing", error)
+
+    def run_away(self, how: str) -> None:
+        """Go on for ever, in one of the ways that are known."""
+        self.write()
+        if how == "child":
+            subprocess.run(["sleep", "600.4711"], check=True)
+        while True:
+            try:
+                self._go_on(how)
+            except Exception:
+                if how != "swallow":
+                    raise
+
+    def _go_on(self, how: str) -> None:
+        if how == "sleep" or how == "swallow":
+            time.sleep(600)
+        elif how == "query":
+            self.env.cr.execute("select pg_sleep(600)")
+        elif how == "interpreter lock":
+            ctypes.PyDLL("").sleep(600)
+        elif how == "memory":
+            _hoard.append(bytearray(os.urandom(1 << 20)) * 8)
+
+    def stop(self) -> None:
+        """Stop the own process, so that it beats no more."""
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     def retry_later(self, seconds: float | None, ignore_retry: bool) -> None:
         """Ask for another try."""

@@ -35,6 +35,10 @@ class LimitJobError(JobError):
     """The job used more memory or processor time than it may and was stopped."""
 
 
+class CancelledJobError(JobError):
+    """Somebody cancelled the job while it ran."""
+
+
 class CommitInJobError(JobError):
     """A job tried to end its transaction: its writes and its end are one commit."""
 

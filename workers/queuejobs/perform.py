@@ -20,11 +20,20 @@ def perform(cursor: Any, row: Mapping[str, Any]) -> Optional[str]:
     Runs as the user and company of the row, with ``job_uuid`` in every recordset's context.
     :class:`NoSuchModelError` and :class:`NoSuchMethodError` come before anything ran.
     """
-    find_method(find(row["model_name"]), row["method_name"])
+    return result_text(_call(cursor, row, row["method_name"]))
+
+
+def perform_on_fail(cursor: Any, row: Mapping[str, Any], method_name: str) -> None:
+    """Call a job function's ``on_fail_method`` on the records of a job that has failed, with its arguments."""
+    _call(cursor, row, method_name)
+
+
+def _call(cursor: Any, row: Mapping[str, Any], method_name: str) -> Any:
+    find_method(find(row["model_name"]), method_name)
     env = Environment(cursor, row["user_id"], row["company_id"], {"job_uuid": row["uuid"]})
     records = decode(row["records"], env)
     args, kwargs = decode(row["args"], env), decode(row["kwargs"], env)
-    return result_text(getattr(records, row["method_name"])(*args, **kwargs))
+    return getattr(records, method_name)(*args, **kwargs)
 
 
 def result_text(value: Any) -> Optional[str]:

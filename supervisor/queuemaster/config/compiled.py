@@ -85,6 +85,13 @@ class Settings:
     max_backoff: float = 3600.0
     unknown_model_grace: float = 60.0
     poll_interval: float = 30.0
+    timeout: float = 0.0  # of a job that says nothing itself
+    limit_time_cpu: float = 0.0
+    limit_memory_soft: int = 0
+    limit_memory_hard: int = 0
+    max_jobs: int = 0  # then the worker is replaced
+    max_age: float = 0.0
+    poison_after: int = 3  # deaths of workers in a row that fail their job
 
     def to_json(self) -> str:
         """One JSON object, keys as the fields above."""

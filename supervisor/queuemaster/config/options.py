@@ -17,8 +17,7 @@ from queuemaster.dispatcher.channels import Parsed, Tree, parse_channels
 # Promised by the documentation, built later: said so when somebody sets one, never accepted in silence.
 NOT_YET = frozenset(
     (
-        *("poison_after", "http", "http_user", "http_password", "http_token", "user", "group", "timeout"),
-        *("limit_memory_soft", "limit_memory_hard", "limit_time_cpu", "max_jobs", "max_age", "slice"),
+        *("http", "http_user", "http_password", "http_token", "user", "group", "slice"),
         *("retention", "failed_retention"),
     )
 )
@@ -55,6 +54,18 @@ def _positive_seconds(text: str) -> float:
     if value <= 0:
         raise ValueError(f"{_DURATION_EXPECTED}, more than 0")
     return value
+
+
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+
+
+def size(text: str) -> int:
+    """``512M``, ``2G``, ``1048576`` → bytes."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("expected a size: bytes (1048576) or with a unit (512M, 2G)")
+    return int(float(match[1]) * _SIZES[match[2].upper()])
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:
@@ -113,6 +124,7 @@ def _program(text: str) -> str:
 
 
 Duration = Annotated[float, BeforeValidator(seconds)]
+Size = Annotated[int, BeforeValidator(size)]
 
 
 class Options(BaseModel):
@@ -173,6 +185,28 @@ class Options(BaseModel):
     )
     poll_interval: Annotated[float, BeforeValidator(_positive_seconds)] = Field(
         Settings.poll_interval, description="how often each database is looked at without being notified"
+    )
+
+    timeout: Duration = Field(
+        Settings.timeout, description="how long a job may run that says nothing itself; 0: for ever"
+    )
+    limit_time_cpu: Duration = Field(
+        Settings.limit_time_cpu, description="processor time that one job may use; 0: any"
+    )
+    limit_memory_soft: Size = Field(
+        Settings.limit_memory_soft, description="a worker that is larger is replaced after its job; 0: never"
+    )
+    limit_memory_hard: Size = Field(
+        Settings.limit_memory_hard, description="a job whose worker gets larger is stopped; 0: never"
+    )
+    max_jobs: Annotated[int, BeforeValidator(_number(0, 1_000_000_000))] = Field(
+        Settings.max_jobs, description="a worker is replaced after about as many jobs; 0: never"
+    )
+    max_age: Duration = Field(
+        Settings.max_age, description="a worker is replaced after about this time; 0: never"
+    )
+    poison_after: Annotated[int, BeforeValidator(_number(0, 1000))] = Field(
+        Settings.poison_after, description="a job fails after so many dead workers in a row; 0: never"
     )
 
     def settings(self) -> Settings:

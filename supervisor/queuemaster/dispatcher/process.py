@@ -12,7 +12,7 @@ from typing import Any
 
 import gevent
 
-from queuejobs.store.claims import Process
+from queuejobs.store.claims import Blame, Process
 from queuejobs.worker import linux, log, wire
 from queuejobs.worker.log import event
 from queuemaster.config.compiled import Settings
@@ -46,6 +46,7 @@ class Dispatcher:
     """Joins the hub to the master's control socket and the workers' links."""
 
     def __init__(self, settings: Settings, control: socket.socket) -> None:
+        self._settings = settings
         self._control = control
         self._hub = DispatchHub(settings, self._tell_master)
         self._host, self._boot_id = socket.gethostname(), linux.boot_id()
@@ -81,19 +82,19 @@ class Dispatcher:
             self._hub.adopt(link)
             gevent.spawn(self._listen, link).link_exception(_end)
         elif message["type"] == "died":
-            self._hub.died(
-                Death(
-                    message["entry"],
-                    message["generation"],
-                    Process(self._host, self._boot_id, message["pid"], message["start_time"]),
-                    message["database"],
-                    message["job"],
-                    message["attempt"],
-                    message["cause"],
-                )
-            )
+            self._hub.died(self._death(message))
         elif message["type"] == "drain":
             self._hub.drain()
+
+    def _death(self, message: dict[str, Any]) -> Death:
+        blame = None
+        if message["cause"] is not None:
+            blame = Blame(
+                message["job"], message["attempt"], message["cause"], message["detail"] or None, message["kind"],
+                self._settings.poison_after, self._settings.max_backoff,
+            )  # fmt: skip
+        process = Process(self._host, self._boot_id, message["pid"], message["start_time"])
+        return Death(message["entry"], message["generation"], process, message["database"], blame)
 
     def _listen(self, link: Link) -> None:
         while True:

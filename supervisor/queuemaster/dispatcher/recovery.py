@@ -21,15 +21,13 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.01, 1.0  # seconds between two tries of a case
 
 @dataclass(frozen=True)
 class Death:
-    """A worker process that the master reaped. ``cause`` None: an interruption, the try is given back."""
+    """A worker process that the master reaped. ``blame`` None: an interruption, the try is given back."""
 
     entry: int
     generation: int
     process: claims.Process
     database: int  # the job's, an index into the configured databases
-    job: int
-    attempt: int
-    cause: str | None
+    blame: claims.Blame | None
 
 
 @dataclass
@@ -74,10 +72,10 @@ class Recovery:
         death = case.death
         if case.sessions is None:
             case.sessions = claims.sessions_of(cursor, death.process)
-        job = death.job if death.database == self._index else None
+        blame = death.blame if death.database == self._index else None
         left = []
         for worker in case.sessions:
-            settled = claims.recover(cursor, worker, job, death.attempt, death.cause)
+            settled = claims.recover(cursor, worker, blame)
             if settled is None:
                 left.append(worker)
             else:
@@ -87,9 +85,12 @@ class Recovery:
             case.due, case.delay = now + case.delay, min(case.delay * 2, _LONGEST_DELAY)
             return False
         if case.settled:
+            named = (
+                {} if blame is None else {"job": blame.job, "attempt": blame.attempt, "cause": blame.cause}
+            )
             event(
-                _log, logging.WARNING, "job of a dead worker put back", db=self._name, job=death.job or None,
-                attempt=death.attempt or None, worker=death.process.pid, cause=death.cause,
+                _log, logging.WARNING, "job of a dead worker put back",
+                db=self._name, worker=death.process.pid, **named,
             )  # fmt: skip
         return True
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from queuejobs.worker.causes import Cause
+from queuejobs.worker.scoreboard import Snapshot
+
 
 class Role(enum.Enum):
     """A process that the master execs itself."""
@@ -59,6 +62,15 @@ class Hello:
 
 
 @dataclass(frozen=True)
+class Run:
+    """One attempt at a job of one database."""
+
+    database: int
+    job: int
+    attempt: int
+
+
+@dataclass(frozen=True)
 class Reaped:
     """A child ended. A worker's scoreboard entry said whether it had a job, and had brought any to an end."""
 
@@ -66,6 +78,36 @@ class Reaped:
     status: int  # as waitpid gives it
     busy: bool = False
     useful: bool = False
+    run: Run | None = None  # what it was at
+    words: str = ""  # the tracebacks that it left
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A worker as it is now."""
+
+    entry: int
+    generation: int
+    pid: int
+    snapshot: Snapshot
+    cpu: int = 0  # ns of processor time that it has used in all; measured where there is a limit
+    memory: int = 0  # bytes of its own, likewise
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All workers that said hello, as they are now."""
+
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True)
+class CancelWanted:
+    """Somebody cancelled a job that this worker runs."""
+
+    reading: Reading
+    job: int
+    attempt: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +141,8 @@ class Tick:
 
 
 Event = (
-    Started | Ready | Broken | Named | Hello | Reaped | Recovered | Wanted | EndSoon | EndNow | Tick
+    Started | Ready | Broken | Named | Hello | Reaped | Seen | CancelWanted | Recovered | Wanted | EndSoon | EndNow
+    | Tick
 )  # fmt: skip
 
 
@@ -132,6 +175,18 @@ class Signal:
 
 
 @dataclass(frozen=True)
+class AskToStop:
+    """Write a kill request into the worker's entry and wake the thread that reads it."""
+
+    entry: int
+    pid: int
+    job: int
+    attempt: int
+    cause: Cause
+    value: int
+
+
+@dataclass(frozen=True)
 class Introduce:
     """Hand the worker's link to the dispatcher."""
 
@@ -150,7 +205,12 @@ class TellDeath:
     generation: int
     pid: int
     start_time: int
+    database: int
+    job: int
+    attempt: int
     cause: str | None
+    detail: str
+    kind: str  # "death" or "limit"
 
 
 @dataclass(frozen=True)
@@ -187,5 +247,5 @@ class Exit:
 
 
 Action = (
-    Exec | Fork | Signal | Introduce | TellDeath | TellBegin | TellDrain | Forget | Log | Exit
+    Exec | Fork | Signal | AskToStop | Introduce | TellDeath | TellBegin | TellDrain | Forget | Log | Exit
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from .backoff import Backoff
+from .events import TellDeath
 
 FORKS_AT_ONCE = 8  # asked for and not yet there: a storm of deaths must not become a storm of forks
 
@@ -31,8 +32,9 @@ class Worker:
     state: WorkerState = WorkerState.ASKED
     pid: int = 0
     start_time: int = 0
-    cause: str | None = None  # of its death
+    death: TellDeath | None = None  # what the dispatcher is told, until it has recovered the job
     killed: bool = False  # by us, on the way down: its try does not count
+    aborted: bool = False  # it did not say hello in time and was told to leave its tracebacks
 
 
 @dataclass

@@ -18,7 +18,7 @@ from typing import Any
 import queuejobs.worker
 from queuejobs.worker import linux, wire
 from queuejobs.worker.log import event as log_event
-from queuejobs.worker.scoreboard import ENTRIES, Scoreboard, State
+from queuejobs.worker.scoreboard import ENTRIES, KillRequest, Scoreboard, State
 from queuemaster import embedded
 from queuemaster.config.compiled import Settings
 
@@ -26,11 +26,13 @@ from . import events as ev
 from . import register
 from .events import Role
 from .peer import Peer
-from .pools import WorkerState
+from .pools import Worker, WorkerState
 from .supervision import Limits, Supervision
+from .watch import INTERVAL
 
 _log = logging.getLogger("queuemaster.master")
 _BOOTSTRAP = Path(queuejobs.worker.__file__).with_name("bootstrap.py")
+WORDS = 16384  # bytes of tracebacks that are kept
 _NOT_YET = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -44,12 +46,14 @@ class Master:
         roles = (Role.SERVER,) if settings.server is not None else ()
         self._core = Supervision(
             (*roles, Role.TEMPLATE, Role.DISPATCHER), settings.pools, settings.max_workers, ENTRIES,
-            Limits(settings.graceful_timeout, settings.heartbeat_timeout),
+            Limits(settings.graceful_timeout, settings.heartbeat_timeout, settings.kill_grace),
         )  # fmt: skip
         self._selector = selectors.DefaultSelector()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._peers: dict[Role, Peer] = {}
         self._links: dict[int, Peer] = {}  # by entry: duplicates of the dispatcher's ends
+        self._words: dict[int, int] = {}  # by entry: a file for the tracebacks of a worker that is killed
+        self._next_look = 0.0
         self._server_pid = 0  # while it starts
         self._exit: int | None = None
         self._register = register.path_beside(Path(settings.pidfile)) if settings.pidfile else None
@@ -87,8 +91,29 @@ class Master:
         ):
             self._server_pid = 0
             self._happened(ev.Ready(Role.SERVER))
+        self._look()
         self._happened(ev.Tick())
         self._write_register()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + INTERVAL
+            readings = [self._reading(worker) for worker in self._core.pools.alive()]
+            self._happened(ev.Seen(tuple(reading for reading in readings if reading is not None)))
+
+    def _reading(self, worker: Worker) -> ev.Reading | None:
+        if worker.state is not WorkerState.GREETED:
+            return None
+        last = self._board.entry(worker.entry).snapshot()
+        if last is None:
+            return None
+        busy = last.state is State.BUSY
+        return ev.Reading(
+            worker.entry, worker.generation, worker.pid, last,
+            linux.processor_time(worker.pid) if busy and last.cpu else 0,
+            linux.private_memory(worker.pid) if busy and last.memory else 0,
+        )  # fmt: skip
 
     def _happened(self, event: ev.Event) -> None:
         for action in self._core.handle(event, time.monotonic()):
@@ -120,27 +145,37 @@ class Master:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if ended is None:
                 return
+            pid = ended.si_pid
+            worker = self._core.pools.by_pid(pid)
+            if worker is not None and worker.state is WorkerState.GREETED:
+                # the job's own children, while the pid is still taken and the group surely the worker's
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
             process = self._processes.pop(pid, None)
             if process is not None:
                 process.returncode = status  # ours to reap: Popen must not wait for a pid that is gone
             for role, child in self._core.children.items():
                 if child.pid == pid and role in self._peers:
                     self._drop_peer(role)
-            busy, useful = self._last_words(pid)
-            self._happened(ev.Reaped(pid, status, busy, useful))
+            self._happened(ev.Reaped(pid, status) if worker is None else self._obituary(worker, status))
 
-    def _last_words(self, pid: int) -> tuple[bool, bool]:
-        worker = self._core.pools.by_pid(pid)
-        if worker is None:
-            return False, False
+    def _obituary(self, worker: Worker, status: int) -> ev.Reaped:
         last = self._board.entry(worker.entry).snapshot()
-        # killed in the middle of a change: it was on its way into a job or out of it, recovery sees which
-        return (True, True) if last is None else (last.state is State.BUSY, last.useful)
+        words = os.pread(self._words[worker.entry], WORDS, 0).decode(errors="replace").strip()
+        if words:
+            log_event(_log, logging.ERROR, "worker's last words", worker=worker.pid, words=words)
+        if (
+            last is None
+        ):  # killed in the middle of a change: on its way into a job or out of it, recovery sees which
+            return ev.Reaped(worker.pid, status, True, True, None, words)
+        run = ev.Run(last.database, last.job, last.attempt) if last.state is State.BUSY else None
+        return ev.Reaped(worker.pid, status, run is not None, last.useful, run, words)
 
     # processes
 
@@ -215,6 +250,11 @@ class Master:
             self._happened(ev.Recovered(message["entry"], message["generation"]))
         elif kind == "want":
             self._happened(ev.Wanted(message["channels"]))
+        elif kind == "cancel":
+            worker = self._core.pools.match(message["entry"], message["generation"])
+            reading = None if worker is None else self._reading(worker)
+            if reading is not None:
+                self._happened(ev.CancelWanted(reading, message["job"], message["attempt"]))
 
     # workers
 
@@ -226,6 +266,7 @@ class Master:
         link = Peer(ours)
         self._links[action.entry] = link
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_hello(action, link))
+        self._words[action.entry] = os.memfd_create("queuemaster-last-words", os.MFD_CLOEXEC)
         with theirs:
             self._tell(
                 Role.TEMPLATE,
@@ -233,7 +274,7 @@ class Master:
                     "type": "fork", "entry": action.entry, "generation": action.generation,
                     "channel": action.channel, "master": os.getpid(),
                 },
-                [theirs.fileno()],
+                [theirs.fileno(), self._words[action.entry]],
             )  # fmt: skip
 
     def _hear_hello(self, action: ev.Fork, link: Peer) -> None:
@@ -249,6 +290,7 @@ class Master:
         )
 
     def _do_forget(self, action: ev.Forget) -> None:
+        os.close(self._words.pop(action.entry))
         link = self._links.pop(action.entry, None)
         if link is not None:
             with contextlib.suppress(KeyError):
@@ -260,11 +302,7 @@ class Master:
         self._tell(Role.DISPATCHER, message, [self._links[action.entry].socket.fileno()])
 
     def _do_telldeath(self, action: ev.TellDeath) -> None:
-        last = self._board.entry(action.entry).snapshot()
-        job = {"database": 0, "job": 0, "attempt": 0}
-        if last is not None and last.state is State.BUSY:
-            job = {"database": last.database, "job": last.job, "attempt": last.attempt}
-        self._tell(Role.DISPATCHER, {"type": "died", **vars(action), **job})
+        self._tell(Role.DISPATCHER, {"type": "died", **vars(action)})
 
     def _do_tellbegin(self, action: ev.TellBegin) -> None:
         self._tell(Role.DISPATCHER, {"type": "begin"})
@@ -285,6 +323,11 @@ class Master:
             (os.killpg if action.group else os.kill)(action.pid, action.signum)
         except ProcessLookupError:
             os.kill(action.pid, action.signum)  # it does not lead its group yet
+
+    def _do_asktostop(self, action: ev.AskToStop) -> None:
+        request = KillRequest(action.job, action.attempt, action.cause, action.value)
+        self._board.entry(action.entry).ask_to_stop(request)
+        os.kill(action.pid, signal.SIGUSR1)
 
     def _do_log(self, action: ev.Log) -> None:
         log_event(_log, action.level, action.text, **dict(action.context))

@@ -19,9 +19,11 @@ from .backoff import Backoff
 from .causes import describe, outcome
 from .events import Role
 from .pools import Pools, Worker, WorkerState
+from .watch import ABORT_GRACE, INTERVAL, Watch
 
 BROKEN = 78  # the template's exit status when the application cannot be imported
 STRANGERS = 1024
+DEFAULT_BOOT_TIMEOUT = 60.0  # seconds
 RECOVERY_PATIENCE = 10.0  # seconds to wait, on the way down, for the dispatcher to put back what was killed
 _ORDER_DOWN = (Role.TEMPLATE, Role.DISPATCHER, Role.SERVER)
 
@@ -52,7 +54,13 @@ class Limits:
     """Seconds."""
 
     graceful_timeout: float
-    boot_timeout: float
+    heartbeat_timeout: float  # 0: never
+    kill_grace: float
+
+    @property
+    def boot_timeout(self) -> float:
+        """To say hello."""
+        return self.heartbeat_timeout or DEFAULT_BOOT_TIMEOUT
 
 
 class Supervision:
@@ -69,6 +77,7 @@ class Supervision:
         self.children = {role: Child() for role in roles}
         self.pools = Pools(dict(targets), max_workers, entries)
         self.limits = limits
+        self.watch = Watch(limits.heartbeat_timeout, limits.kill_grace)
         self.phase = Phase.RUNNING
         self.exit_status = 0
         self._deadline = 0.0
@@ -83,7 +92,7 @@ class Supervision:
 
     def next_deadline(self, now: float) -> float:
         """When to send a Tick at the latest."""
-        moments = [now + 1.0]
+        moments = [now + INTERVAL]
         moments += [child.backoff.until for child in self.children.values() if not child.pid]
         moments += [backoff.until for backoff in self.pools.backoffs.values()]
         moments += [
@@ -115,7 +124,7 @@ class Supervision:
             if worker.state is WorkerState.GREETED:
                 actions.append(_introduce(worker))
             elif worker.state is WorkerState.DEAD:
-                actions.append(_tell_death(worker))
+                actions += [] if worker.death is None else [worker.death]
         return [*actions, ev.TellBegin()]
 
     def _on_broken(self, event: ev.Broken, now: float) -> list[ev.Action]:
@@ -216,8 +225,7 @@ class Supervision:
         if worker.state is not WorkerState.GREETED:
             return self._lost_before_hello(worker, now, outcome(status))
         worker.state = WorkerState.DEAD
-        if event.busy and not worker.killed:
-            worker.cause = describe(worker.pid, status)
+        worker.death = self._death(worker, event)
         if self.phase is Phase.RUNNING and status != 0:
             self.pools.backoff(worker.channel).died(now, event.useful)
         actions: list[ev.Action] = [
@@ -228,8 +236,34 @@ class Supervision:
             ),
         ]  # fmt: skip
         if self.children[Role.DISPATCHER].pid:
-            actions.append(_tell_death(worker))
+            actions.append(worker.death)
         return actions
+
+    def _death(self, worker: Worker, event: ev.Reaped) -> ev.TellDeath:
+        """What the dispatcher is told: why, and which run is to blame."""
+        charge = self.watch.charge(worker.entry, worker.generation)
+        run = event.run or ev.Run(0, 0, 0)
+        cause, kind = None, "death"
+        if worker.killed:
+            pass  # on the way down: an interruption
+        elif charge is not None:
+            # the run that was charged, even if the worker had gone on to another: that one goes back uncounted
+            run, cause = ev.Run(run.database, charge.job, charge.attempt), charge.text
+            kind = "limit" if charge.limit else "death"
+        elif event.busy:
+            cause = describe(worker.pid, event.status)
+        return ev.TellDeath(
+            worker.entry, worker.generation, worker.pid, worker.start_time,
+            run.database, run.job, run.attempt, cause, event.words, kind,
+        )  # fmt: skip
+
+    # watching
+
+    def _on_seen(self, event: ev.Seen, now: float) -> list[ev.Action]:
+        return self.watch.look(event.readings, now)
+
+    def _on_cancelwanted(self, event: ev.CancelWanted, now: float) -> list[ev.Action]:
+        return self.watch.cancel(event.reading, event.job, event.attempt, now)
 
     # the end
 
@@ -323,8 +357,9 @@ class Supervision:
             w for w in self.pools.alive() if w.state is not WorkerState.GREETED and now > w.deadline
         ]:
             if worker.pid:
-                actions.append(ev.Signal(worker.pid, signal.SIGKILL, False))
-                worker.deadline = now + self.limits.boot_timeout
+                signum = signal.SIGKILL if worker.aborted else signal.SIGABRT
+                actions.append(ev.Signal(worker.pid, signum, False))
+                worker.aborted, worker.deadline = True, now + ABORT_GRACE
             else:
                 actions += self._lost_before_hello(worker, now, "no answer from the template")
         if self.children[Role.TEMPLATE].ready:
@@ -339,10 +374,6 @@ class Supervision:
 
 def _introduce(worker: Worker) -> ev.Introduce:
     return ev.Introduce(worker.entry, worker.generation, worker.channel, worker.pid, worker.start_time)
-
-
-def _tell_death(worker: Worker) -> ev.TellDeath:
-    return ev.TellDeath(worker.entry, worker.generation, worker.pid, worker.start_time, worker.cause)
 
 
 def _log(level: int, text: str, **context: object) -> ev.Log:

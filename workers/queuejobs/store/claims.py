@@ -27,7 +27,19 @@ class Ending(NamedTuple):
     exc_name: Optional[str] = None
     exc_message: Optional[str] = None
     exc_info: Optional[str] = None
-    mark: Optional[str] = None  # "concurrency" or "unknown": see settle() in the schema
+    mark: Optional[str] = None  # see settle() in the schema
+
+
+class Blame(NamedTuple):
+    """Why a worker died, and which run is charged for it."""
+
+    job: int
+    attempt: int
+    cause: str
+    detail: Optional[str] = None  # a traceback, where there is one
+    kind: str = "death"  # or "limit": it was killed for what it used
+    poison_after: int = 0  # deaths in a row that fail the job, 0: never
+    max_backoff: float = 3600.0  # seconds
 
 
 def register(cursor: Any, process: Process, channel: str) -> int:
@@ -51,13 +63,24 @@ def claim(
     return {column.name: value for column, value in zip(cursor.description, row)}
 
 
-def finish(cursor: Any, row: Mapping[str, Any], result: Optional[str], seconds: float) -> bool:
-    """Mark the run done in its own transaction. False: the run was taken away, roll everything back."""
+def finish(
+    cursor: Any, row: Mapping[str, Any], result: Optional[str], seconds: float, *, release: bool = True
+) -> bool:
+    """Mark the run done in its own transaction. False: the run was taken away, roll everything back.
+
+    ``release``: let its children go in the same transaction, which must be READ COMMITTED for that.
+    """
     cursor.execute(
-        "select queuemaster.finish(%s, %s, %s, %s, %s)",
-        (row["id"], row["attempt"], row["worker_id"], result, seconds),
+        "select queuemaster.finish(%s, %s, %s, %s, %s, %s)",
+        (row["id"], row["attempt"], row["worker_id"], result, seconds, release),
     )
     return bool(cursor.fetchone()[0])
+
+
+def release_children(cursor: Any, row: Mapping[str, Any]) -> int:
+    """Let the children of a done job go that wait for nobody else; how many."""
+    cursor.execute("select queuemaster.release_children(%s)", (row["id"],))
+    return int(cursor.fetchone()[0])
 
 
 def settle(cursor: Any, row: Mapping[str, Any], ending: Ending) -> bool:
@@ -79,17 +102,11 @@ def sessions_of(cursor: Any, process: Process) -> List[int]:
     return [row[0] for row in cursor.fetchall()]
 
 
-def recover(
-    cursor: Any,
-    worker: int,
-    job: Optional[int] = None,
-    attempt: Optional[int] = None,
-    cause: Optional[str] = None,
-) -> Optional[int]:
+def recover(cursor: Any, worker: int, blame: Optional[Blame] = None) -> Optional[int]:
     """End the session of a dead worker if it still stands, then put back what it left started.
 
     None: its lock is still held or a row is locked by an application, ask again soon. The session is
-    found by its lock, since stored pids get reused.
+    found by its lock, since stored pids get reused. Without blame it was an interruption.
     """
     cursor.execute(
         "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = %s"
@@ -97,6 +114,9 @@ def recover(
         " and database = (select oid from pg_database where datname = current_database())",
         (locks.WORKER, worker),
     )
-    cursor.execute("select queuemaster.recover(%s, %s, %s, %s)", (worker, job, attempt, cause))
+    if blame is None:
+        cursor.execute("select queuemaster.recover(%s, null, null, null)", (worker,))
+    else:
+        cursor.execute("select queuemaster.recover(%s, %s, %s, %s, %s, %s, %s, %s)", (worker, *blame))
     settled: Optional[int] = cursor.fetchone()[0]
     return settled

@@ -16,6 +16,7 @@ import threading
 import time
 from typing import Optional
 
+from .interrupt import Interrupter
 from .log import event
 from .scoreboard import Entry
 
@@ -26,23 +27,31 @@ _log = logging.getLogger("queuemaster.worker")
 class Heartbeat(threading.Thread):
     """Started after the fork; never stops."""
 
-    def __init__(self, entry: Entry, link: socket.socket, master: int, graceful_timeout: float) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        link: socket.socket,
+        interrupter: Interrupter,
+        master: int,
+        graceful_timeout: float,
+    ) -> None:
         super().__init__(name="queuemaster-heartbeat", daemon=True)
         self._entry = entry
         self._link = link
+        self._interrupter = interrupter
         self._master = master
         self._graceful_timeout = graceful_timeout
         self._deadline: Optional[float] = None
         self._wake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def listen_to_signals(self) -> None:
-        """Main thread: TERM drains, INT (the terminal's, meant for the master) does nothing."""
+        """Main thread: TERM drains, USR1 says that there is a kill request; INT is meant for the master."""
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda _signum, _frame: None)  # a handler, so that the byte is written
+        for signum in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(signum, lambda _signum, _frame: None)  # a handler, so that the byte is written
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(signum, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def run(self) -> None:
         """Beat, listen, look whether the master is still there."""
@@ -51,6 +60,7 @@ class Heartbeat(threading.Thread):
             readable, _, _ = select.select([self._wake], [], [], INTERVAL)
             if readable and signal.SIGTERM in os.read(self._wake, 512):
                 self._drain("told to end")
+            self._interrupter.deliver()
             if os.getppid() != self._master:
                 self._drain("the master is gone")
             if self._deadline is not None and time.monotonic() >= self._deadline:

@@ -73,6 +73,26 @@ def start_time(pid: int) -> int:
     return int(fields[19])
 
 
+def private_memory(pid: int) -> int:
+    """Resident bytes that are not a file's or shared memory; 0 when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as stream:
+            fields = stream.read().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+
+
+def processor_time(pid: int) -> int:
+    """Nanoseconds of processor time that all threads of a process have used; 0 when there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            fields = stream.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
 def this_process() -> Process:
     """This process, as the database names it."""
     return Process(socket.gethostname(), boot_id(), os.getpid(), start_time(os.getpid()))

@@ -14,6 +14,24 @@ import traceback
 from typing import Any, Dict, Optional, Sequence
 
 
+class JobContext(logging.Filter):
+    """Tags every record, the application's too, with the job that its worker runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.job: Dict[str, Any] = {}  # job_uuid, model, method, channel, attempt; empty between jobs
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Never drops one."""
+        if self.job:
+            vars(record).update(self.job)
+            record.ctx = {**self.job, **getattr(record, "ctx", {})}
+        return True
+
+
+job_context = JobContext()
+
+
 def event(logger: logging.Logger, level: int, text: str, **context: Any) -> None:
     """Log ``text``, a stable wording, with its context: db, channel, job, worker, …"""
     logger.log(level, "%s", text, extra={"ctx": {k: v for k, v in context.items() if v is not None}})
@@ -48,6 +66,7 @@ def configure(level: str, form: str, path: str = "", handlers: Sequence[str] = (
     # a plain append: processes that share the file write whole lines, and a rename does not lose any
     stream = logging.FileHandler(os.path.abspath(path)) if path else logging.StreamHandler(sys.stderr)
     stream.setFormatter(_Json() if form == "json" else _Text())
+    stream.addFilter(job_context)
     root = logging.getLogger()
     root.handlers[:] = [stream]
     root.setLevel(level)

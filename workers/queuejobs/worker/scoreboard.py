@@ -4,9 +4,8 @@
 one store, so it is never torn; what belongs together (state, job, attempt, …) stands under a sequence
 number that is odd while the worker writes.
 
-    words 0-7    the master: generation, pid, boot deadline
-    words 8-23   the worker: sequence, heartbeat, state, database, job, attempt, since, counters
-    words 24-31  free
+    words 0-7    the master: generation, pid, boot deadline, kill request
+    words 8-31   the worker: sequence, heartbeat, state, run and its limits, counters
 """
 
 from __future__ import annotations
@@ -16,17 +15,20 @@ import mmap
 import os
 from typing import NamedTuple, Optional
 
+from .causes import Cause
+
 ENTRIES = 4096
 _WORDS = 32
 _SIZE = ENTRIES * _WORDS * 8
 
 _GENERATION, _PID, _BOOT_DEADLINE = 0, 1, 2
+_KILL_JOB, _KILL_ATTEMPT, _KILL_CAUSE, _KILL_VALUE = 3, 4, 5, 6
 _SEQUENCE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE = 8, 9, 10, 11, 12, 13, 14
 _DONE, _FAILED, _RETRIED = 16, 17, 18
-
-
+_TIMEOUT, _CPU, _CPU_BEFORE, _MEMORY = 20, 21, 22, 23
 _SNAPSHOT = (
-    _GENERATION, _PID, _BOOT_DEADLINE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE, _DONE, _FAILED, _RETRIED
+    _GENERATION, _PID, _BOOT_DEADLINE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE, _DONE, _FAILED,
+    _RETRIED, _TIMEOUT, _CPU, _CPU_BEFORE, _MEMORY,
 )  # fmt: skip
 
 
@@ -40,7 +42,7 @@ class State(enum.IntEnum):
 
 
 class Snapshot(NamedTuple):
-    """An entry as it was at one moment. Times are CLOCK_MONOTONIC nanoseconds."""
+    """An entry as it was at one moment. Times are CLOCK_MONOTONIC nanoseconds, limits of 0 are none."""
 
     generation: int
     pid: int
@@ -54,11 +56,36 @@ class Snapshot(NamedTuple):
     done: int
     failed: int
     retried: int
+    timeout: int  # ns, of the run
+    cpu: int  # ns of processor time that the run may use
+    cpu_before: int  # ns that the worker had used when the run began
+    memory: int  # bytes
 
     @property
     def useful(self) -> bool:
         """The worker brought at least one job to an end."""
         return self.done + self.failed + self.retried > 0
+
+
+class RunLimits(NamedTuple):
+    """What one run may use; 0: as much as it likes."""
+
+    timeout: int = 0  # ns
+    cpu: int = 0  # ns
+    cpu_before: int = 0  # ns
+    memory: int = 0  # bytes
+
+
+NO_LIMITS = RunLimits()
+
+
+class KillRequest(NamedTuple):
+    """The master wants one run stopped. Naming the attempt, since the worker may be at the next job by now."""
+
+    job: int
+    attempt: int
+    cause: Cause
+    value: int  # what was measured: ns, bytes
 
 
 class Scoreboard:
@@ -101,18 +128,34 @@ class Entry:
         """The worker's pid is known."""
         self._words[_PID] = pid
 
+    def ask_to_stop(self, request: KillRequest) -> None:
+        """Have the worker stop this run, if it is still at it. The job is written last: it makes the request."""
+        words = self._words
+        words[_KILL_JOB] = 0
+        words[_KILL_ATTEMPT], words[_KILL_CAUSE], words[_KILL_VALUE] = request[1:]
+        words[_KILL_JOB] = request.job
+
     # the worker
 
     def beat(self, now: int) -> None:
         """The worker is alive."""
         self._words[_HEARTBEAT] = now
 
-    def change(self, state: State, now: int, database: int = 0, job: int = 0, attempt: int = 0) -> None:
+    def change(
+        self,
+        state: State,
+        now: int,
+        database: int = 0,
+        job: int = 0,
+        attempt: int = 0,
+        limits: RunLimits = NO_LIMITS,
+    ) -> None:
         """The worker enters a state. Only its main thread calls this."""
         words = self._words
         words[_SEQUENCE] += 1
         words[_STATE], words[_SINCE] = state, now
         words[_DATABASE], words[_JOB], words[_ATTEMPT] = database, job, attempt
+        words[_TIMEOUT], words[_CPU], words[_CPU_BEFORE], words[_MEMORY] = limits
         words[_SEQUENCE] += 1
 
     def count(self, outcome: str) -> None:
@@ -123,12 +166,20 @@ class Entry:
 
     # everybody
 
+    def kill_request(self) -> Optional[KillRequest]:
+        """The run that is to be stopped."""
+        words = self._words
+        job = words[_KILL_JOB]
+        if not job:
+            return None
+        return KillRequest(job, words[_KILL_ATTEMPT], Cause(words[_KILL_CAUSE]), words[_KILL_VALUE])
+
     def snapshot(self) -> Optional[Snapshot]:
         """A consistent copy; None if the worker was killed in the middle of a change."""
         words = self._words
         for _ in range(100):
             before = words[_SEQUENCE]
-            copy = words[: _RETRIED + 1].tolist()
+            copy = words.tolist()
             if before % 2 == 0 and words[_SEQUENCE] == before:
                 return Snapshot._make(
                     State(copy[word]) if word == _STATE else copy[word] for word in _SNAPSHOT

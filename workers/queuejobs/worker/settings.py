@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 from ..retry import RetrySettings
 
@@ -15,12 +15,25 @@ class Database(NamedTuple):
     dsn: str
 
 
+class ChannelSettings(NamedTuple):
+    """What holds for the jobs and the workers of one channel. Seconds, bytes; 0 is no limit."""
+
+    retry: RetrySettings
+    timeout: float
+    cpu: float
+    memory_soft: int
+    memory_hard: int
+    max_jobs: int
+    max_age: float
+    nice: int
+
+
 class WorkerSettings(NamedTuple):
     """Durations are seconds."""
 
     databases: Tuple[Database, ...]
     app: Tuple[str, ...]
-    retry: RetrySettings
+    channels: Dict[str, ChannelSettings]
     graceful_timeout: float
     unknown_model_grace: float
     logfile: str
@@ -32,15 +45,43 @@ class WorkerSettings(NamedTuple):
 def read(fd: int) -> WorkerSettings:
     """Read the settings from the descriptor that the master handed down."""
     with open(f"/proc/self/fd/{fd}", encoding="utf-8") as stream:
-        data = json.load(stream)
+        return parse(json.load(stream))
+
+
+def parse(data: Dict[str, Any]) -> WorkerSettings:
+    """The settings out of the service's JSON."""
     return WorkerSettings(
         databases=tuple(Database(**database) for database in data["databases"]),
         app=tuple(data["app"]),
-        retry=RetrySettings(data["on_error"], data["retry_delay"], data["max_backoff"]),
+        channels={channel["name"]: _channel(channel["name"], data) for channel in data["channels"]},
         graceful_timeout=data["graceful_timeout"],
         unknown_model_grace=data["unknown_model_grace"],
         logfile=data["logfile"],
         log_level=data["log_level"],
         log_format=data["log_format"],
         log_handlers=tuple(data["log_handlers"]),
+    )
+
+
+def _channel(name: str, data: Dict[str, Any]) -> ChannelSettings:
+    """What the channel says, else the nearest channel above that says something, else the service."""
+    by_name = {channel["name"]: channel for channel in data["channels"]}
+    lineage: List[Dict[str, Any]] = []
+    while name:
+        if name in by_name:
+            lineage.append(by_name[name])
+        name = name.rpartition(".")[0]
+
+    def said(key: str, default: Any) -> Any:
+        return next((channel[key] for channel in lineage if channel.get(key)), default)
+
+    return ChannelSettings(
+        retry=RetrySettings(said("on_error", data["on_error"]), data["retry_delay"], data["max_backoff"]),
+        timeout=said("timeout", data["timeout"]),
+        cpu=said("cpu", data["limit_time_cpu"]),
+        memory_soft=data["limit_memory_soft"],
+        memory_hard=said("memory", data["limit_memory_hard"]),
+        max_jobs=said("max_jobs", data["max_jobs"]),
+        max_age=data["max_age"],
+        nice=said("nice", 0),
     )

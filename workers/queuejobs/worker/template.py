@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any, Dict, NoReturn
+from typing import Any, Dict, List, NoReturn
 
 from . import linux, log, settings, wire, worker
 from .log import event
@@ -74,9 +74,10 @@ def _serve(control: socket.socket, board: Scoreboard, given: settings.WorkerSett
         received = wire.receive(control)
         if received is None:
             return  # the master is gone
-        request, (fd,) = received.message, received.fds
-        pid = _fork(request, fd, control, board, given)
-        os.close(fd)
+        request = received.message
+        pid = _fork(request, received.fds, control, board, given)
+        for fd in received.fds:
+            os.close(fd)
         wire.send(
             control,
             {"type": "forked", "entry": request["entry"], "generation": request["generation"], "pid": pid},
@@ -85,7 +86,7 @@ def _serve(control: socket.socket, board: Scoreboard, given: settings.WorkerSett
 
 def _fork(
     request: Dict[str, Any],
-    fd: int,
+    fds: List[int],
     control: socket.socket,
     board: Scoreboard,
     given: settings.WorkerSettings,
@@ -96,7 +97,7 @@ def _fork(
     try:
         middle = os.fork()
         if middle == 0:
-            _fork_again(request, fd, tell, told, control, board, given)
+            _fork_again(request, fds, tell, told, control, board, given)
         os.close(tell)
         os.waitpid(middle, 0)
         with os.fdopen(told, "rb") as stream:
@@ -106,7 +107,7 @@ def _fork(
 
 
 def _fork_again(
-    request: Dict[str, Any], fd: int, tell: int, told: int,
+    request: Dict[str, Any], fds: List[int], tell: int, told: int,
     control: socket.socket, board: Scoreboard, given: settings.WorkerSettings,
 ) -> NoReturn:  # fmt: skip
     """In the middle process and the worker. Both leave through os._exit, whatever happens."""
@@ -118,7 +119,8 @@ def _fork_again(
             os.close(tell)
             os.close(told)
             control.close()
-            worker.run(request, socket.socket(fileno=fd), board, given)
+            link, words = fds
+            worker.run(request, socket.socket(fileno=link), words, board, given)
         else:
             os.write(tell, str(pid).encode())
         status = 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
+import random
 import signal
 import socket
 import time
@@ -11,8 +13,10 @@ from typing import Any, Dict
 
 from . import wire
 from .heartbeat import Heartbeat
-from .linux import die_with_parent, set_title, start_time, wait_for_parent
+from .interrupt import Interrupter
+from .linux import die_with_parent, private_memory, set_title, start_time, wait_for_parent
 from .log import event
+from .recycling import Recycling
 from .runtimes.native import NativeRuntime
 from .scoreboard import Entry, Scoreboard, State
 from .settings import WorkerSettings
@@ -20,17 +24,29 @@ from .settings import WorkerSettings
 _log = logging.getLogger("queuemaster.worker")
 
 
-def run(request: Dict[str, Any], link: socket.socket, board: Scoreboard, settings: WorkerSettings) -> None:
-    """The worker's life after the fork. Signals are blocked until the handlers stand."""
+def run(
+    request: Dict[str, Any], link: socket.socket, words: int, board: Scoreboard, settings: WorkerSettings
+) -> None:
+    """The worker's life after the fork. Signals are blocked until the handlers stand.
+
+    ``words``: a file for its last words, the tracebacks of all threads if it ends by a fatal signal.
+    """
+    faulthandler.enable(words, all_threads=True)
     if not wait_for_parent(request["master"]) or not die_with_parent(request["master"]):
         return  # the master is gone: nobody would hand us work or notice our end
     os.setpgid(0, 0)  # a kill of the group takes the job's own children along
     entry = board.entry(request["entry"])
-    heartbeat = Heartbeat(entry, link, request["master"], settings.graceful_timeout)
+    if settings.channels[request["channel"]].nice:
+        os.nice(settings.channels[request["channel"]].nice)
+    interrupter = Interrupter(entry)
+    interrupter.install()
+    heartbeat = Heartbeat(entry, link, interrupter, request["master"], settings.graceful_timeout)
     heartbeat.listen_to_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     heartbeat.start()
-    Worker(request, link, entry, settings, heartbeat).serve()
+    runtime = NativeRuntime(settings, entry, interrupter, request["channel"])
+    recycling = Recycling(settings.channels[request["channel"]], time.monotonic(), random)
+    Worker(request, link, entry, runtime, recycling, heartbeat).serve()
 
 
 class Worker:
@@ -41,41 +57,38 @@ class Worker:
         request: Dict[str, Any],
         link: socket.socket,
         entry: Entry,
-        settings: WorkerSettings,
+        runtime: NativeRuntime,
+        recycling: Recycling,
         heartbeat: Heartbeat,
     ) -> None:
         self._request = request
         self._link = link
         self._entry = entry
+        self._runtime = runtime
+        self._recycling = recycling
         self._heartbeat = heartbeat
-        self._runtime = NativeRuntime(settings, entry, request["channel"])
         self._title = f"queuemaster: worker {request['channel']}"
 
     def serve(self) -> None:
         """Until the link ends: both master and dispatcher are gone, or we drain."""
-        pid = os.getpid()
         self._idle()
-        try:
-            wire.send(
-                self._link,
-                {
-                    "type": "hello", "entry": self._request["entry"],
-                    "generation": self._request["generation"], "start_time": start_time(pid),
-                },
-            )  # fmt: skip
-            while True:
-                received = wire.receive(self._link)
-                if received is None:
-                    break
-                self._answer(received.message)
-        except BrokenPipeError:
-            event(_log, logging.DEBUG, "link is gone")
+        self._tell(
+            {
+                "type": "hello", "entry": self._request["entry"],
+                "generation": self._request["generation"], "start_time": start_time(os.getpid()),
+            }
+        )  # fmt: skip
+        while True:
+            received = wire.receive(self._link)
+            if received is None:
+                break
+            self._answer(received.message)
         self._entry.change(State.LEAVING, time.monotonic_ns())
 
     def _answer(self, message: Dict[str, Any]) -> None:
         if message["type"] == "attach":
             # what an earlier dispatcher granted lies before this message: it has been answered
-            wire.send(self._link, {"type": "ready", "incarnation": message["incarnation"]})
+            self._tell({"type": "ready", "incarnation": message["incarnation"]})
         elif message["type"] == "grant":
             self._use(message)
         elif message["type"] == "retire":
@@ -86,14 +99,28 @@ class Worker:
 
         def claimed(job: int) -> None:
             set_title(f"{self._title} [job {job}]")
-            wire.send(self._link, {"type": "claimed", "number": number, "job": job})
+            self._tell({"type": "claimed", "number": number, "job": job})
 
         # a grant may have been on its way when we were told to end
         draining = self._heartbeat.draining()
         outcome = "nothing" if draining else self._runtime.run(grant, claimed, self._heartbeat.draining)
+        reason = None
         if outcome != "nothing":
             self._idle()
-        wire.send(self._link, {"type": "released", "number": number, "outcome": outcome})
+            reason = self._recycling.reason(time.monotonic(), private_memory(os.getpid()))
+        if self._runtime.interrupted:
+            reason = "a run was stopped"  # what it had started, threads or processes, goes with the worker
+        self._tell({"type": "released", "number": number, "outcome": outcome, "leaving": bool(reason)})
+        if reason:
+            event(_log, logging.INFO, "worker is replaced", channel=self._request["channel"], reason=reason)
+            self._link.shutdown(socket.SHUT_RD)
+
+    def _tell(self, message: Dict[str, Any]) -> None:
+        try:
+            wire.send(self._link, message)
+        except BrokenPipeError:
+            # master and dispatcher are gone: a job that was claimed is finished all the same
+            event(_log, logging.DEBUG, "nobody listens")
 
     def _idle(self) -> None:
         self._entry.change(State.IDLE, time.monotonic_ns())

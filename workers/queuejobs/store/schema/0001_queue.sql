@@ -45,6 +45,7 @@ create table queue_job (
     cancel_requested    boolean not null default false,
     unknown_since       timestamp,  -- when a worker first did not know its model or method
     concurrency_retries integer not null default 0,
+    deaths              integer not null default 0,  -- workers in a row that died running it
     check ((state = 'started') = (worker_id is not null))
 ) with (
     fillfactor = 70,

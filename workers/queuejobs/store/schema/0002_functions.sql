@@ -152,19 +152,23 @@ end $$;
 
 
 -- The end of a good run, in the job's own transaction. False: the row is not this run's any more, roll back.
-create function finish(p_id bigint, p_attempt integer, p_worker integer, p_result text, p_exec_time double precision)
+create function finish(p_id bigint, p_attempt integer, p_worker integer, p_result text, p_exec_time double precision,
+                       p_release boolean default true)
 returns boolean language plpgsql as $$
 begin
     -- a worker that is frozen between here and COMMIT must not hold the row and its children for long
     perform set_config('idle_in_transaction_session_timeout', '5s', true);
     update queuemaster.queue_job
        set state = 'done', date_done = queuemaster.utc_now(), result = p_result, exec_time = p_exec_time,
-           worker_id = null, exc_name = null, exc_message = null, unknown_since = null, concurrency_retries = 0
+           worker_id = null, cancel_requested = false, exc_name = null, exc_message = null,
+           unknown_since = null, concurrency_retries = 0, deaths = 0
      where id = p_id and state = 'started' and worker_id = p_worker and attempt = p_attempt;
     if not found then
         return false;
     end if;
-    perform queuemaster.release_children(p_id);
+    if p_release then
+        perform queuemaster.release_children(p_id);
+    end if;
     return true;
 end $$;
 
@@ -174,76 +178,119 @@ create function appended(p_old text, p_new text) returns text language sql immut
 $$ select right(concat_ws(e'\n\n', nullif(p_old, ''), p_new), 262144) $$;
 
 
--- Take a started row out of 'started': to pending (p_delay seconds from now, null: at once) or to failed. p_counted
--- false gives the try back. p_mark: 'concurrency' counts a PostgreSQL concurrency error, 'unknown' remembers since
--- when the model or method has been missing. An identity key that was taken meanwhile is given up: the run never is.
+-- All waiting descendants of a job that will never be done. Returns how many.
+create function cancel_descendants(p_id bigint) returns integer language plpgsql as $$
+declare
+    v_ids bigint[];
+begin
+    with recursive below(id) as (
+        select child_id from queuemaster.queue_job_edge where parent_id = p_id
+        union
+        select edge.child_id from below join queuemaster.queue_job_edge edge on edge.parent_id = below.id)
+    select array_agg(id) into v_ids from below;
+    if v_ids is null then
+        return 0;
+    end if;
+    perform 1 from queuemaster.queue_job
+      where id = any(v_ids) and state = 'wait_dependencies' order by id for no key update;
+    update queuemaster.queue_job set state = 'cancelled', date_cancelled = queuemaster.utc_now()
+     where id = any(v_ids) and state = 'wait_dependencies';
+    return (select count(*) from queuemaster.queue_job where id = any(v_ids) and state = 'cancelled');
+end $$;
+
+
+-- Take a started row out of 'started': to pending (p_delay seconds from now, null: at once), failed or cancelled; where
+-- somebody asked to cancel it, it gets cancelled. p_counted false gives the try back. p_mark: 'concurrency' counts a
+-- PostgreSQL concurrency error, 'unknown' remembers since when the model or method has been missing, 'death' counts a
+-- worker that died of it, 'interrupted' changes no count. An identity key that was taken meanwhile is given up: the
+-- run never is.
 create function settle(p_id bigint, p_attempt integer, p_worker integer, p_state text, p_delay double precision,
                        p_counted boolean, p_exc_name text, p_exc_message text, p_exc_info text, p_mark text default null)
 returns boolean language plpgsql as $$
+declare
+    v_state text;
 begin
     begin
         update queuemaster.queue_job
-           set state = p_state, worker_id = null,
-               eta = case when p_state = 'pending' and p_delay > 0
+           set state = case when cancel_requested then 'cancelled' else p_state end,
+               worker_id = null, cancel_requested = false,
+               eta = case when p_state = 'pending' and p_delay > 0 and not cancel_requested
                           then queuemaster.utc_now() + make_interval(secs => p_delay) end,
-               date_done = case when p_state = 'failed' then queuemaster.utc_now() end,
+               date_done = case when p_state = 'failed' and not cancel_requested then queuemaster.utc_now() end,
+               date_cancelled = case when cancel_requested or p_state = 'cancelled' then queuemaster.utc_now() end,
                retry = case when p_counted then retry else greatest(retry - 1, 0) end,
                exc_name = coalesce(p_exc_name, exc_name), exc_message = coalesce(p_exc_message, exc_message),
                exc_info = queuemaster.appended(exc_info, p_exc_info),
                concurrency_retries = concurrency_retries + (p_mark is not distinct from 'concurrency')::integer,
+               deaths = case p_mark when 'death' then deaths + 1 when 'interrupted' then deaths else 0 end,
                unknown_since = case when p_mark = 'unknown' then coalesce(unknown_since, date_started) end
-         where id = p_id and state = 'started' and worker_id = p_worker and attempt = p_attempt;
-        return found;
+         where id = p_id and state = 'started' and worker_id = p_worker and attempt = p_attempt
+        returning state into v_state;
     exception when unique_violation then
         update queuemaster.queue_job set identity_key = null
          where id = p_id and state = 'started' and worker_id = p_worker and attempt = p_attempt;
+        return queuemaster.settle(p_id, p_attempt, p_worker, p_state, p_delay, p_counted,
+                                  p_exc_name, p_exc_message, p_exc_info, p_mark);
     end;
-    return queuemaster.settle(p_id, p_attempt, p_worker, p_state, p_delay, p_counted,
-                              p_exc_name, p_exc_message, p_exc_info, p_mark);
+    if v_state = 'cancelled' then
+        perform queuemaster.cancel_descendants(p_id);
+    end if;
+    return v_state is not null;
 end $$;
 
 
 -- Put back what worker p_worker left started. The caller has terminated its session if there was one; null: its lock
--- is still held, ask again. The cause is charged to the named job and attempt alone (its try counts); any other row
--- gives its try back. A row that an application holds locked is left for the next call: recovery never waits for one.
--- Else: how many rows were settled.
-create function recover(p_worker integer, p_job bigint, p_attempt integer, p_cause text)
+-- is still held, ask again. A cause is charged to the named job and attempt alone (its try counts); any other row
+-- gives its try back. p_kind: 'death' lets the job run again at once, but fails it after p_poison deaths in a row
+-- (0: never); 'limit' (it was killed for its time or memory) lets it wait, longer with each try. A row that an
+-- application holds locked is left for the next call: recovery never waits for one. Else: how many rows were settled.
+create function recover(p_worker integer, p_job bigint, p_attempt integer, p_cause text, p_detail text default null,
+                        p_kind text default 'death', p_poison integer default 0,
+                        p_max_backoff double precision default 3600)
 returns integer language plpgsql as $$
 declare
     v_row record;
     v_named boolean;
-    v_dead boolean;
+    v_end text;  -- why it fails for good
     v_settled integer := 0;
     v_left integer := 0;
 begin
     if not pg_try_advisory_xact_lock(1363935234, p_worker) then
         return null;
     end if;
-    for v_row in select id, attempt, retry, max_retries from queuemaster.queue_job
+    perform set_config('lock_timeout', '200ms', true);
+    for v_row in select id, attempt, retry, max_retries, deaths from queuemaster.queue_job
                   where state = 'started' and worker_id = p_worker order by id loop
         begin
-            perform set_config('lock_timeout', '200ms', true);
             v_named := p_cause is not null and v_row.id = p_job and v_row.attempt = p_attempt;
-            v_dead := v_named and v_row.max_retries > 0 and v_row.retry >= v_row.max_retries;
+            v_end := case
+                when not v_named then null
+                when v_row.max_retries > 0 and v_row.retry >= v_row.max_retries
+                    then format('Max. retries (%s) reached', v_row.max_retries)
+                when p_kind = 'death' and p_poison > 0 and v_row.deaths + 1 >= p_poison
+                    then format('its worker died %s times in a row', v_row.deaths + 1) end;
             perform queuemaster.settle(
                 v_row.id, v_row.attempt, p_worker,
-                case when v_dead then 'failed' else 'pending' end, null, v_named,
-                case when v_named then 'WorkerDied' end,
-                case when v_dead then format('Max. retries (%s) reached: %s', v_row.max_retries, p_cause)
-                     when v_named then p_cause end,
+                case when v_end is null then 'pending' else 'failed' end,
+                case when v_named and p_kind = 'limit'
+                     then least(10 * 2.0 ^ least(v_row.retry - 1, 30), p_max_backoff) end,
+                v_named,
+                case when v_named then case p_kind when 'limit' then 'JobKilled' else 'WorkerDied' end end,
+                case when v_named then concat_ws(': ', v_end, p_cause) end,
                 format('attempt %s: %s', v_row.attempt,
-                       coalesce(case when v_named then p_cause end,
-                                format('interrupted: the session of worker %s is gone', p_worker))));
+                       case when v_named then concat_ws(e'\n', p_cause, p_detail)
+                            else format('interrupted: the session of worker %s is gone', p_worker) end),
+                case when not v_named then 'interrupted' when p_kind = 'death' then 'death' end);
             v_settled := v_settled + 1;
         exception when lock_not_available then
             v_left := v_left + 1;
         end;
     end loop;
-    if v_left = 0 then
-        delete from queuemaster.worker where id = p_worker;
-        return v_settled;
+    if v_left > 0 then
+        return null;
     end if;
-    return null;
+    delete from queuemaster.worker where id = p_worker;
+    return v_settled;
 end $$;
 
 

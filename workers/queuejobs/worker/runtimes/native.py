@@ -8,48 +8,70 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 import psycopg2
+from psycopg2.extensions import QueryCanceledError
 
-from ...exception import NoSuchMethodError, NoSuchModelError
-from ...functions import lookup
-from ...perform import perform
-from ...retry import decide
+from ...exception import (
+    CancelledJobError,
+    LimitJobError,
+    NoSuchMethodError,
+    NoSuchModelError,
+    TimeoutJobError,
+)
+from ...functions import JobFunction, lookup
+from ...perform import perform, perform_on_fail
+from ...retry import Outcome, decide
 from ...store import claims
+from ..interrupt import Interrupter
 from ..linux import this_process
-from ..log import event
-from ..scoreboard import Entry, State
+from ..log import event, job_context
+from ..scoreboard import Entry, RunLimits, State
 from ..session import JobConnection, Session
-from ..settings import WorkerSettings
+from ..settings import ChannelSettings, WorkerSettings
 
 _log = logging.getLogger("queuemaster.worker")
-_UNKNOWN_MODEL_PAUSE = 5.0  # seconds between two looks for a model that a deploy may bring
+_UNKNOWN_CALL_PAUSE = 5.0  # seconds between two looks for a model that a deploy may bring
 
 
 class RunTakenAway(Exception):
-    """The row is not this run's any more: somebody put it back or cancelled it. Nothing is kept."""
+    """The row is not this run's any more: somebody put it back. Nothing is kept."""
 
 
 class NativeRuntime:
     """Everything a worker needs to run jobs; lives as long as the worker."""
 
-    def __init__(self, settings: WorkerSettings, entry: Entry, channel: str) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: WorkerSettings, entry: Entry, interrupter: Interrupter, channel: str
+    ) -> None:
+        self._channel: ChannelSettings = settings.channels[channel]
+        self._unknown_model_grace = settings.unknown_model_grace
         self._entry = entry
+        self._interrupter = interrupter
         self._process = this_process()
+        self.interrupted = False  # a run was stopped from outside
         self._sessions: List[Session] = [
             Session(database.dsn, database.name, channel, self._process) for database in settings.databases
         ]
 
     def run(self, grant: Mapping[str, Any], claimed: Callable[[int], None], stop: Callable[[], bool]) -> str:
-        """Use a grant. Returns how it ended: done, failed, retried, lost, or nothing (none was started)."""
+        """Use a grant. Returns how it ended: done, failed, retried, cancelled, lost, or nothing (none started)."""
         session = self._sessions[grant["database"]]
         row = self._claim(session, grant, stop)
         if row is None:
             return "nothing"
+        function = lookup(row["model_name"], row["method_name"])
+        limits = self._limits(row, function)
         now = time.monotonic_ns()
-        self._entry.change(State.BUSY, now, grant["database"], row["id"], row["attempt"])
+        self._entry.change(State.BUSY, now, grant["database"], row["id"], row["attempt"], limits)
         claimed(row["id"])
-        assert session.connection is not None
-        outcome = self._perform(session.connection, row)
+        job_context.job = {
+            "job_uuid": row["uuid"], "model": row["model_name"], "method": row["method_name"],
+            "channel": row["channel"], "attempt": row["attempt"],
+        }  # fmt: skip
+        try:
+            assert session.connection is not None
+            outcome = self._perform(session.connection, row, function, limits)
+        finally:
+            job_context.job = {}
         if outcome == "lost":
             session.recovered(stop)
         self._entry.count(outcome)
@@ -75,65 +97,150 @@ class NativeRuntime:
                 session.recovered(stop)
             return None
 
-    def _perform(self, connection: JobConnection, row: Mapping[str, Any]) -> str:
+    def _limits(self, row: Mapping[str, Any], function: JobFunction) -> RunLimits:
+        """The job's own timeout, else its function's, else its channel's; processor time and memory by channel."""
+        said = (row["timeout"], function.timeout, self._channel.timeout)
+        timeout = next(seconds for seconds in said if seconds is not None)
+        used = time.process_time_ns()
+        return RunLimits(int(timeout * 1e9), int(self._channel.cpu * 1e9), used, self._channel.memory_hard)
+
+    # the run
+
+    def _perform(
+        self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction, limits: RunLimits
+    ) -> str:
         started = time.monotonic()
+        try:
+            connection.autocommit = False
+            with connection.cursor() as cursor:
+                if function.isolation:
+                    cursor.execute(f"set transaction isolation level {function.isolation}")  # one of three
+                result = self._call(connection, cursor, row, function, limits)
+                # what another isolation level does not see, it must not judge: released after the commit
+                apart = function.isolation not in (None, "read committed")
+                if not claims.finish(cursor, row, result, time.monotonic() - started, release=not apart):
+                    raise RunTakenAway
+            connection.commit()
+        except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
+            return self._settle(connection, row, function, error)
+        if apart:
+            self._release(connection, row)
+        return "done"
+
+    def _call(
+        self,
+        connection: JobConnection,
+        cursor: Any,
+        row: Mapping[str, Any],
+        function: JobFunction,
+        limits: RunLimits,
+    ) -> Optional[str]:
+        """The application's code, which may be stopped from outside. Whether it swallowed that is all the same."""
+        error: Optional[BaseException] = None
+        result = None
+        self._interrupter.begin(row["id"], row["attempt"], limits, connection)
+        try:
+            connection.in_job = not function.allow_commit
+            result = perform(cursor, row)
+        except BaseException as raised:
+            error = raised
+        connection.in_job = False
+        stopped = self._interrupter.end()
+        if stopped is not None:
+            raise stopped from error
+        if error is not None:
+            raise error
+        return result
+
+    def _release(self, connection: JobConnection, row: Mapping[str, Any]) -> None:
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                claims.release_children(cursor, row)
+        except psycopg2.Error as error:
+            event(_log, logging.WARNING, "children are left to the sweep", error=str(error).strip())
+
+    # its end, when it is not done
+
+    def _settle(
+        self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction, error: BaseException
+    ) -> str:
+        # the exception of a stop may have come at the very end of the application's code, before this was undone
+        connection.in_job = False
+        self.interrupted = isinstance(error, _STOPS)
+        try:
+            connection.rollback()
+            if isinstance(error, RunTakenAway):
+                event(_log, logging.WARNING, "run was taken away, rolled back")
+                return "lost"
+            ending = self._ending(row, function, error)
+            connection.autocommit = True
+            if not _settled(connection, row, ending):
+                return "lost"
+        except psycopg2.Error as lost:
+            # the server has rolled the job back, or will when it notices: the new session settles the row
+            event(_log, logging.WARNING, "connection lost in a job", error=str(lost).strip())
+            connection.close()
+            return "lost"
+        failed = ending.state == "failed"
+        event(
+            _log, logging.ERROR if failed else logging.INFO, f"job {_WORDS[ending.state]}",
+            delay=ending.delay, error=f"{ending.exc_name}: {ending.exc_message}",
+        )  # fmt: skip
+        if failed and function.on_fail_method:
+            self._on_fail(connection, row, function.on_fail_method)
+        return {"failed": "failed", "pending": "retried"}.get(ending.state, ending.state)
+
+    def _ending(self, row: Mapping[str, Any], function: JobFunction, error: BaseException) -> claims.Ending:
+        outcome = decide(error, row, function, self._channel.retry, random)
+        if isinstance(error, CancelledJobError):
+            return _ending(outcome, state="cancelled", counted=False)
+        if isinstance(error, (NoSuchModelError, NoSuchMethodError)):
+            since = row["unknown_since"] or row["date_started"]
+            if (row["date_started"] - since).total_seconds() < self._unknown_model_grace:
+                return _ending(
+                    outcome,
+                    state="pending",
+                    delay=_UNKNOWN_CALL_PAUSE,
+                    counted=False,
+                    exc_info=None,
+                    mark="unknown",
+                )
+        return _ending(outcome, mark="concurrency" if outcome.concurrency else None)
+
+    def _on_fail(self, connection: JobConnection, row: Mapping[str, Any], method: str) -> None:
+        """In a transaction of its own; its failure changes nothing of the job's."""
         try:
             connection.autocommit = False
             with connection.cursor() as cursor:
                 connection.in_job = True
                 try:
-                    result = perform(cursor, row)
+                    perform_on_fail(cursor, row, method)
                 finally:
                     connection.in_job = False
-                if not claims.finish(cursor, row, result, time.monotonic() - started):
-                    raise RunTakenAway
             connection.commit()
-            return "done"
-        except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
-            return self._settle(connection, row, error)
+        except BaseException:  # whatever the application raises
+            _log.exception("on_fail_method %s failed", method)
+            if not connection.closed:
+                connection.rollback()
 
-    def _settle(self, connection: JobConnection, row: Mapping[str, Any], error: BaseException) -> str:
-        try:
-            connection.rollback()
-            if isinstance(error, RunTakenAway):
-                event(_log, logging.WARNING, "run was taken away, rolled back", job=row["uuid"])
-                return "lost"
-            ending = self._ending(row, error)
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                kept = claims.settle(cursor, row, ending)
-        except psycopg2.Error as lost:
-            # the server has rolled the job back, or will when it notices: the new session settles the row
-            event(_log, logging.WARNING, "connection lost in a job", job=row["uuid"], error=str(lost).strip())
-            connection.close()
-            return "lost"
-        if not kept:
-            return "lost"
-        failed = ending.state == "failed"
-        event(
-            _log, logging.ERROR if failed else logging.INFO, "job failed" if failed else "job postponed",
-            job=row["uuid"], call=f"{row['model_name']}.{row['method_name']}", attempt=row["attempt"],
-            delay=ending.delay, error=f"{ending.exc_name}: {ending.exc_message}",
-        )  # fmt: skip
-        return "failed" if failed else "retried"
 
-    def _ending(self, row: Mapping[str, Any], error: BaseException) -> claims.Ending:
-        function = lookup(row["model_name"], row["method_name"])
-        outcome = decide(error, row, function, self._settings.retry, random)
-        if isinstance(error, (NoSuchModelError, NoSuchMethodError)):
-            since = row["unknown_since"] or row["date_started"]
-            if (row["date_started"] - since).total_seconds() < self._settings.unknown_model_grace:
-                return claims.Ending(
-                    "pending",
-                    _UNKNOWN_MODEL_PAUSE,
-                    False,
-                    outcome.exc_name,
-                    outcome.exc_message,
-                    None,
-                    "unknown",
-                )
-        mark = "concurrency" if outcome.concurrency else None
-        return claims.Ending(
-            outcome.state, outcome.delay, outcome.counted, outcome.exc_name, outcome.exc_message,
-            outcome.exc_info, mark,
-        )  # fmt: skip
+_STOPS = (TimeoutJobError, LimitJobError, CancelledJobError)
+_WORDS = {"failed": "failed", "pending": "postponed", "cancelled": "cancelled"}
+
+
+def _ending(outcome: Outcome, **changes: Any) -> claims.Ending:
+    ending = claims.Ending(
+        outcome.state, outcome.delay, outcome.counted, outcome.exc_name, outcome.exc_message, outcome.exc_info
+    )
+    return ending._replace(**changes)
+
+
+def _settled(connection: JobConnection, row: Mapping[str, Any], ending: claims.Ending) -> bool:
+    try:
+        with connection.cursor() as cursor:
+            return claims.settle(cursor, row, ending)
+    except QueryCanceledError:
+        # the cancel of the run's query may reach the server only now
+        with connection.cursor() as cursor:
+            return claims.settle(cursor, row, ending)

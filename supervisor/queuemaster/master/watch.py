@@ -1,0 +1,130 @@
+"""Which workers hang or use more than they may, and how they are ended, step by step. Pure.
+
+A run over its limit is asked to stop, by a request that names it; when it is still there after ``kill_grace`` its
+worker gets SIGABRT, which writes the tracebacks of all its threads, and then SIGKILL. A worker that does not beat
+cannot listen: it gets SIGABRT at once. Time in which the master itself stood still is nobody's fault.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from queuejobs.worker.causes import Cause, describe
+from queuejobs.worker.scoreboard import State
+
+from . import events as ev
+from .events import Reading
+
+INTERVAL = 0.5  # seconds between two looks
+STALL = 2.0  # seconds later than it should be: the master was stopped, or the machine
+ABORT_GRACE = 2.0  # seconds to write the tracebacks
+MEMORY_GRACE = 1.0  # a hog goes on eating meanwhile
+
+
+class Step(enum.Enum):
+    """How far the end of a worker has got."""
+
+    ASKED = "asked"
+    ABORTED = "aborted"
+    KILLED = "killed"
+
+
+@dataclass
+class Charge:
+    """Why a worker is being ended, and which run is to blame."""
+
+    job: int
+    attempt: int
+    text: str
+    limit: bool  # it used too much; else it hung
+    step: Step
+    deadline: float
+
+
+class Watch:
+    """The charges under way, by entry and generation."""
+
+    def __init__(self, heartbeat_timeout: float, kill_grace: float) -> None:
+        self.heartbeat_timeout = heartbeat_timeout
+        self.kill_grace = kill_grace
+        self._charges: dict[tuple[int, int], Charge] = {}
+        self._last_look: float | None = None
+        self._awake_since = 0.0
+
+    def look(self, readings: Iterable[Reading], now: float) -> list[ev.Action]:
+        """What to do about each worker."""
+        if self._last_look is None or now - self._last_look > INTERVAL + STALL:
+            self._awake_since = now
+        self._last_look = now
+        actions: list[ev.Action] = []
+        for reading in readings:
+            charge = self._charges.get((reading.entry, reading.generation))
+            if charge is not None:
+                actions += self._pursue(reading, charge, now)
+            else:
+                actions += self._judge(reading, now)
+        return actions
+
+    def cancel(self, reading: Reading, job: int, attempt: int, now: float) -> list[ev.Action]:
+        """Somebody asked for this run to be stopped."""
+        snapshot = reading.snapshot
+        busy = snapshot.state is State.BUSY and (snapshot.job, snapshot.attempt) == (job, attempt)
+        if not busy or (reading.entry, reading.generation) in self._charges:
+            return []
+        return self._ask(reading, Cause.CANCEL, 0, 0, self.kill_grace, now)
+
+    def charge(self, entry: int, generation: int) -> Charge | None:
+        """What a dead worker was charged with; forgotten with this."""
+        return self._charges.pop((entry, generation), None)
+
+    def _judge(self, reading: Reading, now: float) -> list[ev.Action]:
+        snapshot = reading.snapshot
+        silent = now - max(snapshot.heartbeat / 1e9, self._awake_since)
+        if self.heartbeat_timeout and silent > self.heartbeat_timeout:
+            text = f"worker {reading.pid} hung: no heartbeat for {silent:.0f} s"
+            charge = Charge(snapshot.job, snapshot.attempt, text, False, Step.ASKED, now)
+            self._charges[reading.entry, reading.generation] = charge
+            return self._pursue(reading, charge, now)
+        if snapshot.state is not State.BUSY:
+            return []
+        ran = int(now * 1e9) - snapshot.since
+        if snapshot.timeout and ran > snapshot.timeout:
+            return self._ask(reading, Cause.TIMEOUT, ran, snapshot.timeout, self.kill_grace, now)
+        used = reading.cpu - snapshot.cpu_before
+        if snapshot.cpu and used > snapshot.cpu:
+            return self._ask(reading, Cause.CPU, used, snapshot.cpu, self.kill_grace, now)
+        if snapshot.memory and reading.memory > snapshot.memory:
+            grace = min(self.kill_grace, MEMORY_GRACE)
+            return self._ask(reading, Cause.MEMORY, reading.memory, snapshot.memory, grace, now)
+        return []
+
+    def _ask(
+        self, reading: Reading, cause: Cause, value: int, limit: int, grace: float, now: float
+    ) -> list[ev.Action]:
+        job, attempt = reading.snapshot.job, reading.snapshot.attempt
+        text = describe(cause, value, limit)
+        charge = Charge(job, attempt, text, True, Step.ASKED, now + grace)
+        self._charges[reading.entry, reading.generation] = charge
+        return [ev.AskToStop(reading.entry, reading.pid, job, attempt, cause, value)]
+
+    def _pursue(self, reading: Reading, charge: Charge, now: float) -> list[ev.Action]:
+        snapshot = reading.snapshot
+        if charge.limit and (snapshot.job, snapshot.attempt) != (charge.job, charge.attempt):
+            # it has stopped: the charge is settled by the worker itself
+            del self._charges[reading.entry, reading.generation]
+            return []
+        if now < charge.deadline or charge.step is Step.KILLED:
+            return []
+        charge.deadline = now + ABORT_GRACE
+        if charge.step is Step.ASKED:
+            charge.step = Step.ABORTED
+            # a stopped process takes no SIGABRT before it is continued
+            return [
+                ev.Signal(reading.pid, signal.SIGABRT, False),
+                ev.Signal(reading.pid, signal.SIGCONT, False),
+            ]
+        charge.step = Step.KILLED
+        return [ev.Signal(reading.pid, signal.SIGKILL, True)]

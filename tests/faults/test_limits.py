@@ -1,0 +1,182 @@
+"""Jobs that would go on for ever: each is ended, says why, and hurts nobody else."""
+
+from __future__ import annotations
+
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from processes import end_of
+from supervised import PATIENCE, Queue, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+SOON = ["--set", "kill_grace=0.5"]
+
+# way to run away, what its traceback names
+WAYS = [
+    ("loop", "run_away"),
+    ("sleep", "_go_on"),
+    ("query", "_go_on"),
+    ("child", "subprocess.run"),
+    ("swallow", "_go_on"),
+    ("interpreter lock", "_go_on"),
+]
+
+
+@pytest.mark.parametrize(("how", "traced"), WAYS)
+def test_a_runaway_ends_at_its_timeout(database: str, tmp_path: Path, how: str, traced: str) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON) as running:
+        job = jobs.sample(1).with_delay(timeout=1, max_retries=1).run_away(how)
+        row = jobs.wait_for(job.uuid, "failed")
+        assert row["exc_message"] == "Max. retries (1) reached: timeout after 1 s", running.log
+        assert traced in row["exc_info"], "where it was"
+        assert jobs.effects() == []
+        children = [p for p in psutil.process_iter(["cmdline"]) if "600.4711" in (p.info["cmdline"] or [])]
+        assert end_of(children, PATIENCE) == [], "a job's children go with it"
+        jobs.wait_for(jobs.sample(2).with_delay(timeout=60).write().uuid, "done")
+
+
+def waiting_again(jobs: Queue, uuid: str) -> dict[str, Any]:
+    row = jobs.job(uuid)
+    return row if row["retry"] == 1 and row["eta"] else {}
+
+
+def test_a_runaway_with_tries_left_waits_for_its_turn(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON):
+        asked = jobs.sample(1).with_delay(timeout=1).run_away("sleep")
+        killed = jobs.sample(2).with_delay(timeout=1).run_away("swallow")
+        for job in (asked, killed):
+            row = wait_until(partial(waiting_again, jobs, job.uuid), PATIENCE)
+            assert (row["state"], row["exc_message"]) == ("pending", "timeout after 1 s")
+
+
+def test_processor_time(database: str, tmp_path: Path) -> None:
+    options = [*SOON, "--set", "limit_time_cpu=1"]
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", options):
+        job = jobs.sample(1).with_delay(max_retries=1).run_away("loop")
+        assert "cpu 1" in jobs.wait_for(job.uuid, "failed")["exc_message"]
+        waiting = jobs.sample(2).with_delay().write_slowly(2)
+        jobs.wait_for(waiting.uuid, "done")
+
+
+def test_memory(database: str, tmp_path: Path) -> None:
+    options = [*SOON, "--set", "limit_memory_hard=300M"]
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", options):
+        job = jobs.sample(1).with_delay(max_retries=1).run_away("memory")
+        message = jobs.wait_for(job.uuid, "failed")["exc_message"]
+        assert "memory " in message
+        assert "> 300 MiB" in message
+
+
+def test_a_timeout_names_its_run_and_spares_the_next(database: str, tmp_path: Path) -> None:
+    """Jobs that end just when their time is up, one after the other in one worker: nobody else is hit."""
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON):
+        env = jobs.env
+        env.delay_many(
+            [
+                jobs.sample(n).delayable(timeout=0.5, max_retries=1).write_slowly(0.5 + n % 3 * 0.05)
+                if n % 2
+                else jobs.sample(n).delayable(max_retries=1).write_slowly(0.1)
+                for n in range(40)
+            ]
+        )
+        jobs.wait_until_drained(2 * PATIENCE)
+        innocent = jobs.rows(
+            "select state, exc_info from queuemaster.queue_job where timeout is null and state <> 'done'"
+        )
+        assert innocent == []
+        stopped = jobs.rows("select exc_message from queuemaster.queue_job where state = 'failed'")
+        assert stopped, "nothing was ever stopped: the test proves nothing"
+        assert {row[0] for row in stopped} == {"Max. retries (1) reached: timeout after 0.5 s"}
+        assert sorted(jobs.effects()) == sorted(
+            row[0]
+            for row in jobs.rows(
+                "select (records::jsonb #>> '{ids,0}')::integer from queuemaster.queue_job where state = 'done'"
+            )
+        )
+
+
+@pytest.mark.parametrize("job_of", ["interpreter lock", "stopped"])
+def test_a_worker_that_does_not_beat(database: str, tmp_path: Path, job_of: str) -> None:
+    options = ["--set", "heartbeat_timeout=3"]
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", options) as running:
+        sample = jobs.sample(1).with_delay(max_retries=1)
+        job = sample.run_away(job_of) if job_of != "stopped" else sample.stop()
+        row = jobs.wait_for(job.uuid, "failed")
+        assert "hung: no heartbeat for" in row["exc_message"]
+        assert "sampleapp.py" in row["exc_info"], "the tracebacks of its threads"
+        assert "worker's last words" in running.log
+
+
+def test_nobody_is_killed_because_the_master_stood_still(database: str, tmp_path: Path) -> None:
+    with (
+        queue(database) as jobs,
+        supervised(database, tmp_path, "root:2", ["--set", "heartbeat_timeout=2"]) as running,
+    ):
+        job = jobs.sample(1).with_delay().write_slowly(6)
+        jobs.wait_for(job.uuid, "started")
+        wait_until(lambda: len(running.children("worker")) == 2, PATIENCE)
+        before = {process.pid for process in running.children("worker")}
+        workers = running.children("worker")
+        for process in (*workers, running.process):
+            process.suspend()
+        jobs.rows("select pg_sleep(4)")
+        # the master wakes first and sees nothing but old beats
+        running.process.resume()
+        jobs.rows("select pg_sleep(0.6)")
+        for process in workers:
+            process.resume()
+        assert jobs.wait_for(job.uuid, "done")["attempt"] == 1
+        assert {process.pid for process in running.children("worker")} == before
+
+
+def test_a_poisonous_job_fails_and_the_pool_lives(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, "root:2"):
+        poison = jobs.sample(1).with_delay(max_retries=0).always_die()
+        row = jobs.wait_for(poison.uuid, "failed")
+        assert row["attempt"] == 3
+        assert "its worker died 3 times in a row" in row["exc_message"]
+        jobs.wait_for(jobs.sample(2).with_delay().write().uuid, "done")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--set", "max_jobs=5"], "jobs"),
+        (["--set", "max_age=0.2"], "age"),
+        (["--set", "limit_memory_soft=1M"], "memory"),
+    ],
+)
+def test_workers_are_replaced_between_jobs(
+    database: str, tmp_path: Path, options: list[str], reason: str
+) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", options) as running:
+        jobs.env.delay_many([jobs.sample(n).delayable().write_slowly(0.02) for n in range(30)])
+        jobs.wait_until_drained()
+        assert jobs.states() == {"done": 30}
+        assert jobs.effects() == list(range(30))
+        assert jobs.value("select max(attempt) from queuemaster.queue_job") == 1
+        assert jobs.value("select count(distinct worker_pid) from queuemaster.queue_job") > 1
+        assert "worker is replaced" in running.log
+        assert reason in running.log
+
+
+def sessions(jobs: Queue) -> int:
+    count: int = jobs.value(
+        "select count(*) from pg_stat_activity where application_name like 'queuemaster: worker%'"
+    )
+    return count
+
+
+def test_the_session_of_a_killed_worker_goes_at_once(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON) as running:
+        job = jobs.sample(1).with_delay(max_retries=1).run_away("query")
+        row = jobs.wait_for(job.uuid, "started")
+        psutil.Process(row["worker_pid"]).send_signal(signal.SIGKILL)
+        jobs.wait_for(job.uuid, "failed")
+        wait_until(lambda: sessions(jobs) == 0, PATIENCE, f"no session of a dead worker; {running.log}")
