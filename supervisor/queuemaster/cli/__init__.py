@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from queuemaster import __version__
+from queuemaster.cli.channel import channel
 from queuemaster.cli.check import check
 from queuemaster.cli.demo import demo
 from queuemaster.cli.init import init
@@ -23,5 +24,5 @@ def main() -> None:
     """
 
 
-for command in (run, init, check, stop, jobs, demo):
+for command in (run, init, check, stop, jobs, channel, demo):
     main.add_command(command)

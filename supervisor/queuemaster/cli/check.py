@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,21 @@ from rich.text import Text
 from rich.tree import Tree as Drawing
 
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option
+from queuemaster.cli.live import Live, limits, reachable, words_of
 from queuemaster.cli.output import Refusal, console, print_json, printable, warn
 from queuemaster.config.compiled import ChannelConfig
 from queuemaster.config.sources import Compiled, ConfigurationError
 from queuemaster.dispatcher.channels import Tree
+from queuemaster.dispatcher.channels.keys import show_rate, show_size
+
+# option → how its value is shown
+_SHOWN: dict[str, Callable[[Any], str]] = {
+    "throttle": lambda seconds: f"{seconds:g} s",
+    "rate": show_rate,
+    "timeout": lambda seconds: f"{seconds:g} s",
+    "memory": show_size,
+    "cpu": lambda seconds: f"{seconds:g} s",
+}
 
 
 @click.command()
@@ -33,26 +46,33 @@ def check(
     explain: bool,
     as_json: bool,
 ) -> None:
-    """Validate the configuration; print the channel tree and every option with its source."""
+    """Validate the configuration; print the channel tree and every option with its source.
+
+    When databases are named and can be reached, what was changed live in them (queuemaster channel) is shown too.
+    """
     try:
         found = compiled(file, assignments, {"channels": channels, "database": database})
     except ConfigurationError as error:
         if as_json:
             print_json({"valid": False, "errors": list(error.problems), "warnings": []})
         raise
-    tree = Tree(found.settings.channels)
+    live = Live(found.settings.channels, reachable(found.settings.databases))
     if as_json:
-        print_json(document(found, tree, strict, explain))
+        print_json(document(found, live, strict, explain))
     else:
-        draw(found, tree, explain)
+        draw(found, live, explain)
     warn(found.warnings)
     if strict and found.warnings:
         count = len(found.warnings)
         raise Refusal(f"{count} warning{'s' if count > 1 else ''}, and --strict allows none")
 
 
-def document(found: Compiled, tree: Tree, strict: bool, explain: bool) -> dict[str, Any]:
-    """The answer of ``--json``. A capacity of null is unlimited, within the channels above."""
+def document(found: Compiled, live: Live, strict: bool, explain: bool) -> dict[str, Any]:
+    """The answer of ``--json``. A capacity of null is unlimited, within the channels above.
+
+    All is as configured, but for ``live``, where the channel was changed: what counts now.
+    """
+    tree = live.configured
     channels = []
     for channel in found.settings.channels:
         entry: dict[str, Any] = {
@@ -63,6 +83,8 @@ def document(found: Compiled, tree: Tree, strict: bool, explain: bool) -> dict[s
         }
         if explain:
             entry["explanation"] = explanation(channel, tree)
+        if live.changed(channel.name):
+            entry["live"] = limits(live.tree, channel.name)
         channels.append(entry)
     options: dict[str, Any] = {}
     for value in found.values:
@@ -79,11 +101,14 @@ def document(found: Compiled, tree: Tree, strict: bool, explain: bool) -> dict[s
     }
 
 
-def draw(found: Compiled, tree: Tree, explain: bool) -> None:
+def draw(found: Compiled, live: Live, explain: bool) -> None:
     """The same for people."""
+    tree = live.configured
     branches: dict[str, Drawing] = {}
     for channel in found.settings.channels:
         label = Text(printable(label_of(channel, tree.effective(channel.name))))
+        if live.changed(channel.name):
+            label.append(f"  (live: {', '.join(words_of(live.tree, channel.name))})", style="bold")
         if explain:
             label.append(f"\n{printable(explanation(channel, tree))}", style="dim")
         above = branches.get(channel.parent or "")
@@ -107,16 +132,12 @@ def draw(found: Compiled, tree: Tree, explain: bool) -> None:
 
 def options_of(channel: ChannelConfig) -> dict[str, Any]:
     """What a channel has beside its capacity."""
-    options: dict[str, Any] = {}
-    if channel.sequential:
-        options["sequential"] = True
-    if channel.throttle:
-        options["throttle"] = channel.throttle
-    if channel.paused:
-        options["paused"] = True
-    if channel.prefork is not None:
-        options["prefork"] = channel.prefork
-    return options
+    return {
+        option.name: value
+        for option in fields(channel)
+        if option.name not in ("name", "capacity")
+        and (value := getattr(channel, option.name)) != option.default
+    }
 
 
 def label_of(channel: ChannelConfig, effective: int) -> str:
@@ -125,8 +146,7 @@ def label_of(channel: ChannelConfig, effective: int) -> str:
     if effective != channel.capacity:
         words.append(f"effective {effective}")
     for name, value in options_of(channel).items():
-        unit = " s" if name == "throttle" else ""
-        words.append(name if value is True else f"{name} {value:g}{unit}")
+        words.append(name if value is True else f"{name} {_SHOWN.get(name, str)(value)}")
     return f"{channel.name}  {', '.join(words)}"
 
 
@@ -142,6 +162,8 @@ def explanation(channel: ChannelConfig, tree: Tree) -> str:
         said.append("one after the other, a failed one holds the rest")
     if channel.throttle:
         said.append(f"{channel.throttle:g} s between two starts")
+    if channel.rate:
+        said.append(f"{show_rate(channel.rate)} starts, up to {channel.burst} of them at once")
     if channel.paused:
         said.append("paused: nothing starts")
     return "; ".join(said)

@@ -12,3 +12,13 @@ select uuid, state, channel, priority, retry, max_retries, attempt, date_created
    and (%(channel)s::text is null or channel = %(channel)s or starts_with(channel, %(channel)s || '.'))
  order by id desc limit %(limit)s
 """
+
+# Live limits. Rows are few; a channel may have been written by hand without its "root.".
+CLEAR_LIMITS = "delete from queuemaster.control where channel in (%(channel)s, %(short)s)"
+CHANGE_LIMITS = """
+insert into queuemaster.control as old (channel, capacity, rate, paused)
+values (%(channel)s, %(capacity)s, %(rate)s, %(paused)s)
+on conflict (channel) do update
+   set capacity = coalesce(excluded.capacity, old.capacity), rate = coalesce(excluded.rate, old.rate),
+       paused = coalesce(excluded.paused, old.paused)
+"""

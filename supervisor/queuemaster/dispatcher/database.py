@@ -24,8 +24,8 @@ from queuejobs.store.connection import connect
 from queuejobs.worker.log import event
 from queuemaster.config.compiled import DatabaseConfig
 
-from . import statements
-from .channels import Head, Key, Tree
+from . import control, statements
+from .channels import Head, Key, Override, Tree
 from .links import Grant
 from .recovery import Death, Recovery, sweep
 
@@ -43,6 +43,7 @@ class Hub(Protocol):
     @property
     def tree(self) -> Tree: ...
     def changed(self) -> None: ...
+    def overrides(self, database: int, overrides: tuple[Override, ...]) -> None: ...
     def sequential(self, stored: str) -> bool: ...
     def recovered(self, death: Death, database: int) -> None: ...
     def alive(self) -> set[Process]: ...
@@ -137,6 +138,7 @@ class QueueDatabase:
             if not standing_by:
                 event(_log, logging.INFO, "another dispatcher leads, standing by", db=self.name)
                 standing_by = True
+                self._hub.overrides(self.index, ())
             for death in self.recovery.drop():
                 self._hub.recovered(death, self.index)
             if statements.depose(cursor, DEPOSE_AFTER):
@@ -151,6 +153,7 @@ class QueueDatabase:
 
     def _take_over(self, cursor: Any) -> None:
         """Deaths with a cause first, then the sweep; what still runs then occupies slots until it ends."""
+        self._hub.overrides(self.index, control.read(cursor))
         self._recover(cursor)
         sweep(cursor, self.name, self._hub.alive())
         alive = self._hub.alive()
@@ -174,6 +177,8 @@ class QueueDatabase:
         self._recover(cursor)
         if self._orphans and self._is_due("orphans", now, ORPHAN_POLL):
             self._watch_orphans(cursor)
+        if self._due.pop("control", None) is not None:
+            self._hub.overrides(self.index, control.read(cursor))
         if self._is_due("beat", now, BEAT):
             statements.beat(cursor)
         if self._is_due("sweep", now, SWEEP):
@@ -211,8 +216,13 @@ class QueueDatabase:
 
     def _noticed(self, payload: str) -> None:
         try:
-            channel, *key = json.loads(payload)
-        except ValueError:
+            message = json.loads(payload)
+            if isinstance(message, dict):  # keys are lists, all else is an object
+                if "control" in message:
+                    self._due["control"] = 0.0
+                return
+            channel, *key = message
+        except (ValueError, TypeError):
             event(_log, logging.WARNING, "not our notification", db=self.name, payload=payload[:100])
             return
         if channel is None:
@@ -250,6 +260,7 @@ class QueueDatabase:
 
     def _poll(self, cursor: Any) -> None:
         """The safety net under notifications, and the beginning: which channels have anything to say?"""
+        self._hub.overrides(self.index, control.read(cursor))
         names = statements.ready_channels(cursor)
         if any(channel.sequential for channel in self._hub.tree):
             names += statements.blocking_channels(cursor)

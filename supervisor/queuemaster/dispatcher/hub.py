@@ -22,7 +22,8 @@ from queuejobs.worker import wire
 from queuejobs.worker.log import event
 from queuemaster.config.compiled import Settings
 
-from .channels import Candidate, Key, Scheduler, Tree
+from .channels import Candidate, Key, Override, Scheduler, Tree
+from .control import LiveLimits
 from .database import QueueDatabase
 from .links import Grant, Link, LinkState
 from .recovery import Death
@@ -35,7 +36,7 @@ class DispatchHub:
     """The dispatcher's state and decisions; greenlets call it, none of its methods waits."""
 
     def __init__(self, settings: Settings, tell_master: Callable[[dict[str, Any]], None]) -> None:
-        self.tree = Tree(settings.channels)
+        self._live = LiveLimits(settings.channels)
         self._scheduler = Scheduler(self.tree, time.monotonic())
         self._tell_master = tell_master
         self._max_workers = settings.max_workers
@@ -68,6 +69,17 @@ class DispatchHub:
             self._wake.clear()
             looked = time.monotonic()
             self._grant_all()
+
+    @property
+    def tree(self) -> Tree:
+        """The channels as they count now."""
+        return self._live.tree
+
+    def overrides(self, database: int, overrides: tuple[Override, ...]) -> None:
+        """The live limits that a database has; () when we do not lead it any more."""
+        if self._live.change(database, self.databases[database].name, overrides):
+            self._scheduler.reconfigure(self.tree, time.monotonic())
+            self.changed()
 
     def changed(self) -> None:
         """Look again: heads, slots or workers are not what they were."""

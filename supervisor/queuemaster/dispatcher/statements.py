@@ -196,6 +196,12 @@ def last_starts(cursor: Any, names: list[str]) -> dict[str, float]:
     return dict(cursor.fetchall())
 
 
+def controls(cursor: Any) -> list[tuple[str, int | None, str | None, bool | None]]:
+    """What was changed live: channel, capacity, rate, paused; null: as configured. A table of few rows."""
+    cursor.execute("select channel, capacity, rate, paused from queuemaster.control order by channel")
+    return [tuple(row) for row in cursor.fetchall()]
+
+
 def next_eta(cursor: Any) -> float | None:
     """Seconds until the next delayed job is due (negative: overdue); None without any. First of queue_job_eta."""
     cursor.execute(

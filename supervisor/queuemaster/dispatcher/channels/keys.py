@@ -46,11 +46,11 @@ def read_rate(text: str) -> float:
 
 
 def show_rate(rate: float) -> str:
-    """The inverse of :func:`read_rate`, in the unit that reads best."""
+    """The inverse of :func:`read_rate`, in the unit that takes the fewest digits."""
     if not rate:
         return "off"
-    unit = next((unit for unit in "smh" if rate * _PER[unit] >= 1), "h")
-    return f"{rate * _PER[unit]:.9f}".rstrip("0").rstrip(".") + f"/{unit}"
+    texts = (f"{rate * _PER[unit]:.9f}".rstrip("0").rstrip(".") + f"/{unit}" for unit in "smh")
+    return min(texts, key=len)
 
 
 def read_size(text: str) -> int:

@@ -1,0 +1,211 @@
+"""Limits changed live, under a running supervisor: at once, until cleared, and across restarts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from psycopg2.extensions import connection as Connection
+
+from postgres import connected, new_database
+from queuemaster.cli import main
+from queuemaster.config.compiled import ServerPlan
+from supervised import PATIENCE, Queue, Supervised, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def change(dsn: str, *arguments: str) -> None:
+    """``queuemaster channel``, as an operator types it who does not know the configuration."""
+    result = CliRunner().invoke(main, ["channel", *arguments, "--database", dsn])
+    assert result.exit_code == 0, result.output
+
+
+def wait_until_applied(running: Supervised, words: str, times: int = 1) -> None:
+    wait_until(
+        lambda: sum("limits changed live" in line and words in line for line in running.log.splitlines()) >= times,
+        PATIENCE, f"{words} in the log:\n{running.log}",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def held(connection: Connection, key: int) -> Iterator[None]:
+    """Jobs ``write_and_wait(key)`` do not end meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_lock(4711, %s)", (key,))
+        yield
+        cursor.execute("select pg_advisory_unlock(4711, %s)", (key,))
+
+
+def hold_job(jobs: Queue, number: int, channel: str = "root") -> str:
+    """A job that runs until lock ``number`` is given up."""
+    uuid: str = jobs.sample(number).with_delay(channel=channel).write_and_wait(number).uuid
+    return uuid
+
+
+def started(jobs: Queue) -> int:
+    return jobs.states().get("started", 0)
+
+
+def wait_for_started(jobs: Queue, count: int) -> None:
+    wait_until(lambda: started(jobs) == count, PATIENCE, f"{count} started, but: {jobs.states()}")
+
+
+def marker(jobs: Queue, channel: str) -> None:
+    """A job elsewhere that goes through: the dispatcher has looked at everything since."""
+    jobs.wait_for(jobs.sample(99).with_delay(channel=channel).write().uuid, "done")
+
+
+def test_a_pause_stops_starts_at_once_and_ends_nothing(database: str, tmp_path: Path) -> None:
+    with (
+        queue(database) as jobs, connected(database) as locks,
+        supervised(database, tmp_path, "root:4,mail:2,free:1") as running,
+    ):  # fmt: skip
+        with held(locks, 1):
+            first = hold_job(jobs, 1, "root.mail")
+            jobs.wait_for(first, "started")
+            change(database, "mail", "--pause")
+            wait_until_applied(running, "paused=True")
+            second = jobs.sample(2).with_delay(channel="root.mail").write()
+            marker(jobs, "root.free")
+            assert jobs.job(first)["state"] == "started"
+        jobs.wait_for(first, "done")
+        marker(jobs, "root.free")
+        assert jobs.job(second.uuid)["state"] == "pending"
+        change(database, "mail", "--resume")
+        jobs.wait_for(second.uuid, "done")
+
+
+def test_limits_survive_a_restart_and_a_crash_of_the_dispatcher_until_cleared(
+    database: str, tmp_path: Path
+) -> None:
+    channels = "root:4,mail:2,free:1"
+    change(database, "mail", "--pause")  # while nothing runs
+    with queue(database) as jobs:
+        job = jobs.sample(1).with_delay(channel="root.mail").write()
+        for _ in range(2):
+            with supervised(database, tmp_path, channels) as running:
+                marker(jobs, "root.free")
+                running.one("dispatcher").kill()
+                marker(jobs, "root.free")
+                assert jobs.job(job.uuid)["state"] == "pending"
+        with supervised(database, tmp_path, channels):
+            change(database, "mail", "--clear")
+            jobs.wait_for(job.uuid, "done")
+
+
+def test_a_channel_that_shrinks_under_load_starts_nothing_until_enough_are_over(
+    database: str, tmp_path: Path
+) -> None:
+    with (
+        queue(database) as jobs, connected(database) as locks,
+        supervised(database, tmp_path, "root:6,mail:4,free:1") as running,
+    ):  # fmt: skip
+        with held(locks, 2):
+            with held(locks, 1):
+                for number in (1, 1, 2, 2, 2, 2):
+                    hold_job(jobs, number, "root.mail")
+                wait_for_started(jobs, 4)
+                change(database, "mail", "--capacity", "2")
+                wait_until_applied(running, "capacity=2")
+                marker(jobs, "root.free")
+                assert started(jobs) == 4, "what runs goes on"
+            wait_for_started(jobs, 2)
+            marker(jobs, "root.free")
+            assert started(jobs) == 2, "two are in use, and two may be"
+        jobs.wait_until_drained()
+
+
+def test_the_log_of_transitions_never_exceeds_the_capacity_in_force(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs:
+        jobs.rows(
+            """
+            create table transition (number bigserial primary key, running bigint);
+            create function log_transition() returns trigger language plpgsql as $$
+            begin
+                insert into transition (running) select case when new.state = 'started' then 1 else -1 end;
+                return null;
+            end $$;
+            create trigger log_transition after update of state on queuemaster.queue_job for each row
+                when ((old.state = 'started') <> (new.state = 'started')) execute function log_transition();
+            """
+        )
+        jobs.env.delay_many(
+            [jobs.sample(n).delayable(channel="root.mail").write_slowly(0.01) for n in range(600)]
+        )
+        with supervised(database, tmp_path, "root:4,mail:4") as running:
+            wait_until(lambda: jobs.states().get("done", 0) > 100, PATIENCE)
+            change(database, "mail", "--capacity", "1")
+            wait_until_applied(running, "capacity=1")
+            wait_until(lambda: started(jobs) <= 1, PATIENCE)
+            since = jobs.value("select max(number) from transition")
+            before = jobs.value("select sum(running) from transition where number <= %s", (since,))
+            wait_until(lambda: jobs.states()["done"] > 300, PATIENCE, "the rest to go on, one by one")
+            until = jobs.value("select max(number) from transition")
+            change(database, "mail", "--clear")
+            jobs.wait_until_drained()
+        most = "select max(level) from (select number, sum(running) over (order by number) level from transition) l"
+        assert before <= 1
+        assert jobs.value(f"{most} where number > %s and number <= %s", (since, until)) == 1
+        assert jobs.value(most) == 4
+        assert jobs.value(f"{most} where number > %s", (until,)) > 1, "cleared, it is as wide as before"
+
+
+def test_a_capacity_raised_beyond_the_pool_has_workers_forked(database: str, tmp_path: Path) -> None:
+    with (
+        queue(database) as jobs, connected(database) as locks,
+        supervised(database, tmp_path, "root:2,mail:1") as running,
+    ):  # fmt: skip
+        with held(locks, 1):
+            for _ in range(7):
+                hold_job(jobs, 1, "root.mail")
+            wait_for_started(jobs, 1)
+            change(database, "root", "--capacity", "6")
+            wait_until_applied(running, "channel=root ")
+            change(database, "mail", "--capacity", "5")
+            wait_for_started(jobs, 5)
+            assert len(running.children("worker", "root.mail")) == 5
+        jobs.wait_until_drained()
+
+
+def test_a_rate_changed_live_spaces_the_starts(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, "root:4,mail:4,free:1") as running:
+        change(database, "mail", "--rate", "5/s")
+        wait_until_applied(running, "rate=5/s")
+        jobs.env.delay_many([jobs.sample(n).delayable(channel="root.mail").write() for n in range(10)])
+        jobs.wait_until_drained()
+        span = "select extract(epoch from max(date_started) - min(date_started)) from queuemaster.queue_job"
+        # nine distances of 0.2 s; a start is dated by its worker, so the last one may seem earlier than it was granted
+        assert jobs.value(span) > 9 * 0.2 - 0.15
+        change(database, "mail", "--rate", "1/h")
+        wait_until_applied(running, "rate=1/h")
+        job = jobs.sample(1).with_delay(channel="root.mail").write()
+        marker(jobs, "root.free")
+        assert jobs.job(job.uuid)["state"] == "pending"
+        change(database, "mail", "--clear")
+        jobs.wait_for(job.uuid, "done")
+
+
+def test_of_two_databases_the_most_careful_counts_for_both(
+    server: ServerPlan, template: str, database: str, tmp_path: Path
+) -> None:
+    with (
+        new_database(server, template) as other, queue(database) as one, queue(other) as two,
+        supervised(database, tmp_path, "root:4,mail:2,free:1", ["--database", other]) as running,
+    ):  # fmt: skip
+        change(database, "mail", "--resume", "--capacity", "3")
+        change(other, "mail", "--pause", "--capacity", "2")
+        wait_until_applied(running, "capacity=2 rate=off paused=True")
+        waiting = [jobs.sample(1).with_delay(channel="root.mail").write() for jobs in (one, two)]
+        for jobs in (one, two):
+            marker(jobs, "root.free")
+        assert [jobs.job(job.uuid)["state"] for jobs, job in zip((one, two), waiting, strict=True)] == [
+            "pending"
+        ] * 2
+        change(other, "mail", "--clear")
+        for jobs, job in zip((one, two), waiting, strict=True):
+            jobs.wait_for(job.uuid, "done")

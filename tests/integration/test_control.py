@@ -1,0 +1,155 @@
+"""``queuemaster channel``, on a real PostgreSQL: what it writes, what it shows, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import select
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from postgres import connected, new_database
+from queuemaster.cli import main
+from queuemaster.config.compiled import ServerPlan
+from waiting import wait_until
+
+CHANNELS = "root:4,mail:8:rate=2/s,mail.bulk:1,export:1:sequential,night:2:paused"
+
+
+def channel(dsn: str, *arguments: str, channels: str = CHANNELS) -> Result:
+    given = ["--channels", channels] if channels else []
+    return CliRunner().invoke(main, ["channel", *arguments, "--database", dsn, *given])
+
+
+def shown(dsn: str, *arguments: str, channels: str = CHANNELS) -> dict[str, Any]:
+    result = channel(dsn, *arguments, "--json", channels=channels)
+    assert result.exit_code == 0, result.stderr
+    return {one["name"]: one for one in json.loads(result.stdout)["channels"]}
+
+
+def rows(dsn: str) -> list[Any]:
+    with connected(dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("select channel, capacity, rate, paused from queuemaster.control order by 1")
+        return cursor.fetchall()
+
+
+def test_a_change_is_written_and_shown_with_what_is_configured_and_what_counts(database: str) -> None:
+    changed = shown(database, "mail", "--capacity", "2", "--rate", "30/m")["root.mail"]
+    assert changed["configured"] == {"capacity": 8, "rate": 2.0, "paused": False, "effective": 4}
+    assert list(changed["overrides"].values()) == [{"capacity": 2, "rate": 0.5, "paused": None}]
+    assert changed["effective"] == {"capacity": 2, "rate": 0.5, "paused": False}
+    assert rows(database) == [("root.mail", 2, "30/m", None)]
+    below = shown(database)["root.mail.bulk"]
+    assert below["overrides"] == {}
+    assert below["effective"] == {"capacity": 1, "rate": 0.5, "paused": False}
+
+
+def test_changes_add_up_until_they_are_cleared(database: str) -> None:
+    channel(database, "root.mail", "--capacity", "2")
+    channel(database, "mail", "--pause")
+    assert rows(database) == [("root.mail", 2, None, True)]
+    assert shown(database)["root.mail.bulk"]["effective"]["paused"] is True
+    channel(database, "mail", "--resume", "--rate", "off")
+    assert rows(database) == [("root.mail", 2, "off", False)]
+    assert shown(database, "mail")["root.mail"]["effective"] == {"capacity": 2, "rate": 0.0, "paused": False}
+    channel(database, "mail", "--clear", "--capacity", "3")
+    assert rows(database) == [("root.mail", 3, None, None)]
+    assert channel(database, "mail", "--clear").exit_code == 0
+    assert rows(database) == []
+
+
+def test_a_configured_pause_is_lifted(database: str) -> None:
+    assert shown(database, "night", "--resume")["root.night"]["effective"]["paused"] is False
+
+
+def test_people_see_a_table(database: str) -> None:
+    channel(database, "mail", "--capacity", "0", "--rate", "100/h", "--pause")
+    lines = [line.split("  ") for line in channel(database).stdout.splitlines()]
+    table = {cells[0]: [cell.strip() for cell in cells[1:] if cell.strip()] for cells in lines}
+    assert table["root.mail"] == [
+        "capacity 8, rate 2/s", "capacity 0, rate 100/h, paused", "capacity 0, rate 100/h, paused",
+    ]  # fmt: skip
+    assert table["root.export"] == ["capacity 1", "-", "capacity 1"]
+
+
+def test_a_channel_that_is_not_configured_is_warned_of_with_the_nearest(database: str) -> None:
+    result = channel(database, "mial", "--pause")
+    assert result.exit_code == 0
+    assert "warning: channel root.mial is not configured" in result.stderr
+    assert "did you mean root.mail?" in result.stderr
+    assert shown(database)["root.mial"]["effective"] is None
+    unknown = channel(database, "mial", "--pause", channels="")
+    assert "warning" not in unknown.stderr, "nobody knows here what is configured"
+    assert "live limits are shown" in unknown.stderr
+    assert "root.mial" in unknown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pause"], "a change of which channel?"),
+        (["--clear"], "which channel?"),
+        (["mail", "--rate", "fast"], "option --rate = 'fast' is no number of starts"),
+        (["mail", "--rate", ""], "option --rate = '' is no number of starts"),
+        (["mail", "--capacity", "-1"], "-1"),
+        (["mail", "--capacity", "many"], "many"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_and_changes_nothing(
+    database: str, arguments: list[str], words: str
+) -> None:
+    result = channel(database, *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert rows(database) == []
+
+
+def test_all_databases_are_changed_or_none(server: ServerPlan, template: str, database: str) -> None:
+    nowhere = "host=127.0.0.1 port=1 dbname=nowhere"
+    refused = channel(database, "mail", "--pause", "--database", nowhere)
+    assert refused.exit_code == 2
+    assert "cannot be reached" in refused.stderr
+    assert rows(database) == []
+    with new_database(server, template) as other:
+        both = shown(database, "mail", "--capacity", "3", "--database", other)["root.mail"]
+        assert len(both["overrides"]) == 2
+        channel(other, "mail", "--capacity", "2")
+        both = shown(database, "mail", "--database", other)["root.mail"]
+        assert both["effective"]["capacity"] == 2, "the smallest counts"
+        assert rows(database) == [("root.mail", 3, None, None)]
+
+
+def test_dispatchers_are_told(database: str) -> None:
+    with connected(database) as listening, listening.cursor() as cursor:
+        cursor.execute("listen queue_job")
+        channel(database, "mail", "--pause")
+
+        def told() -> bool:
+            select.select([listening], [], [], 0.1)
+            listening.poll()
+            return bool(listening.notifies)
+
+        wait_until(told)
+        assert json.loads(listening.notifies[0].payload) == {"control": True}
+
+
+def test_check_shows_what_is_changed_live(database: str) -> None:
+    channel(database, "mail", "--capacity", "3", "--pause")
+    given = ["check", "--channels", CHANNELS, "--database", database]
+    people = CliRunner().invoke(main, given)
+    assert (
+        "root.mail  capacity 8, effective 4, rate 2/s  (live: capacity 3, rate 2/s, paused)" in people.stdout
+    )
+    document = json.loads(CliRunner().invoke(main, [*given, "--json"]).stdout)
+    live = {one["name"]: one.get("live") for one in document["channels"]}
+    assert live["root.mail"] == {"capacity": 3, "rate": 2.0, "paused": True, "effective": 3}
+    assert live["root.export"] is None
+
+
+def test_check_does_without_a_database_that_is_away() -> None:
+    result = CliRunner().invoke(main, ["check", "--database", "host=127.0.0.1 port=1 dbname=nowhere password=hunter2"])
+    assert result.exit_code == 0
+    assert "live limits of database" in result.stderr
+    assert "are not shown" in result.stderr
+    assert "hunter2" not in result.output
