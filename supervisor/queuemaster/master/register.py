@@ -44,12 +44,12 @@ def survivors(path: Path) -> list[Registered]:
     """Children of an earlier master that still live."""
     try:
         content = json.loads(path.read_text())
-        children = [Registered(**child) for child in content["children"]]
+        boot, children = content["boot_id"], [Registered(**child) for child in content["children"]]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError):
         return []  # written by another version: its processes end by themselves, by end-of-file and death signal
-    if content["boot_id"] != boot_id():
+    if boot != boot_id():
         return []
     return [child for child in children if start_time(child.pid) == child.start_time != 0]
 
