@@ -1,0 +1,245 @@
+"""The service around the jobs: its start, several databases, more channels than workers, logs, policies, its end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from postgres import new_database
+from processes import end_of
+from queuemaster.config.compiled import ServerPlan
+from supervised import PATIENCE, Queue, command, environment, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+SHORT = 15.0  # seconds, for what is known to hang
+
+
+@pytest.fixture
+def jobs(database: str) -> Iterator[Queue]:
+    with queue(database) as opened:
+        yield opened
+
+
+@pytest.fixture
+def second(server: ServerPlan, template: str) -> Iterator[str]:
+    with new_database(server, template) as dsn:
+        yield dsn
+
+
+def hold(jobs: Queue) -> None:
+    jobs.rows("select pg_advisory_lock(4711, 1)")
+
+
+def let_go(jobs: Queue) -> None:
+    jobs.rows("select pg_advisory_unlock(4711, 1)")
+
+
+def lines(text: str, message: str) -> list[dict[str, Any]]:
+    """The JSON lines of an event."""
+    parsed = [json.loads(line) for line in text.splitlines() if line]
+    return [line for line in parsed if line["message"] == message]
+
+
+# the start
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (None, "ModuleNotFoundError: No module named 'nosuch'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+    ],
+)
+def test_an_application_that_cannot_be_imported(
+    database: str, tmp_path: Path, source: str | None, reason: str
+) -> None:
+    if source is not None:
+        (tmp_path / "nosuch.py").write_text(source)
+    with supervised(database, tmp_path, app="nosuch") as running:
+        assert running.process.wait(timeout=PATIENCE) == 2
+        assert "the application cannot be imported" in running.log
+        assert f"module nosuch: {reason}" in running.log
+    assert psutil.pid_exists(running.process.pid) is False
+
+
+def test_an_application_that_starts_a_thread(jobs: Queue, database: str, tmp_path: Path) -> None:
+    (tmp_path / "threaded.py").write_text(
+        "import threading\nfrom sampleapp import *\n"
+        "threading.Thread(target=threading.Event().wait, name='poller', daemon=True).start()\n"
+    )
+    with supervised(database, tmp_path, app="threaded") as running:
+        jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
+        assert "starts threads at import" in running.log
+        assert "threads=poller" in running.log
+
+
+# policies, logs
+
+
+def test_policy_retry_no_grace_and_json(jobs: Queue, database: str, tmp_path: Path) -> None:
+    options = ["--set", "on_error=retry", "--set", "unknown_model_grace=0", "--log-format", "json"]
+    with supervised(database, tmp_path, options=options) as running:
+        crashing = jobs.sample(1).with_delay(max_retries=2).crash()
+        wait_until(lambda: jobs.job(crashing.uuid)["eta"] is not None, PATIENCE)
+        row = jobs.job(crashing.uuid)
+        assert (row["state"], row["retry"]) == ("pending", 1)
+        jobs.rows("update queuemaster.queue_job set eta = null")
+        row = jobs.wait_for(crashing.uuid, "failed")
+        assert row["exc_message"] == "Max. retries (2) reached: one by zero"
+        assert jobs.wait_for(jobs.sample(1).with_delay().fail().uuid, "failed")["retry"] == 1
+        unknown = jobs.sample(1).with_delay(eta=3600).write()
+        jobs.rows(
+            "update queuemaster.queue_job set model_name = 'absent', eta = null where uuid = %s",
+            (unknown.uuid,),
+        )
+        wait_until(lambda: jobs.job(unknown.uuid)["attempt"] == 1, PATIENCE)
+        jobs.wait_for(jobs.sample(1).with_delay().log('a "quoted" line').uuid, "done")
+        assert running.stop() == 0
+    postponed = lines(running.log, "job postponed")[0]
+    assert postponed["job"] == crashing.uuid
+    assert postponed["delay"] == 10
+    assert (postponed["level"], postponed["call"], postponed["attempt"]) == ("INFO", "sample.crash", 1)
+    assert "ZeroDivisionError: one by zero" in postponed["error"]
+    assert lines(running.log, "leads")[0]["epoch"] == 1
+    said = lines(running.log, 'a "quoted" line')[0]
+    assert (said["logger"], said["level"]) == ("sampleapp", "WARNING")
+
+
+def test_log_lines_as_text(jobs: Queue, database: str, tmp_path: Path) -> None:
+    with supervised(database, tmp_path) as running:
+        job = jobs.sample(1).with_delay().crash()
+        row = jobs.wait_for(job.uuid, "failed")
+        wait_until(lambda: "job failed" in running.log, PATIENCE)
+    line = next(line for line in running.log.splitlines() if "job failed" in line)
+    assert (
+        f"Z ERROR {row['worker_pid']} queuemaster.worker: job failed job={job.uuid} call=sample.crash" in line
+    )
+    assert 'error="builtins.ZeroDivisionError: one by zero"' in line
+    assert "password" not in running.log
+
+
+# databases
+
+
+def test_two_databases_share_the_channels(jobs: Queue, database: str, second: str, tmp_path: Path) -> None:
+    with queue(second) as others, supervised(database, tmp_path, "root:1", ["--database", second]) as running:
+        wait_until(lambda: running.log.count("dispatcher: leads") == 2, PATIENCE)
+        hold(jobs)
+        held = jobs.sample(1).with_delay().write_and_wait(1)
+        jobs.wait_for(held.uuid, "started")
+        waiting = others.sample(2).with_delay(priority=1).write()
+        assert others.job(waiting.uuid)["state"] == "pending", "the only slot is in use in the other database"
+        let_go(jobs)
+        others.wait_for(waiting.uuid, "done")
+        assert jobs.job(held.uuid)["state"] == "done"
+        assert (jobs.effects(), others.effects()) == ([1], [2])
+
+
+def test_a_database_that_goes_away_does_not_stop_the_other(
+    jobs: Queue, database: str, second: str, tmp_path: Path
+) -> None:
+    name = parse_dsn(second)["dbname"]
+    with supervised(database, tmp_path, "root:2", ["--database", second]) as running:
+        with queue(second) as others:
+            others.wait_for(others.sample(1).with_delay().write().uuid, "done")
+            job = others.sample(2).with_delay().write_slowly(600)
+            others.wait_for(job.uuid, "started")
+        jobs.rows(f"alter database {name} allow_connections false")
+        jobs.rows("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+        wait_until(lambda: "database is away" in running.log, PATIENCE)
+        done = [jobs.sample(number).with_delay().write() for number in range(20)]
+        for each in done:
+            jobs.wait_for(each.uuid, "done")
+        jobs.rows(f"alter database {name} allow_connections true")
+        with queue(second) as others:
+            wait_until(lambda: others.job(job.uuid)["attempt"] == 2, PATIENCE, "the other to be served again")
+            assert others.job(job.uuid)["retry"] == 1, "the database's fault is not the job's"
+            # with the write_slowly of 600 s running, the second slot is enough
+            others.wait_for(others.sample(3).with_delay().write().uuid, "done")
+
+
+# workers on demand
+
+
+@pytest.mark.xfail(
+    strict=False,
+    reason="the dispatcher lets idle workers go only when what it wants has changed: those that were busy then stay",
+)
+def test_more_channels_than_workers(jobs: Queue, database: str, tmp_path: Path) -> None:
+    """Workers are forked for whom there is work, and idle ones of other channels make room."""
+    names = [f"root.c{number}" for number in range(30)]
+    channels = ",".join(["root:8", *(f"{name}:1" for name in names)])
+    with supervised(database, tmp_path, channels, ["--set", "max_workers=4"]) as running:
+        most = 0
+        for _ in range(2):
+            jobs.rows("truncate effect")
+            jobs.env.delay_many(
+                [jobs.sample(n).delayable(channel=name).write() for n, name in enumerate(names)]
+            )
+            while (count := len(jobs.effects())) < 30:
+                most = max(most, len(running.children("worker")))
+                wait_until(partial(grew, jobs, count), SHORT, f"more than {count} jobs; log:\n{running.log}")
+            jobs.wait_until_drained()
+        assert most <= 4
+        assert jobs.states() == {"done": 60}
+        # four at once, in channels that have no worker yet
+        hold(jobs)
+        held = [jobs.sample(1).with_delay(channel=name).write_and_wait(1) for name in names[:4]]
+        for job in held:
+            jobs.wait_for(job.uuid, "started")
+        let_go(jobs)
+        jobs.wait_until_drained()
+
+
+def grew(jobs: Queue, count: int) -> bool:
+    return len(jobs.effects()) > count
+
+
+# the end
+
+
+@pytest.mark.parametrize("options", [[], ["--now"]])
+def test_the_stop_command(jobs: Queue, database: str, tmp_path: Path, options: list[str]) -> None:
+    with supervised(database, tmp_path, "root:1") as running:
+        hold(jobs)
+        job = jobs.sample(1).with_delay().write_and_wait(1)
+        jobs.wait_for(job.uuid, "started")
+        children = running.process.children(recursive=True)
+        assert len(children) >= 3
+        stop = subprocess.Popen(
+            [sys.executable, "-m", "queuemaster", "stop", "--pidfile", str(tmp_path / "pid"), *options],
+            env=environment(), stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        if not options:
+            wait_until(lambda: "shutting down" in running.log, PATIENCE)
+            assert stop.poll() is None, "it waits for the running job"
+            let_go(jobs)
+        told, _ = stop.communicate(timeout=PATIENCE)
+        assert (stop.returncode, told) == (0, f"stopped (pid {running.process.pid})\n")
+        assert running.process.wait(timeout=PATIENCE) == 0
+        assert end_of(children, 0) == []
+    row = jobs.job(job.uuid)
+    assert (row["state"], row["retry"]) == (("pending", 0) if options else ("done", 1))
+
+
+def test_a_second_supervisor_with_the_same_pid_file(database: str, tmp_path: Path) -> None:
+    with supervised(database, tmp_path) as running:
+        running.one("dispatcher")
+        ran = subprocess.run(
+            command(tmp_path, "--database", database, "--app", "sampleapp"),
+            env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert ran.returncode != 0
+        assert f"already running as process {running.process.pid}" in ran.stderr
+        assert running.process.poll() is None

@@ -1,0 +1,189 @@
+"""What the master keeps in files, how it names deaths, and its end of a socket that nobody reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuejobs.worker import linux, wire
+from queuemaster.master import pidfile, register
+from queuemaster.master.backoff import FREE, LONGEST, Backoff
+from queuemaster.master.causes import describe, outcome
+from queuemaster.master.peer import Peer
+from queuemaster.master.pidfile import AlreadyRunning, PidFileError
+from queuemaster.master.register import Registered
+
+# the pid file
+
+
+def test_the_file_says_who_and_the_lock_says_whether(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "pid"
+    held = pidfile.acquire(path)
+    assert path.read_text() == f"{os.getpid()}\n"
+    assert pidfile.owner(path) == os.getpid()
+    with pytest.raises(AlreadyRunning, match=f"already running as process {os.getpid()}"):
+        pidfile.acquire(path)
+    os.close(held)
+    assert pidfile.owner(path) is None, "stale: the content alone says nothing"
+    os.close(pidfile.acquire(path))
+
+
+def test_a_stale_file_with_a_longer_pid_is_overwritten_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    path.write_text("123456789012\n")
+    os.close(pidfile.acquire(path))
+    assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_somebody_elses_file_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_text("buy milk")
+    with pytest.raises(PidFileError, match="something else than a pid"):
+        pidfile.acquire(path)
+    assert path.read_text() == "buy milk"
+    with pytest.raises(PidFileError, match="something else than a pid"):
+        pidfile.owner(path)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for path in (tmp_path, tmp_path / "link", tmp_path / "file" / "below"):
+        with pytest.raises(PidFileError, match="name a writable place with --pidfile"):
+            pidfile.acquire(path)
+    assert pidfile.owner(tmp_path / "absent") is None
+
+
+# the register
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, start_new_session=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+def registered(process: subprocess.Popen[bytes]) -> Registered:
+    return Registered(process.pid, linux.start_time(process.pid), "worker", True)
+
+
+def test_survivors_are_those_of_this_boot_that_are_still_the_same(
+    tmp_path: Path, child: subprocess.Popen[bytes]
+) -> None:
+    path = register.path_beside(tmp_path / "pid")
+    assert register.survivors(path) == []
+    living = registered(child)
+    register.write(path, [living, Registered(child.pid, living.start_time + 1, "worker", True)])
+    assert register.survivors(path) == [living]
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "boot_id": "another"}))
+    assert register.survivors(path) == []
+    register.write(path, [living])
+    child.kill()
+    child.wait()
+    assert register.survivors(path) == []
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"children": []}', '{"boot_id": "x", "children": [{"pid": 1}]}']
+)
+def test_a_register_that_cannot_be_read_names_nobody(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "pid.children"
+    path.write_text(content)
+    assert register.survivors(path) == []
+
+
+def test_who_outstays_its_time_is_killed(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:
+    path = tmp_path / "pid.children"
+    register.write(path, [registered(child)])
+    said: list[str] = []
+    register.outwait(path, 0.1, said.append)
+    assert child.wait() == -signal.SIGKILL
+    assert said[0] == f"waiting up to 0 s for processes of an earlier master to end: worker {child.pid}"
+    assert said[1] == f"killing worker {child.pid} of an earlier master"
+
+
+# the other end of a socket
+
+
+def test_messages_wait_in_order_for_an_end_that_does_not_read() -> None:
+    ours, theirs = wire.pair()
+    peer = Peer(ours)
+    for number in range(2000):
+        peer.send({"number": number, "filler": "x" * 500})
+    received = 0
+    while received < 2000:
+        message = wire.receive(theirs)
+        assert message is not None
+        assert message.message["number"] == received
+        received += 1
+        peer.flush()
+    with pytest.raises(BlockingIOError):
+        peer.receive()
+    theirs.close()
+    assert peer.receive() is None
+    peer.close()
+
+
+def test_descriptors_wait_as_duplicates_and_none_is_left_open() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    ours, theirs = wire.pair()
+    peer = Peer(ours)
+    reading, writing = os.pipe()
+    for number in range(300):
+        peer.send({"number": number, "filler": "x" * 2000}, [writing])
+    os.close(writing)
+    first = wire.receive(theirs)
+    assert first is not None
+    os.write(first.fds[0], b"through")
+    assert os.read(reading, 100) == b"through"
+    os.close(first.fds[0])
+    theirs.close()
+    peer.send({"number": "to nobody"})
+    peer.flush()
+    peer.close()
+    assert os.read(reading, 100) == b"", "every duplicate is closed"
+    os.close(reading)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# words and waits
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "short"),
+    [
+        (9, "worker 7 died: SIGKILL", "SIGKILL"),
+        (11 | 0x80, "worker 7 died: SIGSEGV", "SIGSEGV"),
+        (3 << 8, "worker 7 exited while busy: code 3", "exit code 3"),
+        (0, "worker 7 exited while busy: code 0", "exit code 0"),
+        (40, "worker 7 died: signal 40", "signal 40"),
+    ],
+)
+def test_exit_statuses_in_words(status: int, cause: str, short: str) -> None:
+    assert describe(7, status) == cause
+    assert outcome(status) == short
+
+
+def test_back_off_doubles_up_to_its_limit() -> None:
+    backoff = Backoff()
+    waits = []
+    for _ in range(2000):
+        backoff.died(0.0, useful=False)
+        waits.append(backoff.until)
+    assert waits[:FREE] == [0.0] * FREE
+    assert waits[FREE : FREE + 3] == [0.1, 0.2, 0.4]
+    assert waits == sorted(waits)
+    assert waits[-1] == LONGEST
+    backoff.died(5.0, useful=True)
+    assert backoff.until == 5.0

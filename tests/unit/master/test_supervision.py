@@ -1,0 +1,269 @@
+"""The master's life, told as events and what it does about them."""
+
+from __future__ import annotations
+
+import signal
+from typing import TypeVar
+
+import pytest
+
+from queuemaster.master import events as ev
+from queuemaster.master.events import Role
+from queuemaster.master.supervision import BROKEN, RECOVERY_PATIENCE, Limits, Phase, Supervision
+
+GRACE, BOOT = 30.0, 20.0
+DIED, LEFT = int(signal.SIGKILL), 0
+PIDS = {Role.SERVER: 10, Role.TEMPLATE: 11, Role.DISPATCHER: 12}
+A = TypeVar("A", bound=ev.Action)
+
+
+def of(kind: type[A], actions: list[ev.Action]) -> list[A]:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+class Told:
+    """A master and its time."""
+
+    def __init__(self, *roles: Role, pools: dict[str, int] | None = None, most: int = 8) -> None:
+        self.now = 100.0
+        self.core = Supervision(roles, pools or {"root": 1}, most, 16, Limits(GRACE, BOOT))
+
+    def tell(self, *events: ev.Event) -> list[ev.Action]:
+        """What it does about the events."""
+        return [action for event in events for action in self.core.handle(event, self.now)]
+
+    def after(self, seconds: float) -> list[ev.Action]:
+        self.now += seconds
+        return self.tell(ev.Tick())
+
+    def greet(self, fork: ev.Fork, pid: int) -> list[ev.Action]:
+        """A worker that was asked for is there."""
+        return self.tell(
+            ev.Named(fork.entry, fork.generation, pid), ev.Hello(fork.entry, fork.generation, pid, pid)
+        )
+
+
+def up(pools: dict[str, int] | None = None, most: int = 8) -> tuple[Told, list[ev.Fork]]:
+    """A master with template and dispatcher, and the workers that it asked for."""
+    world = Told(Role.TEMPLATE, Role.DISPATCHER, pools=pools, most=most)
+    world.tell(ev.Tick(), *(ev.Started(role, PIDS[role]) for role in (Role.TEMPLATE, Role.DISPATCHER)))
+    forks = of(ev.Fork, world.tell(ev.Ready(Role.DISPATCHER), ev.Ready(Role.TEMPLATE)))
+    return world, forks
+
+
+# up
+
+
+def test_the_server_first_then_whoever_uses_it() -> None:
+    world = Told(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
+    assert of(ev.Exec, world.tell(ev.Tick())) == [ev.Exec(Role.SERVER)]
+    assert of(ev.Exec, world.tell(ev.Started(Role.SERVER, 10))) == []
+    assert of(ev.Exec, world.tell(ev.Ready(Role.SERVER))) == [
+        ev.Exec(Role.TEMPLATE),
+        ev.Exec(Role.DISPATCHER),
+    ]
+
+
+def test_workers_are_asked_for_once_the_template_is_ready() -> None:
+    world = Told(Role.TEMPLATE, Role.DISPATCHER, pools={"root": 2, "root.a": 1})
+    world.tell(ev.Tick())
+    assert of(ev.Fork, world.tell(ev.Started(Role.TEMPLATE, 11))) == []
+    forks = of(ev.Fork, world.tell(ev.Ready(Role.TEMPLATE)))
+    assert [fork.channel for fork in forks] == ["root", "root", "root.a"]
+    assert len({fork.entry for fork in forks}) == 3
+    assert of(ev.Fork, world.tell(ev.Tick())) == []
+
+
+def test_a_worker_that_says_hello_is_introduced() -> None:
+    world, (fork,) = up()
+    assert of(ev.Introduce, world.greet(fork, 50)) == [
+        ev.Introduce(fork.entry, fork.generation, "root", 50, 50)
+    ]
+
+
+def test_a_new_dispatcher_is_told_of_the_living_and_the_dead_before_it_begins() -> None:
+    world, forks = up({"root": 2})
+    for pid, fork in enumerate(forks, 50):
+        world.greet(fork, pid)
+    world.tell(ev.Reaped(50, DIED, busy=True))
+    actions = world.tell(ev.Reaped(12, DIED))
+    told = [
+        action
+        for action in actions
+        if isinstance(action, ev.Exec | ev.Introduce | ev.TellDeath | ev.TellBegin)
+    ]
+    assert [type(action) for action in told] == [ev.Exec, ev.TellDeath, ev.Introduce, ev.TellBegin]
+    assert of(ev.TellDeath, actions)[0].cause == "worker 50 died: SIGKILL"
+
+
+# deaths
+
+
+def test_the_entry_of_a_dead_worker_is_kept_until_its_job_is_put_back() -> None:
+    world, (fork,) = up()
+    world.greet(fork, 50)
+    actions = world.tell(ev.Reaped(50, DIED, busy=True))
+    assert of(ev.TellDeath, actions)[0].cause == "worker 50 died: SIGKILL"
+    (second,) = of(ev.Fork, actions)
+    assert second.entry != fork.entry
+    world.greet(second, 51)
+    world.tell(ev.Recovered(fork.entry, fork.generation))
+    (third,) = of(ev.Fork, world.tell(ev.Reaped(51, DIED)))
+    assert third.entry == fork.entry
+    assert third.generation > second.generation
+
+
+def test_a_worker_that_was_idle_died_of_nothing_that_a_job_did() -> None:
+    world, (fork,) = up()
+    world.greet(fork, 50)
+    assert of(ev.TellDeath, world.tell(ev.Reaped(50, DIED)))[0].cause is None
+
+
+def test_a_worker_may_be_reaped_before_anybody_names_it() -> None:
+    world, (fork,) = up()
+    assert of(ev.Fork, world.tell(ev.Reaped(50, DIED))) == []
+    actions = world.tell(ev.Named(fork.entry, fork.generation, 50))
+    assert of(ev.Forget, actions) == [ev.Forget(fork.entry)]
+    assert [again.channel for again in of(ev.Fork, actions)] == ["root"]
+
+
+def test_a_hello_may_be_read_after_the_death() -> None:
+    world, (fork,) = up()
+    world.tell(ev.Reaped(50, DIED, busy=True))
+    actions = world.tell(ev.Hello(fork.entry, fork.generation, 50, 1))
+    kinds = [type(action) for action in actions if isinstance(action, ev.Introduce | ev.TellDeath)]
+    assert kinds == [ev.Introduce, ev.TellDeath]
+
+
+def test_who_does_not_say_hello_in_time_is_killed_or_given_up() -> None:
+    world, forks = up({"root": 2})
+    world.tell(ev.Named(forks[0].entry, forks[0].generation, 50))
+    actions = world.after(BOOT + 1)
+    assert of(ev.Signal, actions) == [ev.Signal(50, signal.SIGKILL, False)]
+    assert of(ev.Forget, actions) == [ev.Forget(forks[1].entry)]
+    assert [fork.channel for fork in of(ev.Fork, actions)] == ["root"]
+
+
+def test_with_the_template_go_those_that_have_not_said_hello() -> None:
+    world, forks = up({"root": 2})
+    world.greet(forks[0], 50)
+    actions = world.tell(ev.Reaped(11, DIED))
+    assert of(ev.Forget, actions) == [ev.Forget(forks[1].entry)]
+    assert of(ev.Exec, actions) == [ev.Exec(Role.TEMPLATE)]
+    assert of(ev.Fork, actions) == []
+    (again,) = of(ev.Fork, world.tell(ev.Started(Role.TEMPLATE, 21), ev.Ready(Role.TEMPLATE)))
+    assert again.generation > forks[1].generation
+    assert of(ev.Introduce, world.tell(ev.Hello(forks[1].entry, forks[1].generation, 51, 1))) == []
+
+
+def test_back_off_grows_without_useful_work_and_is_refilled_by_it() -> None:
+    world, forks = up()
+    waits, pid = [], 50
+    for useful in [False] * 7 + [True] + [False] * 4:
+        pid += 1
+        began, fork = world.now, forks[0]
+        world.greet(fork, pid)
+        forks = of(ev.Fork, world.tell(ev.Reaped(pid, DIED, busy=True, useful=useful)))
+        world.tell(ev.Recovered(fork.entry, fork.generation))
+        while not forks:
+            world.now = world.core.next_deadline(world.now)
+            forks = of(ev.Fork, world.tell(ev.Tick()))
+        waits.append(round(world.now - began, 3))
+    assert waits == [0, 0, 0, 0.1, 0.2, 0.4, 0.8, 0, 0, 0, 0, 0.1]
+
+
+def test_workers_that_retire_cost_nothing() -> None:
+    world, forks = up()
+    for pid in range(50, 70):
+        world.greet(forks[0], pid)
+        forks = of(ev.Fork, world.tell(ev.Reaped(pid, LEFT)))
+        assert forks, "at once"
+        world.tell(*(ev.Recovered(entry, generation) for entry in range(16) for generation in range(40)))
+
+
+def test_an_application_that_cannot_be_imported_ends_the_first_start() -> None:
+    world = Told(Role.TEMPLATE, Role.DISPATCHER)
+    world.tell(ev.Tick(), ev.Started(Role.TEMPLATE, 11), ev.Started(Role.DISPATCHER, 12))
+    actions = world.tell(ev.Broken("no module"), ev.Reaped(11, BROKEN << 8))
+    assert of(ev.Signal, actions) == [ev.Signal(12, signal.SIGTERM, False)]
+    assert of(ev.Exit, world.tell(ev.Reaped(12, LEFT))) == [ev.Exit(2)]
+
+
+def test_later_on_it_is_tried_again() -> None:
+    world, (fork,) = up()
+    world.greet(fork, 50)
+    world.tell(ev.Reaped(11, DIED), ev.Started(Role.TEMPLATE, 21))
+    actions = world.tell(ev.Broken("no module"), ev.Reaped(21, BROKEN << 8))
+    assert of(ev.Signal, actions) == []
+    assert world.core.phase is Phase.RUNNING
+
+
+# demand
+
+
+def test_what_is_wanted_goes_before_what_is_kept_ready_and_never_beyond_the_most() -> None:
+    world, forks = up({"root": 0}, most=3)
+    assert forks == []
+    forks = of(ev.Fork, world.tell(ev.Wanted({"root.a": 2, "root.b": 4})))
+    assert [fork.channel for fork in forks] == ["root.a", "root.a", "root.b"]
+    world.greet(forks[0], 50)
+    assert of(ev.Fork, world.tell(ev.Tick())) == []
+    (fork,) = of(ev.Fork, world.tell(ev.Reaped(50, LEFT)))
+    assert fork.channel == "root.b"
+
+
+def test_forks_in_flight_are_bounded() -> None:
+    _, forks = up({"root": 50}, most=50)
+    assert len(forks) == 8
+
+
+# down
+
+
+def test_term_lets_running_jobs_finish_then_everything_ends_in_order() -> None:
+    world, (fork,) = up()
+    world.greet(fork, 50)
+    actions = world.tell(ev.EndSoon())
+    assert of(ev.TellDrain, actions)
+    assert of(ev.Signal, actions) == [
+        ev.Signal(11, signal.SIGTERM, False),
+        ev.Signal(50, signal.SIGTERM, False),
+    ]
+    assert of(ev.Signal, world.after(GRACE - 1)) == [], "told once, not every second"
+    assert of(ev.Exec, world.tell(ev.Reaped(11, LEFT))) == [], "nothing is started any more"
+    world.tell(ev.Reaped(50, LEFT))
+    assert of(ev.Signal, world.tell(ev.Recovered(fork.entry, fork.generation))) == [
+        ev.Signal(12, signal.SIGTERM, False)
+    ]
+    assert of(ev.Exit, world.tell(ev.Reaped(12, LEFT))) == [ev.Exit(0)]
+
+
+@pytest.mark.parametrize("how", ["grace is over", "second TERM", "INT"])
+def test_what_still_runs_is_killed_with_its_children_and_its_try_given_back(how: str) -> None:
+    world, (fork,) = up()
+    world.greet(fork, 50)
+    if how == "INT":
+        actions = world.tell(ev.EndNow())
+    else:
+        world.tell(ev.EndSoon())
+        actions = world.after(GRACE) if how == "grace is over" else world.tell(ev.EndSoon())
+    assert ev.Signal(50, signal.SIGKILL, True) in actions
+    assert of(ev.TellDeath, world.tell(ev.Reaped(50, DIED, busy=True)))[0].cause is None
+
+
+def test_nobody_waits_for_ever_for_a_dispatcher_that_cannot_recover() -> None:
+    world, (fork,) = up()
+    world.greet(fork, 50)
+    world.tell(ev.EndNow(), ev.Reaped(50, DIED, busy=True), ev.Reaped(11, LEFT))
+    assert of(ev.Signal, world.after(RECOVERY_PATIENCE - 1)) == []
+    assert of(ev.Signal, world.after(1)) == [ev.Signal(12, signal.SIGTERM, False)]
+
+
+def test_the_server_goes_last_by_its_fast_shutdown() -> None:
+    world = Told(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
+    world.tell(*(event for role, pid in PIDS.items() for event in (ev.Started(role, pid), ev.Ready(role))))
+    order = [action.pid for action in of(ev.Signal, world.tell(ev.EndNow()))]
+    for pid in (11, 12):
+        order += [action.pid for action in of(ev.Signal, world.tell(ev.Reaped(pid, LEFT)))]
+    assert order == [11, 12, 10]
+    assert of(ev.Exit, world.tell(ev.Reaped(10, LEFT))) == [ev.Exit(0)]
