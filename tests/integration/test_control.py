@@ -148,7 +148,9 @@ def test_check_shows_what_is_changed_live(database: str) -> None:
 
 
 def test_check_does_without_a_database_that_is_away() -> None:
-    result = CliRunner().invoke(main, ["check", "--database", "host=127.0.0.1 port=1 dbname=nowhere password=hunter2"])
+    result = CliRunner().invoke(
+        main, ["check", "--database", "host=127.0.0.1 port=1 dbname=nowhere password=hunter2"]
+    )
     assert result.exit_code == 0
     assert "live limits of database" in result.stderr
     assert "are not shown" in result.stderr

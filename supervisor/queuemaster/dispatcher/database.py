@@ -33,7 +33,9 @@ BEAT, DEPOSE_AFTER = 10.0, 30.0  # seconds
 SWEEP = 30.0
 STANDBY_POLL = 3.0
 ORPHAN_POLL = 0.3
+CANCEL_AGAIN = 1.0
 PROMOTE_AT_ONCE = 1000
+_LOOK_AGAIN = {"control", "cancel"}  # what a notification that is no key may say
 _log = logging.getLogger("queuemaster.dispatcher")
 
 
@@ -45,6 +47,7 @@ class Hub(Protocol):
     def changed(self) -> None: ...
     def overrides(self, database: int, overrides: tuple[Override, ...]) -> None: ...
     def sequential(self, stored: str) -> bool: ...
+    def cancel(self, process: Process, job: int, attempt: int) -> None: ...
     def recovered(self, death: Death, database: int) -> None: ...
     def alive(self) -> set[Process]: ...
     def orphans(self, database: int, channels: list[str]) -> None: ...
@@ -183,6 +186,8 @@ class QueueDatabase:
             statements.beat(cursor)
         if self._is_due("sweep", now, SWEEP):
             sweep(cursor, self.name, self._hub.alive())
+        if self._is_due("cancel", now, SWEEP):
+            self._cancel(cursor)
         if self._is_due("eta", now, self._poll_interval):
             self._promote(cursor)
         if self._is_due("poll", now, self._poll_interval):
@@ -218,8 +223,8 @@ class QueueDatabase:
         try:
             message = json.loads(payload)
             if isinstance(message, dict):  # keys are lists, all else is an object
-                if "control" in message:
-                    self._due["control"] = 0.0
+                for what in _LOOK_AGAIN & set(message):
+                    self._due[what] = 0.0
                 return
             channel, *key = message
         except (ValueError, TypeError):
@@ -249,6 +254,15 @@ class QueueDatabase:
             self._orphans = left
             self._hub.orphans(self.index, list(left.values()))
             self._hub.changed()
+
+    def _cancel(self, cursor: Any) -> None:
+        """Have the master stop the runs that somebody cancelled; asked again until they are gone."""
+        wanted = statements.to_cancel(cursor)
+        for run in wanted:
+            if run.process is not None:
+                self._hub.cancel(run.process, run.id, run.attempt)
+        if wanted:
+            self._due["cancel"] = time.monotonic() + CANCEL_AGAIN
 
     def _promote(self, cursor: Any) -> None:
         while statements.promote(cursor, PROMOTE_AT_ONCE) == PROMOTE_AT_ONCE:

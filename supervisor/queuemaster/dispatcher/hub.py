@@ -169,6 +169,15 @@ class DispatchHub:
                 self._scheduler.release(key[1])
             self._orphans[key] = wanted[key]
 
+    def cancel(self, process: Process, job: int, attempt: int) -> None:
+        """Somebody cancelled a run: the master stops it, if it is one of our workers'."""
+        for link in self._links.values():
+            if link.process == process and link.state in (LinkState.GRANTED, LinkState.ADOPTED):
+                run = {"job": job, "attempt": attempt}
+                self._tell_master(
+                    {"type": "cancel", "entry": link.entry, "generation": link.generation, **run}
+                )
+
     def started_last(self, channel: str, ago: float) -> None:
         """The last start that the database remembers, for a channel that throttles."""
         self._scheduler.started_last(channel, ago, time.monotonic())

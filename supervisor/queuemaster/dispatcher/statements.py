@@ -62,6 +62,8 @@ select job.id, job.attempt, job.channel, job.worker_id, worker.host, worker.boot
  where job.state = 'started'
 """
 
+_TO_CANCEL = f"{_STARTED} and job.cancel_requested"
+
 # Workers whose session is gone: their lock is free.
 _DEAD = """
 select worker.id, worker.host, worker.boot_id, worker.pid, worker.start_time
@@ -177,7 +179,16 @@ def blockers(cursor: Any, names: list[str]) -> dict[str, tuple[Key | None, bool]
 
 def started(cursor: Any) -> list[Started]:
     """Every run under way."""
-    cursor.execute(_STARTED)
+    return _started(cursor, _STARTED)
+
+
+def to_cancel(cursor: Any) -> list[Started]:
+    """Runs under way that somebody wants stopped."""
+    return _started(cursor, _TO_CANCEL)
+
+
+def _started(cursor: Any, statement: str) -> list[Started]:
+    cursor.execute(statement)
     return [
         Started(job, attempt, channel, worker_id, None if process[0] is None else Process(*process))
         for job, attempt, channel, worker_id, *process in cursor.fetchall()
