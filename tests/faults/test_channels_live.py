@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,14 @@ from psycopg2.extensions import connection as Connection
 from postgres import connected, new_database
 from queuemaster.cli import main
 from queuemaster.config.compiled import ServerPlan
-from supervised import PATIENCE, Queue, Supervised, queue, supervised
+from supervised import PATIENCE, Queue, Supervised, queue
+from supervised import supervised as any_supervised
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
+
+# what is applied has been notified, it was not found by looking at the database from time to time
+supervised = functools.partial(any_supervised, options=["--set", "poll_interval=3600"])
 
 
 def change(dsn: str, *arguments: str) -> None:
@@ -195,7 +201,9 @@ def test_of_two_databases_the_most_careful_counts_for_both(
 ) -> None:
     with (
         new_database(server, template) as other, queue(database) as one, queue(other) as two,
-        supervised(database, tmp_path, "root:4,mail:2,free:1", ["--database", other]) as running,
+        any_supervised(
+            database, tmp_path, "root:4,mail:2,free:1", ["--database", other, "--set", "poll_interval=3600"]
+        ) as running,
     ):  # fmt: skip
         change(database, "mail", "--resume", "--capacity", "3")
         change(other, "mail", "--pause", "--capacity", "2")
@@ -209,3 +217,26 @@ def test_of_two_databases_the_most_careful_counts_for_both(
         change(other, "mail", "--clear")
         for jobs, job in zip((one, two), waiting, strict=True):
             jobs.wait_for(job.uuid, "done")
+
+
+def test_a_configured_pause_is_lifted_live_and_workers_come(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, "root:4,night:2:paused,free:1") as running:
+        job = jobs.sample(1).with_delay(channel="root.night").write()
+        marker(jobs, "root.free")
+        assert not running.children("worker", "root.night")
+        change(database, "night", "--resume")
+        jobs.wait_for(job.uuid, "done")
+
+
+def test_a_configured_rate_keeps_its_distance_across_a_restart(database: str, tmp_path: Path) -> None:
+    channels = "root:4,slow:4:rate=1/s"
+    with queue(database) as jobs:
+        jobs.env.delay_many([jobs.sample(n).delayable(channel="root.slow").write() for n in range(4)])
+        with supervised(database, tmp_path, channels):
+            wait_until(lambda: jobs.states().get("done", 0) >= 2, PATIENCE)
+        with supervised(database, tmp_path, channels):
+            jobs.wait_until_drained()
+        starts = [row[0] for row in jobs.rows("select date_started from queuemaster.queue_job order by 1")]
+        gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(starts)]
+        # a start is dated by its worker, later than it was granted, but never by much
+        assert all(gap > 0.7 for gap in gaps), gaps

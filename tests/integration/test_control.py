@@ -11,7 +11,10 @@ from click.testing import CliRunner, Result
 
 from postgres import connected, new_database
 from queuemaster.cli import main
-from queuemaster.config.compiled import ServerPlan
+from queuemaster.config.compiled import ChannelConfig, ServerPlan
+from queuemaster.dispatcher import control
+from queuemaster.dispatcher.channels import Override
+from queuemaster.dispatcher.control import LiveLimits
 from waiting import wait_until
 
 CHANNELS = "root:4,mail:8:rate=2/s,mail.bulk:1,export:1:sequential,night:2:paused"
@@ -145,6 +148,35 @@ def test_check_shows_what_is_changed_live(database: str) -> None:
     live = {one["name"]: one.get("live") for one in document["channels"]}
     assert live["root.mail"] == {"capacity": 3, "rate": 2.0, "paused": True, "effective": 3}
     assert live["root.export"] is None
+
+
+def test_check_shows_the_options_of_a_channel() -> None:
+    options = "rate=30/m:burst=3:timeout=30:memory=512M:cpu=5:max_jobs=9:on_error=retry:nice=5"
+    given = ["check", "--explain", "--channels", f"root:4,a:2:{options}"]
+    people = CliRunner().invoke(main, given).stdout
+    words = "rate 30/m, burst 3, timeout 30 s, memory 512M, cpu 5 s, max_jobs 9, on_error retry, nice 5"
+    assert f"root.a  capacity 2, {words}\n" in people
+    assert "30/m starts, up to 3 of them at once" in people
+    document = json.loads(CliRunner().invoke(main, [*given, "--json"]).stdout)
+    assert document["channels"][1]["options"]["memory"] == 512 * 2**20
+
+
+def test_what_was_written_by_hand_is_taken_as_far_as_it_makes_sense(database: str) -> None:
+    with connected(database) as connection, connection.cursor() as cursor:
+        cursor.execute("insert into queuemaster.control values ('mail', 3, 'fast', null)")
+        assert control.read(cursor) == (Override("root.mail", 3),)
+    assert shown(database, "mail", "--clear")["root.mail"]["overrides"] == {}
+
+
+def test_live_limits_of_a_database_count_until_it_says_otherwise() -> None:
+    live = LiveLimits([ChannelConfig("root", 4), ChannelConfig("root.mail", 2)])
+    assert live.change(0, "one", (Override("root.mail", 3, None, True), Override("root.unknown", 1)))
+    assert not live.change(0, "one", (Override("root.mail", 3, None, True), Override("root.unknown", 1)))
+    assert live.change(1, "two", (Override("root.mail", 1),))
+    assert not live.change(2, "three", (Override("root.mail", 2),))
+    assert (live.tree["root.mail"].capacity, live.tree["root.mail"].paused) == (1, True)
+    assert live.change(0, "one", ())
+    assert (live.tree["root.mail"].capacity, live.tree["root.mail"].paused) == (1, False)
 
 
 def test_check_does_without_a_database_that_is_away() -> None:

@@ -10,6 +10,7 @@ import pytest
 from queuemaster.master import events as ev
 from queuemaster.master.events import Role
 from queuemaster.master.supervision import BROKEN, RECOVERY_PATIENCE, Limits, Phase, Supervision
+from queuemaster.master.watch import ABORT_GRACE
 
 GRACE, BOOT = 30.0, 20.0
 DIED, LEFT = int(signal.SIGKILL), 0
@@ -26,7 +27,7 @@ class Told:
 
     def __init__(self, *roles: Role, pools: dict[str, int] | None = None, most: int = 8) -> None:
         self.now = 100.0
-        self.core = Supervision(roles, pools or {"root": 1}, most, 16, Limits(GRACE, BOOT))
+        self.core = Supervision(roles, pools or {"root": 1}, most, 16, Limits(GRACE, BOOT, 5.0))
 
     def tell(self, *events: ev.Event) -> list[ev.Action]:
         """What it does about the events."""
@@ -135,13 +136,15 @@ def test_a_hello_may_be_read_after_the_death() -> None:
     assert kinds == [ev.Introduce, ev.TellDeath]
 
 
-def test_who_does_not_say_hello_in_time_is_killed_or_given_up() -> None:
+def test_who_does_not_say_hello_in_time_is_ended_or_given_up() -> None:
+    """First by the signal that leaves its tracebacks, then by the one that leaves nothing."""
     world, forks = up({"root": 2})
     world.tell(ev.Named(forks[0].entry, forks[0].generation, 50))
     actions = world.after(BOOT + 1)
-    assert of(ev.Signal, actions) == [ev.Signal(50, signal.SIGKILL, False)]
+    assert of(ev.Signal, actions) == [ev.Signal(50, signal.SIGABRT, False)]
     assert of(ev.Forget, actions) == [ev.Forget(forks[1].entry)]
     assert [fork.channel for fork in of(ev.Fork, actions)] == ["root"]
+    assert of(ev.Signal, world.after(ABORT_GRACE + 0.1)) == [ev.Signal(50, signal.SIGKILL, False)]
 
 
 def test_with_the_template_go_those_that_have_not_said_hello() -> None:

@@ -47,7 +47,7 @@ class World(RuleBasedStateMachine):
             {"root": 2, "root.a": 1},
             MAX_WORKERS,
             ENTRIES,
-            Limits(GRACE, BOOT),
+            Limits(GRACE, BOOT, 5.0),
         )
         self.roles: dict[Role, int] = {}
         self.exec_asked: list[Role] = []
