@@ -1,45 +1,22 @@
 """What an application imports: delay calls of methods as jobs in PostgreSQL.
 
-Standard library and psycopg2 only, Python 3.8 and later.
+Standard library and psycopg2 only, Python 3.8 and later. The names of :mod:`queuejobs.api` are loaded when the
+first of them is used: the service's master imports modules of this package that are not among them, and must
+not load a database driver along.
 """
 
 from __future__ import annotations
 
-from .delay import Delayable, chain, group
-from .environment import Environment
-from .exception import (
-    CommitInJobError,
-    FailedJobError,
-    JobError,
-    NoSuchJobError,
-    NoSuchMethodError,
-    NoSuchModelError,
-    RetryableJobError,
-    TimeoutJobError,
-)
-from .functions import JobFunction, job_function
-from .identity import identity_exact
-from .job import Job
-from .model import Model
-from .queue import Queue
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "CommitInJobError",
-    "Delayable",
-    "Environment",
-    "FailedJobError",
-    "Job",
-    "JobError",
-    "JobFunction",
-    "Model",
-    "NoSuchJobError",
-    "NoSuchMethodError",
-    "NoSuchModelError",
-    "Queue",
-    "RetryableJobError",
-    "TimeoutJobError",
-    "chain",
-    "group",
-    "identity_exact",
-    "job_function",
-]
+if TYPE_CHECKING:
+    from .api import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("__") or name == "__all__":
+        api = importlib.import_module(".api", __name__)
+        if name == "__all__" or name in api.__all__:
+            return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
