@@ -113,6 +113,7 @@ class DispatchHub:
             link.claimed = True
             self.databases[link.grant.database].claimed(link.grant, message["job"])
         elif kind == "released":
+            link.retiring = link.retiring or message["leaving"]
             if not link.claimed:
                 self._scheduler.give_back(self.tree.resolve(link.grant.channel))
             self._answered(link)
