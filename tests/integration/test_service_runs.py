@@ -107,13 +107,14 @@ def test_policy_retry_no_grace_and_json(jobs: Queue, database: str, tmp_path: Pa
         jobs.wait_for(jobs.sample(1).with_delay().log('a "quoted" line').uuid, "done")
         assert running.stop() == 0
     postponed = lines(running.log, "job postponed")[0]
-    assert postponed["job"] == crashing.uuid
+    assert postponed["job_uuid"] == crashing.uuid
     assert postponed["delay"] == 10
-    assert (postponed["level"], postponed["call"], postponed["attempt"]) == ("INFO", "sample.crash", 1)
+    assert (postponed["level"], postponed["method"], postponed["attempt"]) == ("INFO", "crash", 1)
     assert "ZeroDivisionError: one by zero" in postponed["error"]
     assert lines(running.log, "leads")[0]["epoch"] == 1
     said = lines(running.log, 'a "quoted" line')[0]
     assert (said["logger"], said["level"]) == ("sampleapp", "WARNING")
+    assert (said["model"], said["method"], said["channel"]) == ("sample", "log", "root")
 
 
 def test_log_lines_as_text(jobs: Queue, database: str, tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_log_lines_as_text(jobs: Queue, database: str, tmp_path: Path) -> None:
         wait_until(lambda: "job failed" in running.log, PATIENCE)
     line = next(line for line in running.log.splitlines() if "job failed" in line)
     assert (
-        f"Z ERROR {row['worker_pid']} queuemaster.worker: job failed job={job.uuid} call=sample.crash" in line
+        f"Z ERROR {row['worker_pid']} queuemaster.worker: job failed job_uuid={job.uuid} model=sample" in line
     )
     assert 'error="builtins.ZeroDivisionError: one by zero"' in line
     assert "password" not in running.log

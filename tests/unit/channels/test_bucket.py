@@ -115,7 +115,8 @@ def test_a_new_rate_keeps_the_tokens_and_a_new_burst_holds_what_it_can() -> None
 def test_workers_are_wanted_for_as_many_as_there_are_tokens() -> None:
     slots = scheduler("root:9:rate=1:burst=2")
     candidates = [Candidate("root", (10, "2026-01-01T00:00:00.000000", n), n) for n in range(5)]
-    assert slots.wanted(candidates, 10.0, lambda _: False) == ("root", "root")
+    for _ in range(2):  # asking takes nothing
+        assert slots.wanted(candidates, 10.0, lambda _: False) == ("root", "root")
 
 
 @given(RATES, st.lists(st.booleans(), max_size=30))

@@ -7,6 +7,7 @@ are checked against the world itself; and once everything under way has arrived,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from hypothesis import HealthCheck, settings
@@ -332,7 +333,7 @@ class Dispatching(RuleBasedStateMachine):
             self.staffed |= wanted
             resting = max((head.rest_until for head in self.heads.values()), default=0.0)
             rested = resting > self.now
-            self._until(max(self.now, resting))
+            self._until(max(self.now, math.ceil(resting * 8) / 8))  # no fractions that get rounded
             return bool(wanted) or rested
         return True
 

@@ -270,3 +270,17 @@ def test_the_server_goes_last_by_its_fast_shutdown() -> None:
         order += [action.pid for action in of(ev.Signal, world.tell(ev.Reaped(pid, LEFT)))]
     assert order == [11, 12, 10]
     assert of(ev.Exit, world.tell(ev.Reaped(10, LEFT))) == [ev.Exit(0)]
+
+
+def test_a_worker_that_comes_too_late_is_told_to_leave() -> None:
+    world, (fork,) = up()
+    world.tell(ev.EndSoon())
+    actions = world.greet(fork, 50)
+    assert of(ev.Introduce, actions) == []
+    assert ev.Signal(50, signal.SIGTERM, False) in actions
+
+
+def test_a_process_that_is_being_started_is_not_started_again() -> None:
+    world = Told(Role.TEMPLATE, Role.DISPATCHER)
+    assert len(of(ev.Exec, world.tell(ev.Tick()))) == 2
+    assert of(ev.Exec, world.after(1)) == []
