@@ -21,6 +21,7 @@ from queuemaster.cli.flags import channels_option, compiled, configured, databas
 from queuemaster.cli.output import Failure, Refusal, note, warn
 from queuemaster.cli.preflight import lock, preflight
 from queuemaster.config.compiled import ServerPlan, Settings
+from queuemaster.config.sources import Compiled
 from queuemaster.embedded_server import postmaster
 from queuemaster.master import register
 
@@ -67,7 +68,7 @@ def compile_again(configuration: Compiled, fd: int) -> None:
     """Write the settings for a master that runs already; whatever is wrong is an error, as at the start."""
     if configuration.off:
         raise Refusal("the channel root has capacity 0, which switches everything off: stop it instead")
-    settings = require_usable(configuration.settings)
+    settings = preflight(configuration.settings)
     with os.fdopen(fd, "w") as stream:
         stream.write(settings.to_json())
 

@@ -61,7 +61,9 @@ class DispatchHub:
         while True:
             # from when it was looked at last: what opened since then has not been seen yet
             opening = self._scheduler.next_opening(looked)
-            resting = [head.rest_until for database in self.databases.values() for head in database.heads.values()]
+            resting = [
+                head.rest_until for database in self.databases.values() for head in database.heads.values()
+            ]
             moments = [moment for moment in (opening, *resting) if moment is not None and moment > looked]
             wait = max(min(moments) - time.monotonic(), 0.0) if moments else LONGEST_WAIT
             self._wake.wait(min(wait, LONGEST_WAIT))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from queuejobs.worker.causes import Cause
 from queuejobs.worker.scoreboard import Snapshot
 
-
 DEFAULT_BOOT_TIMEOUT = 60.0  # seconds
 
 
@@ -187,8 +186,8 @@ class Tick:
 
 
 Event = (
-    Reload | Compiled | ChangeRoot | Started | Ready | Broken | Named | Hello | Reaped | Seen | CancelWanted | Recovered | Wanted | EndSoon | EndNow
-    | Tick
+    Started | Ready | Broken | Named | Hello | Reaped | Seen | CancelWanted | Recovered | Wanted | Reload | Compiled
+    | ChangeRoot | EndSoon | EndNow | Tick
 )  # fmt: skip
 
 
@@ -327,5 +326,6 @@ class Exit:
 
 
 Action = (
-    Compile | Succeed | Discard | TellSettings | TellRetire | TellRoot | Exec | Fork | Signal | AskToStop | Introduce | TellDeath | TellBegin | TellDrain | Forget | Log | Exit
+    Exec | Fork | Signal | AskToStop | Introduce | TellDeath | TellBegin | TellDrain | TellSettings | TellRetire
+    | TellRoot | Compile | Succeed | Discard | Forget | Log | Exit
 )  # fmt: skip

@@ -95,9 +95,7 @@ class Master:
             and self._settings.server
             and embedded.is_ready(self._settings.server, self._server_pid)
         ):
-            self._compilation: recompile.Compilation | None = None
-        self._coming: tuple[Settings, int] | None = None  # compiled, and its descriptor, until it is in force
-        self._server_pid = 0
+            self._server_pid = 0
             self._happened(ev.Ready(Role.SERVER))
         self._look()
         self._happened(ev.Tick())

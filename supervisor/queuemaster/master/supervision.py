@@ -6,16 +6,14 @@ reaped; an entry is given to the next worker only when the dispatcher has recove
 
 from __future__ import annotations
 
-import enum
 import logging
 import os
 import signal
 from collections import Counter
-from dataclasses import dataclass, field
 
 from . import events as ev
-from .backoff import Backoff
 from .causes import describe, outcome
+from .children import Child, Phase
 from .events import Plan, Role
 from .pools import Pools, Worker, WorkerState
 from .succession import Succession
@@ -27,41 +25,14 @@ RECOVERY_PATIENCE = 10.0  # seconds to wait, on the way down, for the dispatcher
 _ORDER_DOWN = (Role.SUCCESSOR, Role.TEMPLATE, Role.DISPATCHER, Role.SERVER)
 
 
-class Phase(enum.Enum):
-    """Where the master is in its life."""
-
-    RUNNING = "running"
-    DRAINING = "draining"  # running jobs may finish
-    RECOVERING = "recovering"  # no worker may be left; what they left is being put back
-    ENDING = "ending"  # no worker is left: template, dispatcher and server go, in this order
-    ENDED = "ended"
-
-
-@dataclass
-class Child:
-    """A process of a role. pid 0: none."""
-
-    pid: int = 0
-    starting: bool = False  # exec asked for
-    ready: bool = False
-    told_to_end: bool = False
-    backoff: Backoff = field(default_factory=Backoff)
-
-
 class Supervision:
     """The state of the master."""
 
-    def __init__(
-        self,
-        roles: tuple[Role, ...],
-        targets: Mapping[str, int],
-        max_workers: int,
-        entries: int,
-        limits: Limits,
-    ) -> None:
+    def __init__(self, roles: tuple[Role, ...], plan: Plan, entries: int) -> None:
         self.children = {role: Child() for role in roles}
-        self.pools = Pools(dict(targets), max_workers, entries)
-        self.limits = limits
+        self.pools = Pools(dict(plan.targets), plan.max_workers, entries)
+        self.limits = limits = plan.limits
+        self.succession = Succession()
         self.watch = Watch(limits.heartbeat_timeout, limits.kill_grace)
         self.phase = Phase.RUNNING
         self.exit_status = 0
@@ -386,7 +357,9 @@ class Supervision:
         actions: list[ev.Action] = []
         server = self.children.get(Role.SERVER)
         for role, child in self.children.items():
-            if role is Role.SUCCESSOR or (role is not Role.SERVER and server is not None and not server.ready):
+            if role is Role.SUCCESSOR or (
+                role is not Role.SERVER and server is not None and not server.ready
+            ):
                 continue
             if not child.pid and not child.starting and child.backoff.until <= now:
                 child.starting = True
