@@ -8,6 +8,7 @@ not load a database driver along.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if not name.startswith("__") or name == "__all__":
+    # a module of ours that is not loaded yet is no public name, and whoever imports it may be one of ours
+    is_public = not name.startswith("__") and importlib.util.find_spec(f"{__name__}.{name}") is None
+    if is_public or name == "__all__":
         api = importlib.import_module(".api", __name__)
         if name == "__all__" or name in api.__all__:
             return getattr(api, name)
