@@ -20,13 +20,14 @@ import gevent.event
 from queuejobs.store.claims import Process
 from queuejobs.worker import wire
 from queuejobs.worker.log import event
-from queuemaster.config.compiled import Settings
+from queuemaster.config.compiled import DatabaseConfig, Settings
 
 from .channels import Candidate, Key, Override, Scheduler, Tree
 from .control import LiveLimits
 from .database import QueueDatabase
 from .links import Grant, Link, LinkState
 from .recovery import Death
+from .retention import Retention, ages
 
 LONGEST_WAIT = 3600.0  # seconds; a channel may open in years, which is more than a timer takes
 _log = logging.getLogger("queuemaster.dispatcher")
@@ -51,9 +52,7 @@ class DispatchHub:
         self._wanted: tuple[str, ...] = ()
         self._draining = False
         self._wake = gevent.event.Event()
-        self.databases = {
-            config.id: QueueDatabase(config, self, settings.poll_interval) for config in settings.databases
-        }
+        self.databases = {config.id: self._database(config, settings) for config in settings.databases}
 
     def run(self) -> None:
         """Grant whenever something has changed or a throttle or a rate lets the next job through."""
@@ -86,8 +85,10 @@ class DispatchHub:
         """Another configuration: the databases to serve from now on, and those to leave. Running jobs go on."""
         configured = {config.id: config for config in settings.databases}
         gone = [self.databases.pop(number) for number in set(self.databases) - set(configured)]
+        for database in self.databases.values():
+            database.configure(settings.poll_interval, Retention(database.name, ages(settings)))
         new = [
-            QueueDatabase(config, self, settings.poll_interval)
+            self._database(config, settings)
             for number, config in configured.items()
             if number not in self.databases
         ]
@@ -101,6 +102,10 @@ class DispatchHub:
         self._live.configure(settings.channels, configured)
         self._reshaped()
         return new, gone
+
+    def _database(self, config: DatabaseConfig, settings: Settings) -> QueueDatabase:
+        retention = Retention(config.name, ages(settings))
+        return QueueDatabase(config, self, settings.poll_interval, retention)
 
     def change_root(self, change: int) -> None:
         """So many slots of root more, or less, than configured."""
