@@ -11,6 +11,7 @@ from queuemaster.cli.demo import demo
 from queuemaster.cli.init import init
 from queuemaster.cli.jobs import jobs
 from queuemaster.cli.output import Commands
+from queuemaster.cli.reopen_logs import reopen_logs
 from queuemaster.cli.run import run
 from queuemaster.cli.stop import stop
 
@@ -24,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (run, init, check, stop, jobs, channel, demo):
+for command in (run, init, check, stop, reopen_logs, jobs, channel, demo):
     main.add_command(command)

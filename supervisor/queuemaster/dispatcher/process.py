@@ -85,6 +85,8 @@ class Dispatcher:
             self._hub.died(self._death(message))
         elif message["type"] == "drain":
             self._hub.drain()
+        elif message["type"] == "reopen":
+            log.reopen()
 
     def _death(self, message: dict[str, Any]) -> Death:
         blame = None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import queuejobs.worker
-from queuejobs.worker import linux, wire
+from queuejobs.worker import linux, log, wire
 from queuejobs.worker.log import event as log_event
 from queuejobs.worker.scoreboard import ENTRIES, KillRequest, Scoreboard, State
 from queuemaster import embedded
@@ -24,16 +24,19 @@ from queuemaster.config.compiled import Settings
 
 from . import events as ev
 from . import register
+from .account import account
 from .events import Role
 from .peer import Peer
 from .pools import Worker, WorkerState
 from .supervision import Limits, Supervision
+from .voice import Voice
 from .watch import INTERVAL
 
 _log = logging.getLogger("queuemaster.master")
 _BOOTSTRAP = Path(queuejobs.worker.__file__).with_name("bootstrap.py")
 WORDS = 16384  # bytes of tracebacks that are kept
-_NOT_YET = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
+_NOT_YET = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Master:
@@ -54,6 +57,9 @@ class Master:
         self._links: dict[int, Peer] = {}  # by entry: duplicates of the dispatcher's ends
         self._words: dict[int, int] = {}  # by entry: a file for the tracebacks of a worker that is killed
         self._next_look = 0.0
+        self._readings: tuple[ev.Reading, ...] = ()
+        self._account = account(settings.user, settings.group)
+        self._voice = Voice(settings)
         self._server_pid = 0  # while it starts
         self._exit: int | None = None
         self._register = register.path_beside(Path(settings.pidfile)) if settings.pidfile else None
@@ -79,7 +85,7 @@ class Master:
     def _turn(self) -> None:
         now = time.monotonic()
         timeout = 0.02 if self._server_pid else max(self._core.next_deadline(now) - now, 0.0)
-        for key, _ in self._selector.select(timeout):
+        for key, _ in self._selector.select(min(timeout, self._voice.announcer.wait(now))):
             if self._selector.get_map().get(key.fd) == key:  # not closed by an event of this very turn
                 key.data()
         for peer in self._peers.values():
@@ -94,13 +100,21 @@ class Master:
         self._look()
         self._happened(ev.Tick())
         self._write_register()
+        self._voice.announce(self._core, self._readings)
+
+    def _reopen_logs(self) -> None:
+        log.reopen()
+        log_event(_log, logging.INFO, "logs reopened")
+        for role in (Role.TEMPLATE, Role.DISPATCHER):  # workers look for themselves
+            self._tell(role, {"type": "reopen"})
 
     def _look(self) -> None:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + INTERVAL
             readings = [self._reading(worker) for worker in self._core.pools.alive()]
-            self._happened(ev.Seen(tuple(reading for reading in readings if reading is not None)))
+            self._readings = tuple(reading for reading in readings if reading is not None)
+            self._happened(ev.Seen(self._readings))
 
     def _reading(self, worker: Worker) -> ev.Reading | None:
         if worker.state is not WorkerState.GREETED:
@@ -127,8 +141,10 @@ class Master:
 
     def _listen_to_signals(self) -> None:
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, *_NOT_YET):
+        for signum in (*_HANDLED, *_NOT_YET):
             signal.signal(signum, lambda _signum, _frame: None)  # the wakeup descriptor tells the loop
+        # the command blocked them before it became us, lest one be lost in between
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _on_signals(self) -> None:
         numbers = set(os.read(self._wake, 4096))
@@ -137,6 +153,10 @@ class Master:
         for signum in numbers & set(_NOT_YET):
             name = signal.Signals(signum).name
             log_event(_log, logging.WARNING, "signal is not supported by this version, ignored", signal=name)
+        if signal.SIGUSR1 in numbers:
+            self._reopen_logs()
+        if signal.SIGUSR2 in numbers:
+            self._voice.report(self._core, self._readings)
         if numbers & {signal.SIGINT, signal.SIGQUIT}:
             self._happened(ev.EndNow())
         elif signal.SIGTERM in numbers:
@@ -192,7 +212,10 @@ class Master:
     def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
         ours, theirs = wire.pair()
         given = {"control": theirs.fileno(), "settings": self._settings_fd, "master": os.getpid()}
-        environment = dict(os.environ)
+        become = self._account
+        environment = {**os.environ, **(become.environment() if become else {})}
+        if role is Role.DISPATCHER:
+            self._voice.standings.clear()
         if role is Role.TEMPLATE:
             command = [self._settings.python or sys.executable, str(_BOOTSTRAP)]
             given["scoreboard"] = self._board.fd
@@ -210,6 +233,9 @@ class Master:
                 pass_fds=inherited,
                 env=environment,
                 start_new_session=False,
+                user=become.uid if become else None,
+                group=become.gid if become else None,
+                extra_groups=become.groups if become else None,
             )
         peer = Peer(ours)
         self._peers[role] = peer
@@ -248,6 +274,8 @@ class Master:
             self._happened(ev.Named(message["entry"], message["generation"], message["pid"]))
         elif kind == "recovered":
             self._happened(ev.Recovered(message["entry"], message["generation"]))
+        elif kind == "standing":
+            self._voice.standings[message["database"]] = message["standing"]
         elif kind == "want":
             self._happened(ev.Wanted(message["channels"]))
         elif kind == "cancel":

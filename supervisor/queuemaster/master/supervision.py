@@ -188,6 +188,10 @@ class Supervision:
         worker = self.pools.by_pid(event.pid)
         if worker is not None:
             return self._worker_died(worker, event, now)
+        if not any(worker.state is WorkerState.ASKED for worker in self.pools.alive()):
+            # somebody's orphan, adopted: its pid may be a later worker's, which must not be taken for dead
+            self._strangers.clear()
+            return []
         self._strangers[event.pid] = event
         if len(self._strangers) > STRANGERS:
             del self._strangers[next(iter(self._strangers))]
