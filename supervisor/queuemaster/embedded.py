@@ -234,7 +234,9 @@ def _initialise(bindir: Path, data_dir: Path, uid: int, gid: int) -> None:
             os.chown(unfinished, uid, gid)
     except OSError as error:
         raise EmbeddedError(f"{error.filename} cannot be made: {error.strerror}") from error
-    command = [str(bindir / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "--auth=trust", "-E", "UTF8"]
+    command = [str(bindir / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "-E", "UTF8"]
+    # whoever reaches the private socket is us; on loopback there may be anybody, and no password is set
+    command += ["--auth-local=trust", "--auth-host=scram-sha-256"]
     ran = subprocess.run(
         [*command, "--locale=C.UTF-8", "--no-instructions"],
         capture_output=True,

@@ -110,9 +110,13 @@ def test_a_lost_session_gives_the_try_back(jobs: Queue, running: Supervised) -> 
     hold(jobs, 1)
     job = jobs.sample(1).with_delay(max_retries=1).write_and_wait(1)
     jobs.wait_for(job.uuid, "started")
-    jobs.rows(
-        "select pg_terminate_backend(pid) from pg_stat_activity"
-        " where application_name like 'queuemaster: worker%' and query like '%pg_advisory_xact%'"
+    # started is committed before its query begins
+    wait_until(
+        lambda: jobs.rows(
+            "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_advisory_xact%'"
+            " and application_name like 'queuemaster: worker%' and datname = current_database()"
+        ),
+        PATIENCE,
     )
     wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "a second attempt")
     let_go(jobs, 1)

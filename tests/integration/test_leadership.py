@@ -15,7 +15,7 @@ from waiting import wait_until
 def app(database: str) -> Iterator[Session]:
     opened = Session(database)
     yield opened
-    opened.connection.close()
+    opened.close()
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def leader(database: str) -> Iterator[Session]:
     opened = Session(database)
     lead(opened)
     yield opened
-    opened.connection.close()
+    opened.close()
 
 
 def lead(session: Session) -> int:
@@ -36,11 +36,11 @@ def test_each_leader_has_an_epoch_of_its_own(app: Session, leader: Session, data
     first = app.epoch()
     named = app.rows("select host, session_pid from queuemaster.leader")[0]
     assert named == ("here", leader.pid)
-    leader.connection.close()
+    leader.close()
     successor = Session(database)
     wait_until(lambda: bool(successor.value("select pg_try_advisory_lock(%s, 0)", locks.LEADER)), 20)
     assert successor.value("select queuemaster.lead('there')") == first + 1
-    successor.connection.close()
+    successor.close()
 
 
 def test_a_grant_of_an_older_epoch_claims_nothing(app: Session, leader: Session, database: str) -> None:
@@ -50,7 +50,7 @@ def test_a_grant_of_an_older_epoch_claims_nothing(app: Session, leader: Session,
         assert worker.claim(epoch=stale) is None
         assert worker.claim(epoch=stale, job=job) is None
     assert worker.claim(epoch=epoch) is not None
-    worker.connection.close()
+    worker.close()
 
 
 def test_a_new_leader_turns_claims_away_and_waits_for_what_is_under_way(app: Session, database: str) -> None:
@@ -77,7 +77,7 @@ def test_a_new_leader_turns_claims_away_and_waits_for_what_is_under_way(app: Ses
     assert late.claim(epoch=epoch) is None
     assert late.claim(epoch=epoch + 1) is not None
     for opened in (claiming, finishing, late, successor):
-        opened.connection.close()
+        opened.close()
 
 
 def test_a_leader_that_does_not_beat_is_deposed(app: Session, leader: Session) -> None:
@@ -102,4 +102,4 @@ def test_only_the_session_that_the_row_names_is_ended(app: Session, leader: Sess
     assert other.value("select pg_try_advisory_lock(%s, 0)", locks.LEADER)
     assert not app.value("select queuemaster.depose(30)"), "it leads without the row, as another program does"
     assert other.value("select 1") == leader.value("select 1") == 1
-    other.connection.close()
+    other.close()

@@ -26,7 +26,7 @@ class World:
 
     def close(self) -> None:
         for session in (self.app, self.worker, self.listener):
-            session.connection.close()
+            session.close()
 
     def add(self, state: str = "pending", **columns: Any) -> int:
         """A job whose own notification is not looked at."""
@@ -120,7 +120,7 @@ def test_the_end_of_a_run_that_was_not_good(world: World, delay: float | None, s
 def test_recovery_tells_of_the_job_that_it_put_back(world: World) -> None:
     job = world.add()
     world.worker.start(job)
-    world.worker.connection.close()
+    world.worker.close()
 
     def recover() -> None:
         while claims.recover(world.app.cursor, world.worker.id) is None:

@@ -67,12 +67,12 @@ def full(server: ServerPlan) -> Iterator[Full]:
             assert world.worker.finish(world.worker.start(world.dispatcher.add()))
         application = Session(dsn)
         application.rows(FILL, "")
-        application.connection.close()
+        application.close()
         for session in (world.worker, world.dispatcher):
             session.rows(LOG_PLANS)
         yield world
         for session in (world.worker, world.dispatcher):
-            session.connection.close()
+            session.close()
 
 
 def claim_all_ways(worker: WorkerSession, job: int) -> None:

@@ -22,21 +22,21 @@ def app(database: str) -> Iterator[Session]:
     """An application's session."""
     opened = Session(database)
     yield opened
-    opened.connection.close()
+    opened.close()
 
 
 @pytest.fixture
 def worker(database: str) -> Iterator[WorkerSession]:
     opened = WorkerSession(database)
     yield opened
-    opened.connection.close()
+    opened.close()
 
 
 @pytest.fixture
 def other(database: str) -> Iterator[WorkerSession]:
     opened = WorkerSession(database)
     yield opened
-    opened.connection.close()
+    opened.close()
 
 
 def lock(session: Session, job: int) -> None:
@@ -276,7 +276,7 @@ def test_recovery_does_not_wait_for_an_application(
     locked, free = app.add(), app.add()
     for job in (locked, free):
         worker.start(job)
-    worker.connection.close()
+    worker.close()
     lock(app, locked)
     leader = Session(database)
     leader.rows("set statement_timeout = '20s'")
@@ -286,7 +286,7 @@ def test_recovery_does_not_wait_for_an_application(
     app.rollback()
     assert leader.value("select queuemaster.recover(%s, %s, 1, %s)", worker.id, locked, CAUSE) == 1
     assert leader.job(locked)["exc_message"] == CAUSE
-    leader.connection.close()
+    leader.close()
 
 
 def test_recovery_gives_up_an_identity_that_was_taken(app: Session, worker: WorkerSession) -> None:
@@ -345,4 +345,4 @@ def test_times_are_utc_whatever_the_session_says(database: str, zone: str) -> No
     # a time zone would be off by 7 hours at least
     assert all(abs(moment - now) < timedelta(hours=1) for moment in moments), moments
     for opened in (session, worker):
-        opened.connection.close()
+        opened.close()

@@ -16,7 +16,7 @@ from rows import Session, WorkerSession, in_background, wait_until_blocked
 def app(database: str) -> Iterator[Session]:
     opened = Session(database)
     yield opened
-    opened.connection.close()
+    opened.close()
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def workers(database: str) -> Iterator[list[WorkerSession]]:
     opened = [WorkerSession(database) for _ in range(2)]
     yield opened
     for worker in opened:
-        worker.connection.close()
+        worker.close()
 
 
 def test_a_child_waits_for_all_its_parents(app: Session, workers: list[WorkerSession]) -> None:

@@ -21,7 +21,7 @@ LATEST = [step.version for step in schema.steps()]
 def session(empty_database: str) -> Iterator[Session]:
     opened = Session(empty_database)
     yield opened
-    opened.connection.close()
+    opened.close()
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_two_upgraders_at_once(session: Session, empty_database: str, steps: Pat
         pass
     assert sorted([one[0], two[0], three[0]]) == [[], [], [*LATEST, 9000]]
     for opened in (other, third):
-        opened.connection.close()
+        opened.close()
 
 
 def test_a_step_that_changed_after_it_was_applied(session: Session, steps: Path) -> None:

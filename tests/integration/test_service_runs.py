@@ -21,7 +21,7 @@ from supervised import PATIENCE, Queue, command, environment, queue, supervised
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-SHORT = 15.0  # seconds, for what is known to hang
+SHORT = 8.0  # seconds, for what is known to hang
 
 
 @pytest.fixture

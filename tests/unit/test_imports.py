@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import queuejobs
+from queuejobs import api
 
 ROOT = Path(__file__).parents[2]
 OURS = ("queuejobs", "queuemaster")
@@ -268,3 +272,17 @@ def plant(root: Path, path: str, line: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     (root / path).write_text(line)
+
+
+def test_the_names_that_are_loaded_when_used_are_those_of_the_api() -> None:
+    assert queuejobs.__all__ == api.__all__
+    assert all(getattr(queuejobs, name) is getattr(api, name) for name in api.__all__)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [path.stem for path in (ROOT / "workers" / "queuejobs").glob("[!_]*.py")]
+    + ["worker.template", "store.claims"],
+)
+def test_each_module_can_be_the_first(module: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import queuejobs.{module}"], check=True, cwd=ROOT / "workers")

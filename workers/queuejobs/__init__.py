@@ -14,9 +14,30 @@ if TYPE_CHECKING:
     from .api import *  # noqa: F403
 
 
+__all__ = [
+    "CommitInJobError",
+    "Delayable",
+    "Environment",
+    "FailedJobError",
+    "Job",
+    "JobError",
+    "JobFunction",
+    "Model",
+    "NoSuchJobError",
+    "NoSuchMethodError",
+    "NoSuchModelError",
+    "Queue",
+    "RetryableJobError",
+    "TimeoutJobError",
+    "chain",
+    "group",
+    "identity_exact",
+    "job_function",
+]
+
+
 def __getattr__(name: str) -> Any:
-    if not name.startswith("__") or name == "__all__":
-        api = importlib.import_module(".api", __name__)
-        if name == "__all__" or name in api.__all__:
-            return getattr(api, name)
+    # only these: `from . import registry` asks here too, before it looks for a module of that name
+    if name in __all__:
+        return getattr(importlib.import_module(".api", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

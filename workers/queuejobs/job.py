@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import psycopg2.extensions
 
 from .encoding import decode
 from .environment import QUEUE, Environment
 from .exception import JobError, NoSuchJobError
+from .perform import result_text
 from .recordset import Recordset
 from .related import related_action
+from .store import actions
 from .store import jobs as statements
 
 _FIRST_POLL = 0.01
@@ -113,9 +115,36 @@ class Job:
             pause = min(pause * 1.5, _LONGEST_POLL)
         return self
 
+    def cancel(self) -> Job:
+        """Cancel it, and with it all its waiting descendants; itself, read again.
+
+        A running job is stopped first and its writes are rolled back: until then it is ``started``, with
+        ``cancel_requested``. :class:`JobError` for one that is done.
+        """
+        return self._act("cancel")
+
+    def requeue(self) -> Job:
+        """Have a failed, done or cancelled job run from the beginning; itself, read again. Else JobError."""
+        return self._act("requeue")
+
+    def set_done(self, result: Any = None) -> Job:
+        """Make it done without running it: its children go on. JobError for a running one."""
+        return self._act("done", result_text(result))
+
     def related_action(self) -> Any:
         """What a person can open from this job, declared with its job function; None: nothing."""
         return related_action(self.env, self._row.get("id"), self.records, self.method_name)
+
+    def _act(self, name: str, result: Optional[str] = None) -> Job:
+        # in the transaction of the caller, like all else: it counts when he commits
+        state = actions.act(statements.plain_cursor(self.env.cr), name, self.uuid, result)
+        if state is None:
+            raise NoSuchJobError(f"there is no job {self.uuid}: it was never committed, or it was purged")
+        self._row["state"] = state
+        refused = actions.refusal(name, self.uuid, state)
+        if refused is not None:
+            raise JobError(refused)
+        return self.refresh()
 
     def _is_final(self, cr: Any) -> bool:
         connection = cr.connection
@@ -155,6 +184,27 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<Job {self.uuid} {self.state} {self._row.get('func_string')}>"
+
+
+class Jobs(List[Job]):
+    """A list of jobs, on which each can be done what can be done to one. The first refusal ends it."""
+
+    def cancel(self) -> Jobs:
+        """:meth:`Job.cancel` of each; itself."""
+        return self._each(Job.cancel)
+
+    def requeue(self) -> Jobs:
+        """:meth:`Job.requeue` of each; itself."""
+        return self._each(Job.requeue)
+
+    def set_done(self, result: Any = None) -> Jobs:
+        """:meth:`Job.set_done` of each; itself."""
+        return self._each(lambda job: job.set_done(result))
+
+    def _each(self, change: Callable[[Job], Job]) -> Jobs:
+        for job in self:
+            change(job)
+        return self
 
 
 def _refuse_snapshot(cr: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Iterable, List, Optional, Sequence
 from .delay import delay_many
 from .environment import QUEUE
 from .graph import Node
-from .job import Job
+from .job import Job, Jobs
 from .model import Model
 from .store import jobs as statements
 from .store.search import Condition, select
@@ -23,7 +23,7 @@ class Queue(Model):
 
     def search(
         self, domain: Sequence[Condition] = (), limit: Optional[int] = None, order: str = "id"
-    ) -> List[Job]:
+    ) -> Jobs:
         """The jobs that meet every ``(column, operator, value)``.
 
         Operators: =, !=, <, <=, >, >=, in, not in, like (contains; % and _ match as in SQL). None
@@ -33,12 +33,24 @@ class Queue(Model):
         sql, values = select(domain, limit, order)
         cr = statements.plain_cursor(self.env.cr)
         cr.execute(sql, values)
-        return [Job(self.env, row) for row in statements.rows_of(cr)]
+        return Jobs(Job(self.env, row) for row in statements.rows_of(cr))
 
-    def jobs(self) -> List[Job]:
+    def jobs(self) -> Jobs:
         """The jobs of these records, in their order; those that are gone are left out."""
         found = {job.id: job for job in self.search([("id", "in", self.ids)])}
-        return [found[job_id] for job_id in self.ids if job_id in found]
+        return Jobs(found[job_id] for job_id in self.ids if job_id in found)
+
+    def cancel(self) -> Jobs:
+        """:meth:`Job.cancel` of each of these records."""
+        return self.jobs().cancel()
+
+    def requeue(self) -> Jobs:
+        """:meth:`Job.requeue` of each of these records."""
+        return self.jobs().requeue()
+
+    def set_done(self, result: Any = None) -> Jobs:
+        """:meth:`Job.set_done` of each of these records."""
+        return self.jobs().set_done(result)
 
     def delay_many(self, delayables: Iterable[Node]) -> List[Any]:
         """Store any number of delayables with one INSERT; their jobs, in the same order."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import click
 
 from queuemaster import __version__
+from queuemaster.cli.actions import cancel, done, requeue
 from queuemaster.cli.channel import channel
 from queuemaster.cli.check import check
 from queuemaster.cli.demo import demo
 from queuemaster.cli.init import init
 from queuemaster.cli.jobs import jobs
 from queuemaster.cli.output import Commands
+from queuemaster.cli.purge import purge
+from queuemaster.cli.related import related_action
 from queuemaster.cli.reopen_logs import reopen_logs
 from queuemaster.cli.run import run
 from queuemaster.cli.stop import stop
@@ -25,5 +28,7 @@ def main() -> None:
     """
 
 
-for command in (run, init, check, stop, reopen_logs, jobs, channel, demo):
+for command in (run, init, check, stop, reopen_logs, jobs, channel, related_action, demo):
     main.add_command(command)
+for command in (requeue, cancel, done, purge):
+    jobs.add_command(command)

@@ -1,4 +1,4 @@
-"""``queuemaster jobs``: look at what is in the queues."""
+"""``queuemaster jobs``: look at what is in the queues. What changes jobs is in ``actions`` and ``purge``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLUMNS_SHOWN = (("uuid", 0), ("state", 0), ("channel", 72), ("try", 92), ("crea
 
 @click.group(cls=Commands)
 def jobs() -> None:
-    """Look at the jobs of the databases named or configured, or of the embedded PostgreSQL."""
+    """Look at and change the jobs of the databases named or configured, or of the embedded PostgreSQL."""
 
 
 @jobs.command("list")

@@ -70,6 +70,9 @@ def run_embedded(settings: Settings, held: int) -> NoReturn:
     try:
         database = embedded_database(plan)
         upgrade(database)
+        note(
+            f"embedded PostgreSQL in {data_dir}: applications connect to {database.dsn!r}"
+        )  # no password is in it
         served = replace(settings, databases=(database,), server=plan if plan.pid else None)
         become_master(served, held)
     except embedded.EmbeddedError as error:

@@ -13,6 +13,14 @@ select uuid, state, channel, priority, retry, max_retries, attempt, date_created
  order by id desc limit %(limit)s
 """
 
+# All in one state, in the order of their ids: parents before their children. Plan: a scan of the whole table.
+MATCHING = """
+select uuid from queuemaster.queue_job
+ where state = %(state)s
+   and (%(channel)s::text is null or channel = %(channel)s or starts_with(channel, %(channel)s || '.'))
+ order by id
+"""
+
 # Live limits. Rows are few; a channel may have been written by hand without its "root.".
 CLEAR_LIMITS = "delete from queuemaster.control where channel in (%(channel)s, %(short)s)"
 CHANGE_LIMITS = """

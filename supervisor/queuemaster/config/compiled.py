@@ -94,6 +94,8 @@ class Settings:
     max_jobs: int = 0  # then the worker is replaced
     max_age: float = 0.0
     poison_after: int = 3  # deaths of workers in a row that fail their job
+    retention: float = 30 * 86400.0  # after it done and cancelled jobs are removed; 0: kept for ever
+    failed_retention: float = 0.0  # the same of failed ones
 
     def to_json(self) -> str:
         """One JSON object, keys as the fields above."""

@@ -15,12 +15,7 @@ from queuemaster.config.dsn import parse_databases
 from queuemaster.dispatcher.channels import Parsed, Tree, parse_channels
 
 # Promised by the documentation, built later: said so when somebody sets one, never accepted in silence.
-NOT_YET = frozenset(
-    (
-        *("http", "http_user", "http_password", "http_token", "slice"),
-        *("retention", "failed_retention"),
-    )
-)
+NOT_YET = frozenset(("http", "http_user", "http_password", "http_token", "slice"))
 # Options of OCA's runner that stand in many odoo.conf, and what to tell about them.
 OF_OCA = {
     **dict.fromkeys(
@@ -213,6 +208,12 @@ class Options(BaseModel):
     )
     poison_after: Annotated[int, BeforeValidator(_number(0, 1000))] = Field(
         Settings.poison_after, description="a job fails after so many dead workers in a row; 0: never"
+    )
+    retention: Duration = Field(
+        Settings.retention, description="done and cancelled jobs are removed after so long; 0: never"
+    )
+    failed_retention: Duration = Field(
+        Settings.failed_retention, description="failed jobs are removed after so long; 0: never"
     )
 
     def settings(self) -> Settings:

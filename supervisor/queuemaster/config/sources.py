@@ -26,7 +26,7 @@ SECTION = "queue_job"
 PREFIX = "QUEUEMASTER_"
 OCA_PREFIX = "ODOO_QUEUE_JOB_"
 # read by other parts, hence no options: the directory of PostgreSQL's programs
-_OTHER_VARIABLES = frozenset((f"{PREFIX}PG_BINDIR",))
+_OTHER_VARIABLES = frozenset((f"{PREFIX}PG_BINDIR", f"{PREFIX}DATA_DIR"))
 _SECRETS = frozenset(("http_password", "http_token"))
 _BY_OCA = ("channels",)
 

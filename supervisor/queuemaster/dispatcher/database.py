@@ -28,12 +28,14 @@ from . import control, statements
 from .channels import Head, Key, Override, Tree
 from .links import Grant
 from .recovery import Death, Recovery, sweep
+from .retention import Retention
 
 BEAT, DEPOSE_AFTER = 10.0, 30.0  # seconds
 SWEEP = 30.0
 STANDBY_POLL = 3.0
 ORPHAN_POLL = 0.3
 CANCEL_AGAIN = 1.0
+FIRST_PURGE = 5.0  # after the takeover, which has more urgent things to do
 PROMOTE_AT_ONCE = 1000
 _LOOK_AGAIN = {"control", "cancel"}  # what a notification that is no key may say
 _log = logging.getLogger("queuemaster.dispatcher")
@@ -58,12 +60,15 @@ class Hub(Protocol):
 class QueueDatabase:
     """Serve one database until killed."""
 
-    def __init__(self, index: int, config: DatabaseConfig, hub: Hub, poll_interval: float) -> None:
+    def __init__(
+        self, index: int, config: DatabaseConfig, hub: Hub, poll_interval: float, retention: Retention
+    ) -> None:
         self.index = index
         self.name = config.name
         self._dsn = config.dsn
         self._hub = hub
         self._poll_interval = poll_interval
+        self._retention = retention
         self.epoch: int | None = None  # set while we lead
         self.heads: dict[str, Head] = {}  # by stored channel
         self.recovery = Recovery(index, config.name)
@@ -176,6 +181,7 @@ class QueueDatabase:
                 self._hub.started_last(channel, ago)
         now = time.monotonic()
         self._due = {"beat": now + BEAT, "sweep": now + SWEEP, "poll": now, "eta": now}
+        self._due["purge"] = now + FIRST_PURGE
 
     # the loop
 
@@ -197,6 +203,8 @@ class QueueDatabase:
         if self._is_due("poll", now, self._poll_interval):
             self._poll(cursor)
         self._read_heads(cursor)
+        if self._due["purge"] <= now:
+            self._due["purge"] = now + self._retention.work(cursor)
 
     def _is_due(self, what: str, now: float, interval: float) -> bool:
         if self._due.get(what, now) > now:

@@ -27,6 +27,7 @@ from .control import LiveLimits
 from .database import QueueDatabase
 from .links import Grant, Link, LinkState
 from .recovery import Death
+from .retention import Retention, ages
 
 LONGEST_WAIT = 3600.0  # seconds; a channel may open in years, which is more than a timer takes
 _log = logging.getLogger("queuemaster.dispatcher")
@@ -52,7 +53,7 @@ class DispatchHub:
         self._draining = False
         self._wake = gevent.event.Event()
         self.databases = [
-            QueueDatabase(index, config, self, settings.poll_interval)
+            QueueDatabase(index, config, self, settings.poll_interval, Retention(config.name, ages(settings)))
             for index, config in enumerate(settings.databases)
         ]
 

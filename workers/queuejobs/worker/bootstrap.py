@@ -1,4 +1,6 @@
-"""Start the template in the application's interpreter: ``PYTHON bootstrap.py OPTION…``.
+"""Start a part of ours in the application's interpreter: ``PYTHON bootstrap.py OPTION…``.
+
+The template, or what ``_OTHERS`` names when that is the first argument.
 
 Only the package ``queuejobs`` is put on its path, not the site-packages that it lies in: the service's
 environment and the application's never mix.
@@ -10,6 +12,9 @@ import os
 import sys
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+_OTHERS = {"related-action": "queuejobs.worker.action"}
 
 
 def _load_package() -> None:
@@ -26,4 +31,5 @@ def _load_package() -> None:
 
 if __name__ == "__main__":
     _load_package()
-    importlib.import_module("queuejobs.worker.template").main()
+    _other = _OTHERS.get("".join(sys.argv[1:2]))
+    importlib.import_module(_other or "queuejobs.worker.template").main()

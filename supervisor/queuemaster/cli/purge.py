@@ -1,0 +1,84 @@
+"""``queuemaster jobs purge``: remove finished jobs that are old, now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from psycopg2.extensions import connection as Connection
+
+from queuejobs.store.retention import FAILED, FINISHED, START, Place
+from queuejobs.store.retention import purge as purge_batch
+from queuemaster.cli.actions import asking, session
+from queuemaster.cli.databases import chosen
+from queuemaster.cli.flags import compiled, configured, databases_option
+from queuemaster.cli.output import Refusal, print_json, warn
+from queuemaster.config.options import seconds
+from queuemaster.dispatcher.channels.parse import complete_name
+
+
+class Duration(click.ParamType[float]):
+    """``30d``, ``12h``, ``90``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return seconds(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+@click.command()
+@databases_option
+@configured
+@click.option(
+    "--older-than", type=Duration(), metavar="DURATION",
+    help="Ended longer ago than this (30d, 12h). Default: as configured, retention and failed_retention.",
+)  # fmt: skip
+@click.option(
+    "--state", "states", type=click.Choice([*FINISHED, FAILED]), multiple=True,
+    help="Only in this state; repeatable. Default: done and cancelled, failed only as configured.",
+)  # fmt: skip
+@click.option("--channel", help="Only of this channel and those below it.")
+@click.option("--yes", is_flag=True, help="Do not ask; without a terminal nothing is asked anyway.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def purge(
+    file: Path | None, assignments: tuple[str, ...], database: tuple[str, ...], older_than: float | None,
+    states: tuple[str, ...], channel: str | None, yes: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Remove jobs that ended long ago. What waiting jobs still depend on stays, whatever its age."""
+    configuration = compiled(file, assignments, {"database": database})
+    warn(configuration.warnings)
+    kept = {
+        **dict.fromkeys(FINISHED, configuration.settings.retention),
+        FAILED: configuration.settings.failed_retention,
+    }
+    ages = {state: older_than if older_than is not None else kept[state] for state in states or FINISHED}
+    if older_than is None:
+        ages = {state: kept[state] for state in states or kept if kept[state]}
+    if not ages:
+        raise Refusal("these are kept for ever (retention, failed_retention): say how old with --older-than")
+    asking(yes)(f"remove jobs that are {', '.join(ages)}, for good?")
+    removed = 0
+    with chosen(configuration.settings) as databases:
+        for each in databases:
+            with session(each) as connection:
+                removed += _purge(connection, ages, complete_name(channel) if channel else None)
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        click.echo(f"{removed} jobs removed")
+
+
+def _purge(connection: Connection, ages: dict[str, float], channel: str | None) -> int:
+    """All of it, in batches of a transaction each."""
+    removed = 0
+    with connection.cursor() as cursor:
+        for state, age in ages.items():
+            place: Place | None = START
+            while place is not None:
+                batch = purge_batch(cursor, state, age, place, channel)
+                removed, place = removed + batch.removed, batch.place
+    return removed
