@@ -22,10 +22,13 @@ _numbers = itertools.count(1)
 
 
 class Session:
-    """A database session, in autocommit mode unless said otherwise."""
+    """A database session, in autocommit mode unless said otherwise.
+
+    What waits for 20 s is an error: blocked in libpq, a test could not be interrupted.
+    """
 
     def __init__(self, dsn: str) -> None:
-        self.connection: Connection = psycopg2.connect(dsn)
+        self.connection: Connection = psycopg2.connect(dsn, options="-c statement_timeout=20s")
         self.connection.autocommit = True
         self.cursor = self.connection.cursor()
 

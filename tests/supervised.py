@@ -85,7 +85,8 @@ def supervised(
     dsn: str, directory: Path, channels: str = "root:4", options: Sequence[str] = (), app: str = "sampleapp"
 ) -> Iterator[Supervised]:
     """Run the supervisor on ``dsn``; it is ended at the end, however the test went."""
-    arguments = ["--database", dsn, "--app", app, "--channels", channels, "--log-level", "DEBUG", *options]
+    arguments = ["--database", dsn, "--app", app, "--log-level", "DEBUG", *options]
+    arguments += ["--channels", channels] if channels else []
     (directory / "log").touch()
     with (directory / "log").open("a") as stream:
         process = psutil.Popen(

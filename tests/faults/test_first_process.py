@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,6 @@ from processes import end_of
 from supervised import PATIENCE, Queue, command, environment, queue
 from waiting import wait_until
 
-pytestmark = pytest.mark.timeout(300)
 UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
@@ -27,7 +27,10 @@ def possible() -> str:
     return ran.stderr.strip()
 
 
-pytestmark = [pytestmark, pytest.mark.skipif(bool(possible()), reason=f"no PID namespace: {possible()}")]
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(bool(possible()), reason=f"no PID namespace: {possible()}"),
+]
 
 
 class Container:
@@ -67,18 +70,17 @@ class Container:
 
 
 @pytest.fixture
-def container(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Container:
+def container(database: str, tmp_path: Path) -> Iterator[Container]:
     options = ["--database", database, "--app", "sampleapp", "--channels", "root:2", "--log-level", "DEBUG"]
     running = Container(tmp_path, *options, "--set", "heartbeat_timeout=3")
-    request.addfinalizer(running.end)
-    return running
+    yield running
+    running.end()
 
 
 @pytest.fixture
-def jobs(database: str, request: pytest.FixtureRequest) -> Queue:
-    opened = queue(database)
-    request.addfinalizer(lambda: opened.__exit__(None, None, None))
-    return opened.__enter__()
+def jobs(database: str) -> Iterator[Queue]:
+    with queue(database) as opened:
+        yield opened
 
 
 def test_the_orphans_of_jobs_are_reaped(container: Container, jobs: Queue) -> None:
@@ -105,7 +107,9 @@ def test_a_worker_that_dies_is_replaced_there_too(container: Container, jobs: Qu
     assert container.zombies() == []
 
 
-def test_term_drains_beyond_the_heartbeat_and_takes_everything_along(container: Container, jobs: Queue) -> None:
+def test_term_drains_beyond_the_heartbeat_and_takes_everything_along(
+    container: Container, jobs: Queue
+) -> None:
     """Workers go on beating while they finish: none is taken for hung."""
     job = jobs.sample(1).with_delay().write_slowly(5)
     jobs.wait_for(job.uuid, "started")

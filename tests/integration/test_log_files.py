@@ -43,7 +43,9 @@ def test_everybody_lets_go_of_the_old_file(jobs: Queue, database: str, tmp_path:
     with supervised(database, tmp_path, "root:2") as running:
         jobs.wait_for(jobs.sample(1).with_delay().log("first").uuid, "done")
         old = tmp_path / "log.1"
-        assert len(holders(running.everything(), tmp_path / "log")) == 5, "master, template, dispatcher, workers"
+        assert len(holders(running.everything(), tmp_path / "log")) == 5, (
+            "master, template, dispatcher, workers"
+        )
         (tmp_path / "log").rename(old)
         result = CliRunner().invoke(main, ["reopen-logs", "--pidfile", str(tmp_path / "pid")])
         assert result.exit_code == 0, result.stderr
@@ -70,7 +72,9 @@ def test_reopen_logs_without_a_master(tmp_path: Path) -> None:
     assert "not running" in result.stderr
 
 
-def test_a_file_that_cannot_be_opened_again_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_cannot_be_opened_again_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     directory = tmp_path / "logs"
     directory.mkdir()
     log = LogFile(str(directory / "log"))

@@ -39,7 +39,9 @@ class Manager:
 
 
 @pytest.fixture(params=["path", "abstract"])
-def manager(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+def manager(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Manager]:
     name = f"queuemaster-test-{os.getpid()}"
     address = str(tmp_path / "notify") if request.param == "path" else f"@{name}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:

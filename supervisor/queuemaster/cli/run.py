@@ -23,6 +23,7 @@ from queuemaster.cli.output import Failure, Refusal, note, warn
 from queuemaster.cli.preflight import lock, preflight
 from queuemaster.cli.trust import require_private_file
 from queuemaster.config.compiled import ServerPlan, Settings
+from queuemaster.config.sources import Compiled
 from queuemaster.embedded_server import postmaster
 from queuemaster.master import register
 
@@ -42,22 +43,40 @@ TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master 
 @click.option("--log-format", metavar="text|json", help="The form of a log line. Default: text.")
 @click.option("--log-level", metavar="LEVEL", help="The least level that is logged. Default: INFO.")
 @click.option("--log-handler", metavar="LOGGER:LEVEL", multiple=True, help="For one logger; repeatable.")
-def run(file: Path | None, assignments: tuple[str, ...], **flags: str | tuple[str, ...] | None) -> None:
+@click.option("--compile-to", type=int, hidden=True)
+def run(
+    file: Path | None,
+    assignments: tuple[str, ...],
+    compile_to: int | None,
+    **flags: str | tuple[str, ...] | None,
+) -> None:
     """Run the supervisor, in the foreground, until it is told to stop."""
     # the first process of a container is not ended by a signal that it does not handle
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(EXIT_TERMINATED))
     require_private_file(file)
     configuration = compiled(file, assignments, flags)
     warn(configuration.warnings)
+    if compile_to is not None:  # a running master is told to reload
+        compile_again(configuration, compile_to)
+        return
     if configuration.off:
         note("switched off: the channel root has capacity 0, so there is nothing to run")
         return
-    settings = preflight(configuration.settings)
+    settings = replace(preflight(configuration.settings), command=tuple(sys.argv[1:]))
     held = lock(Path(settings.pidfile))
     register.outwait(register.path_beside(Path(settings.pidfile)), settings.graceful_timeout, note)
     if settings.databases:
         become_master(settings, held)
     run_embedded(settings, held)
+
+
+def compile_again(configuration: Compiled, fd: int) -> None:
+    """Write the settings for a master that runs already; whatever is wrong is an error, as at the start."""
+    if configuration.off:
+        raise Refusal("the channel root has capacity 0, which switches everything off: stop it instead")
+    settings = preflight(configuration.settings)
+    with os.fdopen(fd, "w") as stream:
+        stream.write(settings.to_json())
 
 
 def run_embedded(settings: Settings, held: int) -> NoReturn:

@@ -7,9 +7,10 @@ Durations are seconds (float), sizes are bytes (int), 0 means "no limit" unless 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -46,6 +47,17 @@ class DatabaseConfig:
 
     name: str  # what logs and metrics call it
     dsn: str
+    id: int = 0  # what the processes call it; the same for as long as the master lives
+
+
+def keep_ids(new: tuple[DatabaseConfig, ...], old: tuple[DatabaseConfig, ...]) -> tuple[DatabaseConfig, ...]:
+    """The new databases under the ids that they had; those that are really new get ids of their own."""
+    known = {(database.name, database.dsn): database.id for database in old}
+    fresh = itertools.count(max(known.values(), default=-1) + 1)
+    return tuple(
+        replace(database, id=known[key] if (key := (database.name, database.dsn)) in known else next(fresh))
+        for database in new
+    )
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,7 @@ class Settings:
     channels: tuple[ChannelConfig, ...]
     databases: tuple[DatabaseConfig, ...]
     pools: dict[str, int] = field(default_factory=dict)  # workers kept ready, by channel
+    command: tuple[str, ...] = ()  # the arguments of the command line, to compile it all again
     app: tuple[str, ...] = ()  # modules that the template imports
     python: str = ""  # the application's interpreter; "": ours
     server: ServerPlan | None = None  # the embedded PostgreSQL, None: databases by DSN only
@@ -110,7 +123,7 @@ class Settings:
         if data["server"] is not None:
             server = data["server"]
             data["server"] = ServerPlan(**{**server, "argv": tuple(server["argv"])})
-        for name in ("app", "log_handlers"):
+        for name in ("command", "app", "log_handlers"):
             data[name] = tuple(data[name])
         return cls(**data)
 

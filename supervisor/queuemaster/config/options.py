@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf
 
-from queuemaster.config.compiled import DatabaseConfig, Settings
+from queuemaster.config.compiled import DatabaseConfig, Settings, keep_ids
 from queuemaster.config.dsn import parse_databases
 from queuemaster.dispatcher.channels import Parsed, Tree, parse_channels
 
@@ -223,7 +223,7 @@ class Options(BaseModel):
         return Settings(
             channels=channels,
             pools=Tree(channels).pool_sizes(self.max_workers),
-            databases=values.pop("database"),
+            databases=keep_ids(values.pop("database"), ()),
             log_handlers=values.pop("log_handler"),
             **values,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from queuejobs.worker.log import event
@@ -41,7 +42,26 @@ class LiveLimits:
     def __init__(self, configured: Iterable[ChannelConfig]) -> None:
         self._configured = tuple(configured)
         self._overrides: dict[int, tuple[Override, ...]] = {}  # by database
+        self._root_change = 0  # by signals
         self.tree = Tree(self._configured)
+
+    def configure(self, configured: Iterable[ChannelConfig], databases: Iterable[int]) -> None:
+        """Another configuration; what the databases say goes on, what signals said does not."""
+        self._configured = tuple(configured)
+        self._overrides = {number: self._overrides.get(number, ()) for number in databases}
+        self._root_change = 0
+        self.tree = self._overridden()
+
+    def change_root(self, change: int) -> None:
+        """So many slots more (or less) than configured for root, never less than one."""
+        self._root_change = change
+        self.tree = self._overridden()
+
+    def _overridden(self) -> Tree:
+        root, *others = self._configured
+        if root.capacity:
+            root = replace(root, capacity=max(root.capacity + self._root_change, 1))
+        return Tree(overridden((root, *others), [one for each in self._overrides.values() for one in each]))
 
     def change(self, database: int, name: str, overrides: tuple[Override, ...]) -> bool:
         """What one database says now; whether the tree is another one because of it."""
@@ -55,9 +75,7 @@ class LiveLimits:
                     db=name, channel=one.channel,
                 )  # fmt: skip
         before = self.tree
-        self.tree = Tree(
-            overridden(self._configured, [one for each in self._overrides.values() for one in each])
-        )
+        self.tree = self._overridden()
         for channel in self.tree:
             if channel != before[channel.name]:
                 event(

@@ -60,10 +60,8 @@ class Hub(Protocol):
 class QueueDatabase:
     """Serve one database until killed."""
 
-    def __init__(
-        self, index: int, config: DatabaseConfig, hub: Hub, poll_interval: float, retention: Retention
-    ) -> None:
-        self.index = index
+    def __init__(self, config: DatabaseConfig, hub: Hub, poll_interval: float, retention: Retention) -> None:
+        self.index = config.id
         self.name = config.name
         self._dsn = config.dsn
         self._hub = hub
@@ -71,7 +69,7 @@ class QueueDatabase:
         self._retention = retention
         self.epoch: int | None = None  # set while we lead
         self.heads: dict[str, Head] = {}  # by stored channel
-        self.recovery = Recovery(index, config.name)
+        self.recovery = Recovery(config.id, config.name)
         self._wake = gevent.event.Event()
         self._orphans: dict[
             tuple[int, int], str
@@ -81,6 +79,17 @@ class QueueDatabase:
     def wake(self) -> None:
         """Something is to be read or recovered."""
         self._wake.set()
+
+    def configure(self, poll_interval: float, retention: Retention) -> None:
+        """From now on."""
+        self._poll_interval = poll_interval
+        self._retention = retention
+
+    def look_again(self) -> None:
+        """The tree is another one: what a head is worth may be another thing."""
+        for head in self.heads.values():
+            head.noticed(None)
+        self.wake()
 
     # what the hub reports of our grants
 

@@ -20,7 +20,7 @@ import gevent.event
 from queuejobs.store.claims import Process
 from queuejobs.worker import wire
 from queuejobs.worker.log import event
-from queuemaster.config.compiled import Settings
+from queuemaster.config.compiled import DatabaseConfig, Settings
 
 from .channels import Candidate, Key, Override, Scheduler, Tree
 from .control import LiveLimits
@@ -52,10 +52,7 @@ class DispatchHub:
         self._wanted: tuple[str, ...] = ()
         self._draining = False
         self._wake = gevent.event.Event()
-        self.databases = [
-            QueueDatabase(index, config, self, settings.poll_interval, Retention(config.name, ages(settings)))
-            for index, config in enumerate(settings.databases)
-        ]
+        self.databases = {config.id: self._database(config, settings) for config in settings.databases}
 
     def run(self) -> None:
         """Grant whenever something has changed or a throttle or a rate lets the next job through."""
@@ -63,7 +60,9 @@ class DispatchHub:
         while True:
             # from when it was looked at last: what opened since then has not been seen yet
             opening = self._scheduler.next_opening(looked)
-            resting = [head.rest_until for database in self.databases for head in database.heads.values()]
+            resting = [
+                head.rest_until for database in self.databases.values() for head in database.heads.values()
+            ]
             moments = [moment for moment in (opening, *resting) if moment is not None and moment > looked]
             wait = max(min(moments) - time.monotonic(), 0.0) if moments else LONGEST_WAIT
             self._wake.wait(min(wait, LONGEST_WAIT))
@@ -81,6 +80,53 @@ class DispatchHub:
         if self._live.change(database, self.databases[database].name, overrides):
             self._scheduler.reconfigure(self.tree, time.monotonic())
             self.changed()
+
+    def reconfigure(self, settings: Settings) -> tuple[list[QueueDatabase], list[QueueDatabase]]:
+        """Another configuration: the databases to serve from now on, and those to leave. Running jobs go on."""
+        configured = {config.id: config for config in settings.databases}
+        gone = [self.databases.pop(number) for number in set(self.databases) - set(configured)]
+        for database in self.databases.values():
+            database.configure(settings.poll_interval, Retention(database.name, ages(settings)))
+        new = [
+            self._database(config, settings)
+            for number, config in configured.items()
+            if number not in self.databases
+        ]
+        self.databases.update({database.index: database for database in new})
+        for database in gone:
+            # nobody leads it here any more: who does so elsewhere, or next, recovers what is left there
+            self.orphans(database.index, [])
+            for death in database.recovery.drop():
+                self.recovered(death, database.index)
+        self._max_workers = settings.max_workers
+        self._live.configure(settings.channels, configured)
+        self._reshaped()
+        return new, gone
+
+    def _database(self, config: DatabaseConfig, settings: Settings) -> QueueDatabase:
+        retention = Retention(config.name, ages(settings))
+        return QueueDatabase(config, self, settings.poll_interval, retention)
+
+    def change_root(self, change: int) -> None:
+        """So many slots of root more, or less, than configured."""
+        self._live.change_root(change)
+        event(_log, logging.INFO, "capacity of root changed", capacity=self.tree["root"].capacity)
+        self._reshaped()
+
+    def retire(self, generation: int) -> None:
+        """Workers up to this generation get no job any more: idle ones leave at once, others after their job."""
+        for link in self._links.values():
+            if link.generation <= generation and not link.retiring:
+                link.retiring = True
+                self._send(link, {"type": "retire"})
+        self.changed()
+
+    def _reshaped(self) -> None:
+        self._scheduler.reconfigure(self.tree, time.monotonic())
+        for database in self.databases.values():
+            database.look_again()
+        self._wanted = ()
+        self.changed()
 
     def changed(self) -> None:
         """Look again: heads, slots or workers are not what they were."""
@@ -112,7 +158,9 @@ class DispatchHub:
             return
         elif kind == "claimed":
             link.claimed = True
-            self.databases[link.grant.database].claimed(link.grant, message["job"])
+            database = self.databases.get(link.grant.database)
+            if database is not None:  # else it is not served any more
+                database.claimed(link.grant, message["job"])
         elif kind == "released":
             link.retiring = link.retiring or message["leaving"]
             if not link.claimed:
@@ -134,8 +182,8 @@ class DispatchHub:
             self.gone(link)
         if death in self._recovering:
             return
-        self._recovering[death] = {database.index for database in self.databases}
-        for database in self.databases:
+        self._recovering[death] = set(self.databases)
+        for database in self.databases.values():
             database.recovery.add(death)
             database.wake()
 
@@ -209,7 +257,7 @@ class DispatchHub:
         candidates: list[Candidate] = []
         blocked: set[str] = set()
         barriers: dict[str, Key] = {}
-        for database in self.databases:
+        for database in self.databases.values():
             if database.epoch is None:
                 continue
             for stored, head in database.heads.items():
@@ -246,10 +294,13 @@ class DispatchHub:
     def _answered(self, link: Link) -> None:
         """The grant is used up, come back, or lost with its worker: the head it was for learns of it."""
         grant, link.grant = link.grant, None
-        if grant is not None and link.claimed:
-            self.databases[grant.database].ended(grant)
-        elif grant is not None:
-            self.databases[grant.database].came_back(grant)
+        database = None if grant is None else self.databases.get(grant.database)
+        if grant is None or database is None:  # no grant, or not served any more
+            return
+        if link.claimed:
+            database.ended(grant)
+        else:
+            database.came_back(grant)
 
     def _idle(self, link: Link) -> None:
         link.state, link.idle_since = LinkState.IDLE, time.monotonic()

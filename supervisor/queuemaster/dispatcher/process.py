@@ -18,6 +18,7 @@ from queuejobs.worker.log import event
 from queuemaster.config.compiled import Settings
 
 from . import green
+from .database import QueueDatabase
 from .hub import DispatchHub
 from .links import Link
 from .recovery import Death
@@ -49,6 +50,7 @@ class Dispatcher:
         self._settings = settings
         self._control = control
         self._hub = DispatchHub(settings, self._tell_master)
+        self._serving: dict[int, gevent.Greenlet] = {}
         self._host, self._boot_id = socket.gethostname(), linux.boot_id()
 
     def run(self) -> None:
@@ -64,8 +66,8 @@ class Dispatcher:
 
     def _begin(self) -> None:
         """Only now: whoever was alive before us is known, and its runs are not taken for dead."""
-        for database in self._hub.databases:
-            gevent.spawn(database.run).link_exception(_end)
+        for database in self._hub.databases.values():
+            self._serve(database)
         gevent.spawn(self._hub.run).link_exception(_end)
         self._tell_master({"type": "ready"})
 
@@ -87,6 +89,29 @@ class Dispatcher:
             self._hub.drain()
         elif message["type"] == "reopen":
             log.reopen()
+        elif message["type"] == "settings":
+            self._reconfigure(received.fds[0])
+        elif message["type"] == "retire":
+            self._hub.retire(message["generation"])
+        elif message["type"] == "root":
+            self._hub.change_root(message["change"])
+
+    def _serve(self, database: QueueDatabase) -> None:
+        greenlet = gevent.spawn(database.run)
+        greenlet.link_exception(_end)
+        self._serving[database.index] = greenlet
+
+    def _reconfigure(self, fd: int) -> None:
+        self._settings = settings = Settings.from_descriptor(fd)
+        os.close(fd)
+        log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
+        new, gone = self._hub.reconfigure(settings)
+        for database in gone:
+            # its session ends with it, and so does our leadership there
+            self._serving.pop(database.index).kill(block=False)
+            event(_log, logging.INFO, "database is not served any more", db=database.name)
+        for database in new:
+            self._serve(database)
 
     def _death(self, message: dict[str, Any]) -> Death:
         blame = None

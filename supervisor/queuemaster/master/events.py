@@ -8,13 +8,39 @@ from dataclasses import dataclass
 from queuejobs.worker.causes import Cause
 from queuejobs.worker.scoreboard import Snapshot
 
+DEFAULT_BOOT_TIMEOUT = 60.0  # seconds
+
 
 class Role(enum.Enum):
     """A process that the master execs itself."""
 
     SERVER = "server"  # the embedded PostgreSQL
     TEMPLATE = "template"
+    SUCCESSOR = "successor"  # the template that will take over, until it is ready
     DISPATCHER = "dispatcher"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds."""
+
+    graceful_timeout: float
+    heartbeat_timeout: float  # 0: never
+    kill_grace: float
+
+    @property
+    def boot_timeout(self) -> float:
+        """To say hello."""
+        return self.heartbeat_timeout or DEFAULT_BOOT_TIMEOUT
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What of the configuration the master itself goes by."""
+
+    targets: dict[str, int]  # workers kept ready, by channel
+    max_workers: int
+    limits: Limits
 
 
 # Events
@@ -136,13 +162,32 @@ class EndNow:
 
 
 @dataclass(frozen=True)
+class Reload:
+    """HUP: compile the configuration anew."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The configuration compiled. ``plan`` None: it is refused, why has been logged."""
+
+    plan: Plan | None
+
+
+@dataclass(frozen=True)
+class ChangeRoot:
+    """TTIN, TTOU: one slot of root more or less."""
+
+    change: int
+
+
+@dataclass(frozen=True)
 class Tick:
     """Time has passed."""
 
 
 Event = (
-    Started | Ready | Broken | Named | Hello | Reaped | Seen | CancelWanted | Recovered | Wanted | EndSoon | EndNow
-    | Tick
+    Started | Ready | Broken | Named | Hello | Reaped | Seen | CancelWanted | Recovered | Wanted | Reload | Compiled
+    | ChangeRoot | EndSoon | EndNow | Tick
 )  # fmt: skip
 
 
@@ -224,6 +269,40 @@ class TellDrain:
 
 
 @dataclass(frozen=True)
+class Compile:
+    """Have the command line compile the configuration again."""
+
+
+@dataclass(frozen=True)
+class Succeed:
+    """The new configuration is in force: the successor is the template, the old one leaves after its last answers."""
+
+
+@dataclass(frozen=True)
+class Discard:
+    """The new configuration is not: nothing of it stays."""
+
+
+@dataclass(frozen=True)
+class TellSettings:
+    """The dispatcher gets the configuration in force."""
+
+
+@dataclass(frozen=True)
+class TellRetire:
+    """Workers up to this generation run old code: they are to leave as they become idle."""
+
+    generation: int
+
+
+@dataclass(frozen=True)
+class TellRoot:
+    """So many slots of root more (or less) than configured."""
+
+    change: int
+
+
+@dataclass(frozen=True)
 class Forget:
     """The entry's link is of no use any more: close the master's end."""
 
@@ -247,5 +326,6 @@ class Exit:
 
 
 Action = (
-    Exec | Fork | Signal | AskToStop | Introduce | TellDeath | TellBegin | TellDrain | Forget | Log | Exit
+    Exec | Fork | Signal | AskToStop | Introduce | TellDeath | TellBegin | TellDrain | TellSettings | TellRetire
+    | TellRoot | Compile | Succeed | Discard | Forget | Log | Exit
 )  # fmt: skip

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from queuejobs.worker.scoreboard import State
 
+from .children import Phase
 from .events import Reading, Role
 from .pools import WorkerState
-from .supervision import Phase, Supervision
+from .supervision import Supervision
 
 Line = tuple[str, dict[str, object]]  # an event of the log and its context
 
 
-def is_ready(core: Supervision, databases: Sequence[str], standings: Mapping[int, str]) -> bool:
+def is_ready(core: Supervision, databases: Mapping[int, str], standings: Mapping[int, str]) -> bool:
     """The application is imported, and each database was led, stood by, or found away.
 
     One that is away keeps nobody from being ready: to be started again would not bring it back.
@@ -23,30 +24,30 @@ def is_ready(core: Supervision, databases: Sequence[str], standings: Mapping[int
     return (
         core.phase is Phase.RUNNING
         and all(core.children[role].ready for role in roles)
-        and len(standings) == len(databases)
+        and standings.keys() >= databases.keys()
     )
 
 
 def summary(
-    core: Supervision, readings: Sequence[Reading], databases: Sequence[str], standings: Mapping[int, str]
+    core: Supervision, readings: Sequence[Reading], databases: Mapping[int, str], standings: Mapping[int, str]
 ) -> str:
     """``running, 4 workers, 1 busy; sales: leads``."""
     busy = sum(reading.snapshot.state is State.BUSY for reading in readings)
-    said = [f"{name}: {standings.get(index, 'unknown')}" for index, name in enumerate(databases)]
+    said = [f"{name}: {standings.get(index, 'unknown')}" for index, name in databases.items()]
     return "; ".join([f"{core.phase.value}, {len(core.pools.alive())} workers, {busy} busy", *said])
 
 
 def report(
     core: Supervision,
     readings: Sequence[Reading],
-    databases: Sequence[str],
+    databases: Mapping[int, str],
     standings: Mapping[int, str],
     now: float,
 ) -> list[Line]:
     """Everything: the processes, the databases, the pools, each worker and what it is at."""
     pids = {role.value: child.pid or "none" for role, child in core.children.items()}
     lines: list[Line] = [("status", {"phase": core.phase.value, **pids})]
-    for index, name in enumerate(databases):
+    for index, name in databases.items():
         lines.append(("status of database", {"db": name, "standing": standings.get(index, "unknown")}))
     lines += _pools(core, now)
     by_entry = {reading.entry: reading for reading in readings}
@@ -73,15 +74,15 @@ def _pools(core: Supervision, now: float) -> list[Line]:
     return lines
 
 
-def _work(reading: Reading, databases: Sequence[str], now: float) -> dict[str, object]:
+def _work(reading: Reading, databases: Mapping[int, str], now: float) -> dict[str, object]:
     last = reading.snapshot
     context: dict[str, object] = {
         "state": last.state.name.lower(),
         "seconds": f"{now - last.since / 1e9:.1f}",
     }
     if last.state is State.BUSY:
-        known = last.database < len(databases)
-        context.update(
-            db=databases[last.database] if known else last.database, job=last.job, attempt=last.attempt
-        )
+        name = databases.get(
+            last.database, str(last.database)
+        )  # the number of one that is not served any more
+        context.update(db=name, job=last.job, attempt=last.attempt)
     return context

@@ -9,13 +9,11 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import queuejobs.worker
 from queuejobs.worker import linux, log, wire
 from queuejobs.worker.log import event as log_event
 from queuejobs.worker.scoreboard import ENTRIES, KillRequest, Scoreboard, State
@@ -23,19 +21,24 @@ from queuemaster import embedded
 from queuemaster.config.compiled import Settings
 
 from . import events as ev
-from . import register
+from . import measure, recompile
 from .account import account
-from .events import Role
+from .events import Limits, Plan, Role
+from .launch import launch
 from .peer import Peer
 from .pools import Worker, WorkerState
-from .supervision import Limits, Supervision
-from .voice import Voice
+from .register import Register, path_beside
+from .supervision import Supervision
+from .voice import Voice, open_log
 from .watch import INTERVAL
 
 _log = logging.getLogger("queuemaster.master")
-_BOOTSTRAP = Path(queuejobs.worker.__file__).with_name("bootstrap.py")
 WORDS = 16384  # bytes of tracebacks that are kept
-_NOT_YET = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
+_EVENTS: dict[int, ev.Event] = {
+    signal.SIGHUP: ev.Reload(),
+    signal.SIGTTIN: ev.ChangeRoot(+1),
+    signal.SIGTTOU: ev.ChangeRoot(-1),
+}
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -48,8 +51,7 @@ class Master:
         self._board = Scoreboard.create()
         roles = (Role.SERVER,) if settings.server is not None else ()
         self._core = Supervision(
-            (*roles, Role.TEMPLATE, Role.DISPATCHER), settings.pools, settings.max_workers, ENTRIES,
-            Limits(settings.graceful_timeout, settings.heartbeat_timeout, settings.kill_grace),
+            (*roles, Role.TEMPLATE, Role.DISPATCHER), _plan(settings), ENTRIES
         )  # fmt: skip
         self._selector = selectors.DefaultSelector()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -60,10 +62,11 @@ class Master:
         self._readings: tuple[ev.Reading, ...] = ()
         self._account = account(settings.user, settings.group)
         self._voice = Voice(settings)
+        self._compilation: recompile.Compilation | None = None
+        self._coming: tuple[Settings, int] | None = None  # compiled, and its descriptor, until it is in force
         self._server_pid = 0  # while it starts
         self._exit: int | None = None
-        self._register = register.path_beside(Path(settings.pidfile)) if settings.pidfile else None
-        self._registered: list[register.Registered] = []
+        self._register = Register(path_beside(Path(settings.pidfile))) if settings.pidfile else None
         self._wake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> int:
@@ -112,22 +115,9 @@ class Master:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + INTERVAL
-            readings = [self._reading(worker) for worker in self._core.pools.alive()]
+            readings = [measure.read(self._board, worker) for worker in self._core.pools.alive()]
             self._readings = tuple(reading for reading in readings if reading is not None)
             self._happened(ev.Seen(self._readings))
-
-    def _reading(self, worker: Worker) -> ev.Reading | None:
-        if worker.state is not WorkerState.GREETED:
-            return None
-        last = self._board.entry(worker.entry).snapshot()
-        if last is None:
-            return None
-        busy = last.state is State.BUSY
-        return ev.Reading(
-            worker.entry, worker.generation, worker.pid, last,
-            linux.processor_time(worker.pid) if busy and last.cpu else 0,
-            linux.private_memory(worker.pid) if busy and last.memory else 0,
-        )  # fmt: skip
 
     def _happened(self, event: ev.Event) -> None:
         for action in self._core.handle(event, time.monotonic()):
@@ -141,7 +131,7 @@ class Master:
 
     def _listen_to_signals(self) -> None:
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        for signum in (*_HANDLED, *_NOT_YET):
+        for signum in (*_HANDLED, *_EVENTS):
             signal.signal(signum, lambda _signum, _frame: None)  # the wakeup descriptor tells the loop
         # the command blocked them before it became us, lest one be lost in between
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -150,13 +140,12 @@ class Master:
         numbers = set(os.read(self._wake, 4096))
         if signal.SIGCHLD in numbers:
             self._reap()
-        for signum in numbers & set(_NOT_YET):
-            name = signal.Signals(signum).name
-            log_event(_log, logging.WARNING, "signal is not supported by this version, ignored", signal=name)
         if signal.SIGUSR1 in numbers:
             self._reopen_logs()
         if signal.SIGUSR2 in numbers:
             self._voice.report(self._core, self._readings)
+        for signum in numbers & set(_EVENTS):
+            self._happened(_EVENTS[signum])
         if numbers & {signal.SIGINT, signal.SIGQUIT}:
             self._happened(ev.EndNow())
         elif signal.SIGTERM in numbers:
@@ -178,6 +167,9 @@ class Master:
                     os.killpg(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             process = self._processes.pop(pid, None)
+            if self._compilation is not None and pid == self._compilation.process.pid:
+                self._compiled(self._compilation, status)
+                continue
             if process is not None:
                 process.returncode = status  # ours to reap: Popen must not wait for a pid that is gone
             for role, child in self._core.children.items():
@@ -211,63 +203,46 @@ class Master:
 
     def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
         ours, theirs = wire.pair()
-        given = {"control": theirs.fileno(), "settings": self._settings_fd, "master": os.getpid()}
-        become = self._account
-        environment = {**os.environ, **(become.environment() if become else {})}
+        settings, settings_fd = self._settings, self._settings_fd
+        if role is Role.SUCCESSOR:
+            assert self._coming is not None
+            settings, settings_fd = self._coming
         if role is Role.DISPATCHER:
             self._voice.standings.clear()
-        if role is Role.TEMPLATE:
-            command = [self._settings.python or sys.executable, str(_BOOTSTRAP)]
-            given["scoreboard"] = self._board.fd
-            # it keeps our own working directory off our path; the application's is the application's business
-            environment.pop("PYTHONSAFEPATH", None)
-        else:
-            command = [sys.executable, "-m", f"queuemaster.{role.value}"]
-        for name, value in given.items():
-            command += [f"--{name}", str(value)]
-        inherited = [given[name] for name in ("control", "settings", "scoreboard") if name in given]
         with theirs:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=inherited,
-                env=environment,
-                start_new_session=False,
-                user=become.uid if become else None,
-                group=become.gid if become else None,
-                extra_groups=become.groups if become else None,
-            )
+            process = launch(role, settings, settings_fd, self._board.fd, theirs, self._account)
         peer = Peer(ours)
         self._peers[role] = peer
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_role(role, peer))
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_role(peer))
         return process
 
     def _drop_peer(self, role: Role) -> None:
         peer = self._peers[role]
-        self._hear_role(role, peer)  # its last words
-        if self._peers.pop(role, None) is not None:
-            self._selector.unregister(peer.socket)
-            peer.close()
+        self._hear_role(peer)  # its last words
+        self._close_peer(peer)
 
-    def _hear_role(self, role: Role, peer: Peer) -> None:
-        while True:
+    def _hear_role(self, peer: Peer) -> None:
+        while peer.socket.fileno() >= 0:
             try:
                 received = peer.receive()
             except BlockingIOError:
                 return
             if received is None:
-                # closed: its death comes as a signal
-                if self._peers.get(role) is peer:
-                    del self._peers[role]
-                    self._selector.unregister(peer.socket)
-                    peer.close()
-                return
-            self._understood(role, received.message)
+                self._close_peer(peer)  # its death comes as a signal
+            else:
+                self._understood(peer, received.message)
 
-    def _understood(self, role: Role, message: dict[str, Any]) -> None:
+    def _close_peer(self, peer: Peer) -> None:
+        if peer.socket.fileno() >= 0:
+            self._selector.unregister(peer.socket)
+            peer.close()
+        self._peers = {role: known for role, known in self._peers.items() if known is not peer}
+
+    def _understood(self, peer: Peer, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "ready":
-            self._happened(ev.Ready(role))
+            for role in [role for role, known in self._peers.items() if known is peer]:
+                self._happened(ev.Ready(role))
         elif kind == "broken":
             self._happened(ev.Broken(f"module {message['module']}: {message['error']}"))
         elif kind == "forked":
@@ -280,9 +255,54 @@ class Master:
             self._happened(ev.Wanted(message["channels"]))
         elif kind == "cancel":
             worker = self._core.pools.match(message["entry"], message["generation"])
-            reading = None if worker is None else self._reading(worker)
+            reading = None if worker is None else measure.read(self._board, worker)
             if reading is not None:
                 self._happened(ev.CancelWanted(reading, message["job"], message["attempt"]))
+
+    # reload
+
+    def _do_compile(self, action: ev.Compile) -> None:
+        self._compilation = recompile.start(self._settings.command)
+
+    def _compiled(self, compilation: recompile.Compilation, status: int) -> None:
+        compilation.process.returncode = status
+        self._compilation = None
+        try:
+            settings, warnings = recompile.finish(compilation, status, self._settings)
+        except recompile.Refused as refused:
+            log_event(_log, logging.ERROR, "configuration refused", reason=str(refused))
+            self._happened(ev.Compiled(None))
+            return
+        if warnings:
+            log_event(_log, logging.WARNING, "configuration has warnings", said=warnings)
+        self._coming = settings, settings.to_descriptor()
+        os.set_inheritable(self._coming[1], False)
+        self._happened(ev.Compiled(_plan(settings)))
+
+    def _do_succeed(self, action: ev.Succeed) -> None:
+        assert self._coming is not None
+        os.close(self._settings_fd)
+        (self._settings, self._settings_fd), self._coming = self._coming, None
+        open_log(self._settings)
+        self._voice.configure(self._settings)
+        old = self._peers.pop(Role.TEMPLATE, None)
+        self._peers[Role.TEMPLATE] = self._peers.pop(Role.SUCCESSOR)
+        if old is not None:
+            old.send({"type": "leave"})  # its last answers are still heard; its end closes the socket
+
+    def _do_discard(self, action: ev.Discard) -> None:
+        if self._coming is not None:
+            os.close(self._coming[1])
+            self._coming = None
+
+    def _do_tellsettings(self, action: ev.TellSettings) -> None:
+        self._tell(Role.DISPATCHER, {"type": "settings"}, [self._settings_fd])
+
+    def _do_tellretire(self, action: ev.TellRetire) -> None:
+        self._tell(Role.DISPATCHER, {"type": "retire", **vars(action)})
+
+    def _do_tellroot(self, action: ev.TellRoot) -> None:
+        self._tell(Role.DISPATCHER, {"type": "root", **vars(action)})
 
     # workers
 
@@ -373,8 +393,9 @@ class Master:
             for worker in self._core.pools.alive()
             if worker.pid and worker.state is WorkerState.GREETED
         ]
-        if [(known.pid, known.role, known.group) for known in self._registered] != pids:
-            self._registered = [
-                register.Registered(pid, linux.start_time(pid), role, group) for pid, role, group in pids
-            ]
-            register.write(self._register, self._registered)
+        self._register.update(pids)
+
+
+def _plan(settings: Settings) -> Plan:
+    limits = Limits(settings.graceful_timeout, settings.heartbeat_timeout, settings.kill_grace)
+    return Plan(settings.pools, settings.max_workers, limits)

@@ -6,77 +6,32 @@ reaped; an entry is given to the next worker only when the dispatcher has recove
 
 from __future__ import annotations
 
-import enum
 import logging
 import os
 import signal
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from . import events as ev
-from .backoff import Backoff
 from .causes import describe, outcome
-from .events import Role
+from .children import Child, Phase
+from .events import Plan, Role
 from .pools import Pools, Worker, WorkerState
+from .succession import Succession
 from .watch import ABORT_GRACE, INTERVAL, Watch
 
 BROKEN = 78  # the template's exit status when the application cannot be imported
-STRANGERS = 1024
-DEFAULT_BOOT_TIMEOUT = 60.0  # seconds
 RECOVERY_PATIENCE = 10.0  # seconds to wait, on the way down, for the dispatcher to put back what was killed
-_ORDER_DOWN = (Role.TEMPLATE, Role.DISPATCHER, Role.SERVER)
-
-
-class Phase(enum.Enum):
-    """Where the master is in its life."""
-
-    RUNNING = "running"
-    DRAINING = "draining"  # running jobs may finish
-    RECOVERING = "recovering"  # no worker may be left; what they left is being put back
-    ENDING = "ending"  # no worker is left: template, dispatcher and server go, in this order
-    ENDED = "ended"
-
-
-@dataclass
-class Child:
-    """A process of a role. pid 0: none."""
-
-    pid: int = 0
-    starting: bool = False  # exec asked for
-    ready: bool = False
-    told_to_end: bool = False
-    backoff: Backoff = field(default_factory=Backoff)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Seconds."""
-
-    graceful_timeout: float
-    heartbeat_timeout: float  # 0: never
-    kill_grace: float
-
-    @property
-    def boot_timeout(self) -> float:
-        """To say hello."""
-        return self.heartbeat_timeout or DEFAULT_BOOT_TIMEOUT
+_ORDER_DOWN = (Role.SUCCESSOR, Role.TEMPLATE, Role.DISPATCHER, Role.SERVER)
 
 
 class Supervision:
     """The state of the master."""
 
-    def __init__(
-        self,
-        roles: tuple[Role, ...],
-        targets: Mapping[str, int],
-        max_workers: int,
-        entries: int,
-        limits: Limits,
-    ) -> None:
+    def __init__(self, roles: tuple[Role, ...], plan: Plan, entries: int) -> None:
         self.children = {role: Child() for role in roles}
-        self.pools = Pools(dict(targets), max_workers, entries)
-        self.limits = limits
+        self.pools = Pools(dict(plan.targets), plan.max_workers, entries)
+        self.limits = limits = plan.limits
+        self.succession = Succession()
         self.watch = Watch(limits.heartbeat_timeout, limits.kill_grace)
         self.phase = Phase.RUNNING
         self.exit_status = 0
@@ -110,6 +65,8 @@ class Supervision:
         return [_log(logging.INFO, f"{event.role.value} started", pid=event.pid)]
 
     def _on_ready(self, event: ev.Ready, now: float) -> list[ev.Action]:
+        if event.role is Role.SUCCESSOR:
+            return self._succeeded()
         child = self.children[event.role]
         child.ready = True
         child.backoff.deaths = 0
@@ -125,7 +82,58 @@ class Supervision:
                 actions.append(_introduce(worker))
             elif worker.state is WorkerState.DEAD:
                 actions += [] if worker.death is None else [worker.death]
+        # before the first grant: what a reload and signals have changed since
+        retired = self.succession.retired
+        actions += [ev.TellRetire(retired)] if retired else []
+        actions += [ev.TellRoot(self.succession.root_change)] if self.succession.root_change else []
         return [*actions, ev.TellBegin()]
+
+    # reload
+
+    def _on_reload(self, event: ev.Reload, now: float) -> list[ev.Action]:
+        if self.phase is not Phase.RUNNING:
+            return []
+        return [ev.Compile()] if self.succession.begin() else []
+
+    def _on_compiled(self, event: ev.Compiled, now: float) -> list[ev.Action]:
+        if event.plan is None or self.phase is not Phase.RUNNING:
+            return self._not_succeeded("the configuration is refused, the old one stays in force")
+        self.succession.plan = event.plan
+        self.children[Role.SUCCESSOR] = Child(starting=True)
+        return [ev.Exec(Role.SUCCESSOR)]
+
+    def _succeeded(self) -> list[ev.Action]:
+        successor = self.children.pop(Role.SUCCESSOR)
+        successor.ready = True
+        self.children[Role.TEMPLATE] = successor
+        plan = self.succession.succeed(self.pools.generation)
+        self.pools.targets, self.pools.max_workers = dict(plan.targets), plan.max_workers
+        self.limits = plan.limits
+        self.watch.heartbeat_timeout, self.watch.kill_grace = (
+            plan.limits.heartbeat_timeout,
+            plan.limits.kill_grace,
+        )
+        self.pools.wanted.clear()
+        return [
+            ev.Succeed(),
+            ev.TellSettings(),
+            ev.TellRetire(self.succession.retired),
+            _log(logging.INFO, "reloaded", workers=sum(plan.targets.values())),
+            *self._again(),
+        ]
+
+    def _not_succeeded(self, why: str) -> list[ev.Action]:
+        self.children.pop(Role.SUCCESSOR, None)
+        self.succession.give_up()
+        return [ev.Discard(), _log(logging.ERROR, "reload failed", why=why), *self._again()]
+
+    def _again(self) -> list[ev.Action]:
+        """Another HUP came meanwhile: what it was sent for may have been too late for the last one."""
+        return [ev.Compile()] if self.phase is Phase.RUNNING and self.succession.asked_again() else []
+
+    def _on_changeroot(self, event: ev.ChangeRoot, now: float) -> list[ev.Action]:
+        self.succession.root_change += event.change
+        return [ev.TellRoot(self.succession.root_change)]
 
     def _on_broken(self, event: ev.Broken, now: float) -> list[ev.Action]:
         return [_log(logging.ERROR, "the application cannot be imported", reason=event.reason)]
@@ -189,12 +197,10 @@ class Supervision:
         if worker is not None:
             return self._worker_died(worker, event, now)
         if not any(worker.state is WorkerState.ASKED for worker in self.pools.alive()):
-            # somebody's orphan, adopted: its pid may be a later worker's, which must not be taken for dead
+            # nobody is to be named: it was an orphan, and a later worker of its pid must not be taken for dead
             self._strangers.clear()
-            return []
-        self._strangers[event.pid] = event
-        if len(self._strangers) > STRANGERS:
-            del self._strangers[next(iter(self._strangers))]
+        else:
+            self._strangers[event.pid] = event
         return []
 
     def _was_reaped(self, worker: Worker, now: float) -> list[ev.Action]:
@@ -203,6 +209,8 @@ class Supervision:
         return [] if event is None else self._worker_died(worker, event, now)
 
     def _role_died(self, role: Role, child: Child, status: int, now: float) -> list[ev.Action]:
+        if role is Role.SUCCESSOR:
+            return self._not_succeeded(f"the new template ended ({outcome(status)}), the old one stays")
         expected = child.told_to_end
         first_import = role is Role.TEMPLATE and not child.ready and _code(status) == BROKEN
         child.pid, child.ready, child.told_to_end = 0, False, False
@@ -350,7 +358,9 @@ class Supervision:
         actions: list[ev.Action] = []
         server = self.children.get(Role.SERVER)
         for role, child in self.children.items():
-            if role is not Role.SERVER and server is not None and not server.ready:
+            if role is Role.SUCCESSOR or (
+                role is not Role.SERVER and server is not None and not server.ready
+            ):
                 continue
             if not child.pid and not child.starting and child.backoff.until <= now:
                 child.starting = True

@@ -8,8 +8,9 @@ from typing import TypeVar
 import pytest
 
 from queuemaster.master import events as ev
-from queuemaster.master.events import Role
-from queuemaster.master.supervision import BROKEN, RECOVERY_PATIENCE, Limits, Phase, Supervision
+from queuemaster.master.children import Phase
+from queuemaster.master.events import Limits, Plan, Role
+from queuemaster.master.supervision import BROKEN, RECOVERY_PATIENCE, Supervision
 from queuemaster.master.watch import ABORT_GRACE
 
 GRACE, BOOT = 30.0, 20.0
@@ -27,7 +28,7 @@ class Told:
 
     def __init__(self, *roles: Role, pools: dict[str, int] | None = None, most: int = 8) -> None:
         self.now = 100.0
-        self.core = Supervision(roles, pools or {"root": 1}, most, 16, Limits(GRACE, BOOT, 5.0))
+        self.core = Supervision(roles, Plan(pools or {"root": 1}, most, Limits(GRACE, BOOT, 5.0)), 16)
 
     def tell(self, *events: ev.Event) -> list[ev.Action]:
         """What it does about the events."""

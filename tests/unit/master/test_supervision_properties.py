@@ -11,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from queuemaster.master import events as ev
 from queuemaster.master.backoff import LONGEST
-from queuemaster.master.events import Role
+from queuemaster.master.children import Phase
+from queuemaster.master.events import Limits, Plan, Role
 from queuemaster.master.pools import FORKS_AT_ONCE
-from queuemaster.master.supervision import RECOVERY_PATIENCE, Limits, Phase, Supervision
+from queuemaster.master.supervision import RECOVERY_PATIENCE, Supervision
 
 GRACE, BOOT = 30.0, 20.0
 MAX_WORKERS, ENTRIES = 4, 6
@@ -44,10 +45,8 @@ class World(RuleBasedStateMachine):
         self.pids = 100
         self.core = Supervision(
             (Role.TEMPLATE, Role.DISPATCHER),
-            {"root": 2, "root.a": 1},
-            MAX_WORKERS,
+            Plan({"root": 2, "root.a": 1}, MAX_WORKERS, Limits(GRACE, BOOT, 5.0)),
             ENTRIES,
-            Limits(GRACE, BOOT, 5.0),
         )
         self.roles: dict[Role, int] = {}
         self.exec_asked: list[Role] = []

@@ -30,7 +30,12 @@ def heard(end: socket.socket) -> list[str]:
 
 
 def test_the_environment_is_taken_and_not_passed_on() -> None:
-    environ = {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid()), "A": "b"}
+    environ = {
+        "NOTIFY_SOCKET": "/run/x",
+        "WATCHDOG_USEC": "3000000",
+        "WATCHDOG_PID": str(os.getpid()),
+        "A": "b",
+    }
     assert Notifier.take(environ).watchdog == 3.0
     assert environ == {"A": "b"}
 

@@ -13,6 +13,7 @@ class Database(NamedTuple):
 
     name: str
     dsn: str
+    id: int  # what grants call it
 
 
 class ChannelSettings(NamedTuple):

@@ -78,6 +78,8 @@ def _serve(control: socket.socket, board: Scoreboard, given: settings.WorkerSett
         if request["type"] == "reopen":
             log.reopen()
             continue
+        if request["type"] == "leave":
+            return  # another template takes over; what was asked before has been answered
         pid = _fork(request, received.fds, control, board, given)
         for fd in received.fds:
             os.close(fd)

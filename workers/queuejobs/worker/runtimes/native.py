@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 import psycopg2
 from psycopg2.extensions import QueryCanceledError
@@ -48,9 +48,10 @@ class NativeRuntime:
         self._interrupter = interrupter
         self._process = this_process()
         self.interrupted = False  # a run was stopped from outside
-        self._sessions: List[Session] = [
-            Session(database.dsn, database.name, channel, self._process) for database in settings.databases
-        ]
+        self._sessions: Dict[int, Session] = {
+            database.id: Session(database.dsn, database.name, channel, self._process)
+            for database in settings.databases
+        }
 
     def run(self, grant: Mapping[str, Any], claimed: Callable[[int], None], stop: Callable[[], bool]) -> str:
         """Use a grant. Returns how it ended: done, failed, retried, cancelled, lost, or nothing (none started)."""

@@ -1,0 +1,61 @@
+"""Compile the configuration again, in a child: the command line does it, the master takes the result or the error."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from queuemaster.config.compiled import Settings, keep_ids
+
+# what is open, locked or dropped for good when the master has started
+_FOR_LIFE = ("pidfile", "user", "group")
+
+
+class Refused(Exception):
+    """The configuration cannot be used, or not without a restart; the message says why."""
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A child that compiles. Both descriptors are anonymous files."""
+
+    process: subprocess.Popen[bytes]
+    result: int
+    errors: int
+
+
+def start(command: Sequence[str]) -> Compilation:
+    """``command``: the arguments that this supervisor was started with."""
+    result = os.memfd_create("queuemaster-settings", os.MFD_CLOEXEC)
+    errors = os.memfd_create("queuemaster-errors", os.MFD_CLOEXEC)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "queuemaster", *command, "--compile-to", str(result)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, pass_fds=[result],
+    )  # fmt: skip
+    return Compilation(process, result, errors)
+
+
+def finish(compilation: Compilation, status: int, current: Settings) -> tuple[Settings, str]:
+    """The settings that come after ``current``, and warnings; raises :class:`Refused`. Closes the descriptors."""
+    said = os.pread(compilation.errors, 65536, 0).decode(errors="replace").strip()
+    try:
+        if status != 0:
+            raise Refused(said or f"the compiler ended with status {status}")
+        return succeeding(Settings.from_descriptor(compilation.result), current), said
+    finally:
+        os.close(compilation.result)
+        os.close(compilation.errors)
+
+
+def succeeding(new: Settings, current: Settings) -> Settings:
+    """``new`` as far as a running master can take it over. Raises :class:`Refused`. Pure."""
+    if new.databases and current.server is not None:
+        raise Refused("databases are named now, but the embedded PostgreSQL is in use: that needs a restart")
+    changed = [name for name in _FOR_LIFE if getattr(new, name) != getattr(current, name)]
+    if changed:
+        raise Refused(f"{', '.join(changed)} cannot change while the supervisor runs: that needs a restart")
+    databases = keep_ids(new.databases, current.databases) if new.databases else current.databases
+    return replace(new, databases=databases, server=current.server, command=current.command)

@@ -1,0 +1,229 @@
+"""HUP: another tree, other limits, other databases, new code; a wrong file changes nothing; running jobs go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from supervised import PATIENCE, Queue, Supervised, environment, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture
+def jobs(database: str) -> Iterator[Queue]:
+    with queue(database) as opened:
+        yield opened
+
+
+def write(path: Path, channels: str, **options: str) -> None:
+    lines = [f"{name} = {value}" for name, value in options.items()]
+    path.write_text("\n".join(["[queue_job]", f"channels = {channels}", *lines]))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "queuemaster.conf"
+    write(path, "root:1")
+    return path
+
+
+@pytest.fixture
+def running(database: str, jobs: Queue, file: Path, tmp_path: Path) -> Iterator[Supervised]:
+    with supervised(database, tmp_path, "", ["-c", str(file)]) as opened:
+        opened.one("worker")
+        yield opened
+
+
+def reload(running: Supervised) -> None:
+    """HUP, and wait until it is in force."""
+    before = running.log.count("queuemaster.master: reloaded")
+    running.process.send_signal(signal.SIGHUP)
+    wait_until(
+        lambda: running.log.count("queuemaster.master: reloaded") > before,
+        PATIENCE,
+        f"a reload; log:\n{running.log}",
+    )
+
+
+def test_another_tree_while_a_job_runs(jobs: Queue, running: Supervised, file: Path) -> None:
+    jobs.rows("select pg_advisory_lock(4711, 1)")
+    held = [jobs.sample(n).with_delay().write_and_wait(1) for n in (1, 2, 3)]
+    first = jobs.wait_for(held[0].uuid, "started")
+    write(file, "root:2,root.mail:1")
+    reload(running)
+    jobs.wait_for(held[1].uuid, "started")
+    assert jobs.job(held[2].uuid)["state"] == "pending", "two slots, both in use"
+    worker = psutil.Process(first["worker_pid"])
+    jobs.rows("select pg_advisory_unlock(4711, 1)")
+    assert jobs.wait_for(held[0].uuid, "done")["attempt"] == 1
+    jobs.wait_for(held[2].uuid, "done")
+    jobs.wait_for(jobs.sample(4).with_delay(channel="root.mail").write().uuid, "done")
+    worker.wait(timeout=PATIENCE)  # of the old template: it left after its job
+
+
+def test_a_smaller_capacity_starts_nothing_while_more_runs(
+    jobs: Queue, running: Supervised, file: Path
+) -> None:
+    write(file, "root:3")
+    reload(running)
+    jobs.rows("select pg_advisory_lock(4711, 1)")
+    jobs.rows("select pg_advisory_lock(4711, 2)")
+    held = [jobs.sample(n).with_delay().write_and_wait(1 + n % 2) for n in range(3)]
+    for job in held:
+        jobs.wait_for(job.uuid, "started")
+    write(file, "root:1")
+    reload(running)
+    late = jobs.sample(9).with_delay().write()
+    jobs.rows("select pg_advisory_unlock(4711, 1)")
+    for job in (held[0], held[2]):
+        jobs.wait_for(job.uuid, "done")
+    jobs.rows("select pg_sleep(0.5)")
+    assert jobs.job(late.uuid)["state"] == "pending", "the one slot is in use"
+    jobs.rows("select pg_advisory_unlock(4711, 2)")
+    jobs.wait_for(late.uuid, "done")
+
+
+@pytest.mark.parametrize("wrong", ["root:many", "root:0"])
+def test_a_wrong_file_is_refused_whole(jobs: Queue, running: Supervised, file: Path, wrong: str) -> None:
+    before = {process.pid for process in running.children("worker")}
+    write(file, wrong, timeout="1")
+    running.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "configuration refused" in running.log, PATIENCE)
+    assert "reload failed" in running.log
+    job = jobs.sample(1).with_delay().write_slowly(2)
+    jobs.wait_for(job.uuid, "done")
+    assert {process.pid for process in running.children("worker")} == before
+    write(file, "root:2")
+    reload(running)
+
+
+def test_new_code_and_code_that_cannot_be_imported(database: str, tmp_path: Path) -> None:
+    code = "from queuejobs import Model\nclass Thing(Model):\n    _name = 'thing'\n    def say(self): return {!r}\n"
+    module = tmp_path / "changing.py"
+    module.write_text(code.format("old"))
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", app="changing") as running:
+        thing = jobs.sample().env
+        insert = (
+            "insert into queuemaster.queue_job (uuid, model_name, method_name, records)"
+            ' values (%s, \'thing\', \'say\', \'{"_type": "odoo_recordset", "model": "thing", "ids": [1]}\')'
+        )
+        assert thing is not None
+        for uuid, text, result in (("1", None, "old"), ("2", "new", "new"), ("3", None, "new")):
+            if text:
+                module.write_text(code.format(text))
+                reload(running)
+            jobs.rows(insert, (uuid,))
+            assert jobs.wait_for(uuid, "done")["result"] == result
+        module.write_text("this is no Python")
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the new template ended" in running.log, PATIENCE)
+        assert "cannot import the application" in running.log
+        jobs.rows(insert, ("4",))
+        assert jobs.wait_for("4", "done")["result"] == "new"
+
+
+def test_databases_come_and_go(database: str, empty_database: str, tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "queuemaster", "init", "--database", empty_database],
+        check=True, env=environment(), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    file = tmp_path / "queuemaster.conf"
+    write(file, "root:2", database=database, app="sampleapp")
+    from_file = [
+        "run",
+        "-c",
+        str(file),
+        "--pidfile",
+        str(tmp_path / "pid"),
+        "--logfile",
+        str(tmp_path / "log"),
+    ]
+    with queue(database) as one, queue(empty_database) as two:
+        process = psutil.Popen(
+            [sys.executable, "-m", "queuemaster", *from_file], env=environment(), cwd=tmp_path
+        )
+        running = Supervised(process, tmp_path)
+        try:
+            one.wait_for(one.sample(1).with_delay().write().uuid, "done")
+            write(file, "root:2", database=f"{database},\n  {empty_database}", app="sampleapp")
+            reload(running)
+            two.wait_for(two.sample(1).with_delay().write().uuid, "done")
+            one.wait_for(one.sample(2).with_delay().write().uuid, "done")
+            write(file, "root:2", database=empty_database, app="sampleapp")
+            reload(running)
+            wait_until(lambda: "not served any more" in running.log, PATIENCE)
+            left = one.sample(3).with_delay().write()
+            two.wait_for(two.sample(2).with_delay().write().uuid, "done")
+            assert one.job(left.uuid)["state"] == "pending"
+            write(file, "root:2", database=f"{database},\n  {empty_database}", app="sampleapp")
+            reload(running)
+            one.wait_for(left.uuid, "done")
+        finally:
+            process.terminate()
+            process.wait(timeout=PATIENCE)
+
+
+def descriptors(process: psutil.Process) -> int:
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+def test_descriptors_stay_flat_over_many_reloads_under_load(
+    jobs: Queue, running: Supervised, file: Path
+) -> None:
+    write(file, "root:2")
+    reload(running)
+    jobs.env.delay_many([jobs.sample(n).delayable().write_slowly(0.01) for n in range(3000)])
+    wait_until(lambda: len(running.children("worker")) == 2, PATIENCE)
+    dispatcher = running.one("dispatcher")
+    counts = []
+    for _ in range(int(os.environ.get("RELOADS", "15"))):
+        reload(running)
+        wait_until(lambda: len(running.children("worker")) == 2, PATIENCE)
+        counts.append((descriptors(running.process), descriptors(dispatcher)))
+    assert jobs.states().get("done", 0) > 0
+    assert jobs.value("select coalesce(max(attempt), 0) from queuemaster.queue_job") <= 1
+    half = len(counts) // 2
+    for before, after in zip(
+        *(map(max, zip(*part, strict=True)) for part in (counts[:half], counts[half:])), strict=True
+    ):
+        assert after <= before + 3, counts
+
+
+def test_root_capacity_by_signals(jobs: Queue, running: Supervised) -> None:
+    jobs.rows("select pg_advisory_lock(4711, 1)")
+    held = [jobs.sample(n).with_delay().write_and_wait(1) for n in range(3)]
+    wait_until(lambda: jobs.states().get("started") == 1, PATIENCE)
+    running.process.send_signal(signal.SIGTTIN)
+    wait_until(lambda: jobs.states().get("started") == 2, PATIENCE, running.log)
+    dispatcher = running.one("dispatcher")
+    dispatcher.kill()
+    wait_until(lambda: running.one("dispatcher").pid != dispatcher.pid, PATIENCE)
+    running.process.send_signal(signal.SIGTTOU)
+    wait_until(lambda: "capacity=1" in running.log, PATIENCE)
+    jobs.rows("select pg_advisory_unlock(4711, 1)")
+    for job in held:
+        jobs.wait_for(job.uuid, "done")
+
+
+def test_the_command(jobs: Queue, running: Supervised, file: Path, tmp_path: Path) -> None:
+    write(file, "root:2")
+    subprocess.run(
+        [sys.executable, "-m", "queuemaster", "reload", "--pidfile", str(tmp_path / "pid")],
+        check=True, env=environment(), stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_until(lambda: "queuemaster.master: reloaded" in running.log, PATIENCE)
+    gone = subprocess.run(
+        [sys.executable, "-m", "queuemaster", "reload", "--pidfile", str(tmp_path / "nobody")],
+        capture_output=True, text=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert gone.returncode == 1
+    assert "not running" in gone.stderr
