@@ -191,6 +191,10 @@ class Sample(Model):
         """The process that it runs in."""
         return os.getpid()
 
+    def environment(self, *names: str) -> object:
+        """What the process was given, which setproctitle has overwritten where others would look."""
+        return {name: os.environ[name] for name in names if name in os.environ}
+
     def context(self) -> object:
         """What the job runs as."""
         context = dict(self.env.context)

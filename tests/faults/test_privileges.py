@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -120,7 +121,8 @@ def assert_runs_as_nobody(running: Supervised, jobs: Queue) -> None:
     children = running.process.children(recursive=True)
     assert len(children) == 4, "template, dispatcher, two workers"
     assert {child.uids().real for child in children} == {NOBODY.pw_uid}
-    assert worker.environ()["HOME"] == NOBODY.pw_dir
+    home = jobs.wait_for(jobs.sample(1).with_delay().environment("HOME", "USER").uuid, "done")["result"]
+    assert json.loads(home) == {"HOME": NOBODY.pw_dir, "USER": "nobody"}
     directory = running.directory
     assert owner_of(directory / "log") == NOBODY.pw_uid, "they all append to it"
     assert owner_of(directory / "pid") == owner_of(directory / "pid.children") == 0

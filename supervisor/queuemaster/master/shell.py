@@ -87,17 +87,14 @@ class Master:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        timeout = 0.02 if self._server_pid else max(self._core.next_deadline(now) - now, 0.0)
-        for key, _ in self._selector.select(min(timeout, self._voice.announcer.wait(now))):
+        timeout = min(max(self._core.next_deadline(now) - now, 0.0), self._voice.announcer.wait(now))
+        for key, _ in self._selector.select(0.02 if self._server_pid else timeout):
             if self._selector.get_map().get(key.fd) == key:  # not closed by an event of this very turn
                 key.data()
         for peer in self._peers.values():
             peer.flush()
-        if (
-            self._server_pid
-            and self._settings.server
-            and embedded.is_ready(self._settings.server, self._server_pid)
-        ):
+        server = self._settings.server
+        if self._server_pid and server and embedded.is_ready(server, self._server_pid):
             self._server_pid = 0
             self._happened(ev.Ready(Role.SERVER))
         self._look()
