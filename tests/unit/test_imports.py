@@ -26,6 +26,7 @@ PARTS = {
     # the language of the links, the scoreboard, the log: the service speaks them too
     "queuejobs.worker.linux": "shared",
     "queuejobs.worker.log": "shared",
+    "queuejobs.worker.logfile": "shared",
     "queuejobs.worker.causes": "shared",
     "queuejobs.worker.scoreboard": "shared",
     "queuejobs.worker.wire": "shared",
