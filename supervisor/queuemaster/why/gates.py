@@ -77,9 +77,9 @@ def state(facts: Facts) -> Gate:
             "state", f"it does not wait: it failed after {tries}, {error or 'without a word'}; {again}"
         )
     if job.unknown_for is not None:
-        return _open("state", f"{job.state}; the workers do not know {job.call} (for {lasting(job.unknown_for)}): is the module named"
-            " with --app, and the code deployed? It fails after unknown_model_grace",
-        )  # fmt: skip
+        asked = f"the workers do not know {job.call} (for {lasting(job.unknown_for)})"
+        how = "is the module named with --app, and the code deployed? It fails after unknown_model_grace"
+        return _open("state", f"{job.state}; {asked}: {how}")
     tried = f", tried {job.retry} of {job.max_retries or '∞'} times" if job.retry else ""
     last = f", the last one: {error}" if job.retry and error else ""
     return _open("state", f"{job.state} for {lasting(job.created_ago)}{tried}{last}")

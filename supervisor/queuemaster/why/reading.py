@@ -115,11 +115,12 @@ select channel, count(*) from queuemaster.worker job(worker_id, host, boot_id, p
 """
 
 
-def prepare(cursor: Any) -> None:
-    """A session that reads, and gives up rather than work long."""
-    cursor.execute(
-        f"set session characteristics as transaction read only; set statement_timeout = {PATIENCE}"
-    )
+def prepare(cursor: Any) -> bool:
+    """Make it a session that reads, and gives up rather than work long; whether there is a queue at all."""
+    cursor.execute("set session characteristics as transaction read only")
+    cursor.execute("set statement_timeout = %s", (PATIENCE,))
+    cursor.execute("select to_regclass('queuemaster.queue_job') is not null")
+    return bool(cursor.fetchone()[0])
 
 
 def read(cursor: Any, database: str, uuid: str, tree: Tree | None, schema_problem: str = "") -> Facts | None:
