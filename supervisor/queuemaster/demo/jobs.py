@@ -22,6 +22,15 @@ class Demo(Model):
         """Write the effect."""
         return self._effect("single")
 
+    def following(self, *parents: int) -> str:
+        """Write the effect, having seen those of the jobs that this one waits for."""
+        self.env.cr.execute(
+            "select count(distinct number) from demo_effect where number = any(%s)", (list(parents),)
+        )
+        if self.env.cr.fetchone()[0] != len(parents):
+            raise FailedJobError(f"started before all of {parents} were done")
+        return self._effect("following")
+
     def retrying(self) -> str:
         """Fail for a reason that passes, the first time; what it wrote then must not stay."""
         result = self._effect("retrying")

@@ -9,6 +9,7 @@ from queuemaster.config.compiled import ChannelConfig
 
 # of a hundred jobs; the rest are single
 _RETRYING, _FAILING = 5, 3
+_DIAMONDS = range(20, 40)  # four each: one, then two beside each other, then one that waits for both
 _KILLING_EVERY = 500  # a job that kills its worker costs a fork and a recovery
 
 
@@ -19,13 +20,30 @@ class Planned(NamedTuple):
     channel: str
     kind: str
     priority: int
+    parents: tuple[int, ...] = ()  # numbers of the jobs that must be done before
 
 
 def planned(jobs: int, channels: Sequence[ChannelConfig]) -> Iterator[Planned]:
     """The jobs, dealt to the channels in turn. In a sequential channel none fails: it would block it."""
     for number in range(1, jobs + 1):
         channel = channels[number % len(channels)]
-        yield Planned(number, channel.name, _kind(number // len(channels), channel), 5 + number * 7 % 10)
+        priority = 5 + number * 7 % 10
+        diamond = _diamond(number, len(channels))
+        if diamond and diamond[-1] <= jobs:
+            top, *sides, bottom = diamond
+            parents = {top: (), bottom: tuple(sides)}.get(number, (top,))
+            yield Planned(number, channel.name, "following", priority, parents)
+        else:
+            yield Planned(number, channel.name, _kind(number // len(channels), channel), priority)
+
+
+def _diamond(number: int, channels: int) -> tuple[int, ...]:
+    """The numbers of the diamond that a job belongs to, all in its channel; empty when it is in none."""
+    place = number // channels % 100
+    if place not in _DIAMONDS:
+        return ()
+    first = number - (place - _DIAMONDS.start) % 4 * channels
+    return tuple(first + turn * channels for turn in range(4))
 
 
 def _kind(turn: int, channel: ChannelConfig) -> str:

@@ -51,14 +51,18 @@ def fill(connection: Any, plan: Sequence[Planned]) -> None:
         cursor.execute(jobs.SCHEMA)
         env = Environment(cursor)
         model = env["queuemaster.demo"]
-        env.delay_many(
-            getattr(
-                # a job may be killed any number of times before it gets through
-                model.browse(job.number).delayable(channel=job.channel, priority=job.priority, max_retries=0),
-                job.kind,
-            )()
+        delayables = {
+            # a job may be killed any number of times before it gets through
+            job.number: model.browse(job.number).delayable(
+                channel=job.channel, priority=job.priority, max_retries=0
+            )
             for job in plan
-        )
+        }
+        for job in plan:
+            getattr(delayables[job.number], job.kind)(*job.parents)
+            for parent in job.parents:
+                delayables[parent].on_done(delayables[job.number])
+        env.delay_many(delayables[job.number] for job in plan if not job.parents)
 
 
 def progress(cursor: Any) -> dict[str, int]:

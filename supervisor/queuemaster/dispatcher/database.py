@@ -55,6 +55,7 @@ class Hub(Protocol):
     def alive(self) -> set[Process]: ...
     def orphans(self, database: int, channels: list[str]) -> None: ...
     def started_last(self, channel: str, ago: float) -> None: ...
+    def standing(self, database: int, standing: str) -> None: ...
 
 
 class QueueDatabase:
@@ -125,6 +126,7 @@ class QueueDatabase:
                 self._serve(connection)
             except psycopg2.Error as error:
                 delay = 0.1 if self.epoch is not None else min(delay * 2, 15.0)
+                self._hub.standing(self.index, "away")
                 event(
                     _log,
                     logging.WARNING,
@@ -156,6 +158,7 @@ class QueueDatabase:
             if not standing_by:
                 event(_log, logging.INFO, "another dispatcher leads, standing by", db=self.name)
                 standing_by = True
+                self._hub.standing(self.index, "stands by")
                 self._hub.overrides(self.index, ())
             for death in self.recovery.drop():
                 self._hub.recovered(death, self.index)
@@ -167,6 +170,7 @@ class QueueDatabase:
         self._take_over(cursor)
         self.epoch = epoch
         event(_log, logging.INFO, "leads", db=self.name, epoch=epoch)
+        self._hub.standing(self.index, "leads")
         self._hub.changed()
 
     def _take_over(self, cursor: Any) -> None:

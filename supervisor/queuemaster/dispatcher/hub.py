@@ -228,6 +228,10 @@ class DispatchHub:
                     {"type": "cancel", "entry": link.entry, "generation": link.generation, **run}
                 )
 
+    def standing(self, database: int, standing: str) -> None:
+        """What we are to a database now: who asks whether the service is up wants to know."""
+        self._tell_master({"type": "standing", "database": database, "standing": standing})
+
     def started_last(self, channel: str, ago: float) -> None:
         """The last start that the database remembers, for a channel that throttles."""
         self._scheduler.started_last(channel, ago, time.monotonic())

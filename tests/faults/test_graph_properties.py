@@ -1,0 +1,177 @@
+"""Random graphs, with failures, retries and what people do to jobs, end as a reference model says, under kill -9.
+
+GRAPH_EXAMPLES=N runs N random ones for each number of workers; without it a few, always the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import modelapp  # noqa: F401 - registers the model that is delayed here
+import psutil
+import pytest
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+from graph_model import Act, Model, Node
+from queuejobs import Job, JobError, group
+from supervised import PATIENCE, Queue, Supervised, queue, supervised
+from waiting import wait_until
+
+EXAMPLES = int(os.environ.get("GRAPH_EXAMPLES", "0"))
+KINDS = ["fine", "fine", "fine", "fine", "retrying", "broken", "tired"]
+OPTIONS = ["--log-level", "INFO", "--set", "poison_after=0"]  # any job may be hit any number of times
+QUIET = (
+    "select not exists (select from queuemaster.queue_job where state in ('pending', 'enqueued', 'started'))"
+)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[Node]:
+    count = draw(st.integers(1, 200))
+    # parents as distances, so that a part of a graph is a graph
+    distances = st.frozensets(st.integers(1, 40), max_size=3)
+    drawn = draw(st.lists(st.tuples(st.sampled_from(KINDS), distances), min_size=count, max_size=count))
+    return [
+        Node(kind, frozenset(number - far for far in parents if far <= number))
+        for number, (kind, parents) in enumerate(drawn)
+    ]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[list[Node], list[list[Act]]]:
+    """A graph, and what is done to it at first and each time when nothing runs any more."""
+    nodes = draw(graphs())
+    act = st.builds(
+        Act,
+        st.sampled_from(["cancel", "requeue", "done", "repair and requeue", "repair and requeue"]),
+        st.integers(0, len(nodes) - 1),
+    )
+    few, many = st.lists(act, max_size=3), st.lists(act, max_size=len(nodes) // 4 + 3)
+    return nodes, [draw(few), draw(many), draw(many)]
+
+
+@pytest.mark.timeout(600 + 30 * EXAMPLES)
+@pytest.mark.parametrize("workers", [1, 8])
+def test_any_graph_ends_as_the_model_says(database: str, tmp_path: Path, workers: int) -> None:
+    killed: list[int] = []
+
+    @settings(
+        max_examples=EXAMPLES or 12,
+        derandomize=not EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],  # what is killed when cannot be repeated: a smaller graph may just have luck
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    @given(cases())
+    def check(case: tuple[list[Node], list[list[Act]]]) -> None:
+        nodes, rounds = case
+        jobs.rows("truncate queuemaster.queue_job, queuemaster.queue_job_edge, effect, repaired")
+        model = Model(nodes)
+        stored = store(jobs, nodes, rounds[0], model)
+        for acts in ([], *rounds[1:]):
+            carry_out(jobs, stored, acts, model)
+            model.settle()
+            wait_until(
+                lambda: jobs.value(QUIET), 2 * PATIENCE, f"the graph to come to rest, but: {jobs.states()}"
+            )
+            compare(jobs, stored, nodes, model)
+
+    with queue(database) as jobs:
+        jobs.rows("create table repaired (number integer)")
+        with (
+            supervised(database, tmp_path, f"root:{workers}", OPTIONS, app="modelapp") as running,
+            killing(running, killed),
+        ):
+            check()
+        assert "sweep repaired" not in running.log
+    assert len(killed) >= 5, "nobody was killed: the test proves nothing"
+
+
+def store(jobs: Queue, nodes: Sequence[Node], acts: Sequence[Act], model: Model) -> list[Job]:
+    """One graph, as many as it falls into; with what is done to it before any job could start."""
+    delayables: list[Any] = [
+        jobs.env["vertex"]
+        .browse(number)
+        .delayable(max_retries=2 if node.kind == "tired" else 0)
+        .run(node.kind)
+        for number, node in enumerate(nodes)
+    ]
+    for number, node in enumerate(nodes):
+        for parent in node.parents:
+            delayables[parent].on_done(delayables[number])
+    tops = [delayables[number] for number, node in enumerate(nodes) if not node.parents]
+    with transaction(jobs):
+        group(*tops).delay()
+        stored: list[Job] = [delayable._generated_job for delayable in delayables]
+        perform(jobs, stored, acts, model)
+    return stored
+
+
+def carry_out(jobs: Queue, stored: Sequence[Job], acts: Sequence[Act], model: Model) -> None:
+    """In one transaction: no job starts between two of them."""
+    with transaction(jobs):
+        perform(jobs, stored, acts, model)
+
+
+def perform(jobs: Queue, stored: Sequence[Job], acts: Sequence[Act], model: Model) -> None:
+    for act in acts:
+        note(f"{act} on {model.states[act.node]}")
+        model.act(act)
+        if act.name.startswith("repair"):
+            jobs.rows("insert into repaired values (%s)", (act.node,))
+        job = stored[act.node]
+        change = {"cancel": job.cancel, "done": job.set_done}.get(act.name, job.requeue)
+        with contextlib.suppress(JobError):  # the state forbids it: the model says the same
+            change()
+
+
+@contextlib.contextmanager
+def transaction(jobs: Queue) -> Iterator[None]:
+    jobs.rows("begin")
+    yield
+    jobs.rows("commit")
+
+
+def compare(jobs: Queue, stored: Sequence[Job], nodes: Sequence[Node], model: Model) -> None:
+    found = dict(jobs.rows("select uuid, state from queuemaster.queue_job"))
+    states = [found[job.uuid] for job in stored]
+    wrong = {
+        number: f"{nodes[number]} is {is_}, expected {expected}"
+        for number, (is_, expected) in enumerate(zip(states, model.states, strict=True))
+        if is_ != expected
+    }
+    assert not wrong
+    assert Counter(jobs.effects()) == model.effects, "each run that got done left its effect, once"
+
+
+@contextlib.contextmanager
+def killing(running: Supervised, killed: list[int]) -> Iterator[None]:
+    """SIGKILL a worker every now and then, whatever it does."""
+    over = threading.Event()
+    dice = random.Random(1)
+
+    def kill() -> None:
+        while not over.wait(dice.uniform(0.05, 0.4)):
+            workers = running.children("worker")
+            with contextlib.suppress(IndexError, psutil.NoSuchProcess):
+                victim = dice.choice(workers)
+                victim.kill()
+                killed.append(victim.pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
