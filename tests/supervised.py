@@ -70,7 +70,9 @@ class Supervised:
 def command(directory: Path, *options: str) -> list[str]:
     """``queuemaster run`` with files of its own in ``directory``."""
     files = ["--pidfile", str(directory / "pid"), "--logfile", str(directory / "log")]
-    return [sys.executable, "-m", "queuemaster", "run", *files, *options]
+    # tests run side by side: whoever wants the exporter names a free port
+    http = () if any(option == "--http" for option in options) else ("--http", "")
+    return [sys.executable, "-m", "queuemaster", "run", *files, *http, *options]
 
 
 def environment() -> dict[str, str]:
