@@ -13,7 +13,7 @@ NAMED = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 PAGES = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 
 
-def tests_of(path: Path) -> set[str]:
+def named_in(path: Path) -> set[str]:
     """The test functions of a file, without those that are skipped whatever happens."""
     functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
     return {
@@ -28,7 +28,7 @@ def test_the_tests_that_a_page_names_exist(page: str) -> None:
     for file, name in NAMED.findall(PAGES[page]):
         path = ROOT / "tests" / file
         assert path.exists(), f"{page} names tests/{file}, which does not exist"
-        assert name in tests_of(path), f"{page} names {name}, which tests/{file} does not have"
+        assert name in named_in(path), f"{page} names {name}, which tests/{file} does not have"
 
 
 @pytest.mark.parametrize("page", ["features.md", "differences.md"])
