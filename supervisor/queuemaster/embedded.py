@@ -45,6 +45,7 @@ __all__ = [
     "is_ready",
     "prepare",
     "running",
+    "server_user",
     "start",
     "stop",
     "temporary",
@@ -175,7 +176,7 @@ def _settled(data_dir: Path, timeout: float = 60.0) -> ServerPlan | None:
 
 def _prepare(data_dir: Path, *, fsync: bool) -> ServerPlan:
     bindir = find_binaries()
-    uid, gid = _server_user(data_dir)
+    uid, gid = server_user(data_dir)
     if not runnable(bindir, uid, gid):
         bindir = copy_tree(bindir, data_dir.with_name(f"{data_dir.name}.binaries"))
         if not runnable(bindir, uid, gid):
@@ -193,7 +194,7 @@ def _prepare(data_dir: Path, *, fsync: bool) -> ServerPlan:
     return make_plan(bindir, data_dir, uid, gid, fsync=fsync)
 
 
-def _server_user(data_dir: Path) -> tuple[int, int]:
+def server_user(data_dir: Path) -> tuple[int, int]:
     """Who runs the server: we, or as root (which PostgreSQL refuses) whoever owns the directory."""
     owner = data_dir.stat() if data_dir.exists() else None
     if os.geteuid() != 0:

@@ -167,8 +167,10 @@ def dsn(plan: ServerPlan, dbname: str = "queuemaster") -> str:
 
 
 def environment() -> dict[str, str]:
-    """Ours without PG* (meant for another server) and without a locale that may not exist."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+    """Ours without PG* (meant for another server), without a locale that may not exist, and without our
+    service manager's socket: the server would say there that it is ready, as if it were the service."""
+    others = ("PG", "LC_", "LANG", "NOTIFY_", "WATCHDOG_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     return {**kept, "LC_ALL": "C"}
 
 

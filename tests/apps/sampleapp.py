@@ -149,6 +149,11 @@ class Sample(Model):
         elif how == "memory":
             _hoard.append(bytearray(os.urandom(1 << 20)) * 8)
 
+    def leave_an_orphan(self, marker: str) -> None:
+        """Start a process that outlives the job and belongs to nobody; wait until it is there."""
+        script = f"setsid sleep 600.4712 & echo $! >> {marker}"
+        subprocess.run(["sh", "-c", script], check=True)
+
     def stop(self) -> None:
         """Stop the own process, so that it beats no more."""
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -185,6 +190,10 @@ class Sample(Model):
     def backend(self) -> int:
         """The process that it runs in."""
         return os.getpid()
+
+    def environment(self, *names: str) -> object:
+        """What the process was given, which setproctitle has overwritten where others would look."""
+        return {name: os.environ[name] for name in names if name in os.environ}
 
     def context(self) -> object:
         """What the job runs as."""

@@ -9,14 +9,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from queuemaster import embedded
 from queuemaster.cli.databases import require_queue
 from queuemaster.cli.output import Failure, Refusal
+from queuemaster.cli.trust import acting_as, give_logfile, pwd_name
 from queuemaster.config.compiled import Settings
+from queuemaster.master.account import Account, UnknownAccount, account
 from queuemaster.master.pidfile import AlreadyRunning, PidFileError, acquire
 
 
 def preflight(settings: Settings) -> Settings:
     """The settings with the interpreter resolved. Raises Refusal with all that is wrong."""
+    try:
+        become = account(settings.user, settings.group)
+    except UnknownAccount as error:
+        raise Refusal(str(error)) from error
     problems: list[str] = []
 
     def attempt(check: Callable[[], None]) -> None:
@@ -26,9 +33,13 @@ def preflight(settings: Settings) -> Settings:
             problems.append(refusal.message)
 
     attempt(partial(require_logfile, settings.logfile))
-    attempt(partial(require_program, settings.python))
-    for database in settings.databases:
-        attempt(partial(require_queue, database))
+    attempt(partial(give_logfile, settings.logfile, become))
+    with acting_as(become):
+        attempt(partial(require_program, settings.python))
+        for database in settings.databases:
+            attempt(partial(require_queue, database))
+    if not settings.databases and become is not None:
+        attempt(partial(require_same_user, become))
     if problems:
         raise Refusal("\n".join(problems))
     return replace(settings, python=shutil.which(settings.python) or settings.python)
@@ -53,6 +64,21 @@ def require_logfile(path: str) -> None:
         raise Refusal(f"option logfile = {path!r}: the directory {parent} does not exist")
     if Path(path).is_dir() or not os.access(path if Path(path).exists() else parent, os.W_OK):
         raise Refusal(f"option logfile = {path!r}: this user may not write it")
+
+
+def require_same_user(become: Account) -> None:
+    """The embedded server's socket is open to its own user only."""
+    data_dir = embedded.default_data_dir()
+    try:
+        uid, _ = embedded.server_user(data_dir)
+    except embedded.EmbeddedError as error:
+        raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
+    if uid != become.uid:
+        raise Refusal(
+            f"option user = {become.name!r}: the embedded PostgreSQL in {data_dir} runs as {pwd_name(uid)}, and"
+            f" only that user reaches it; expected user = {pwd_name(uid)}, a database named with database, or an"
+            f" empty directory of {become.name} there (QUEUEMASTER_DATA_DIR)"
+        )
 
 
 def require_program(python: str) -> None:

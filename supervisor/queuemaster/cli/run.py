@@ -7,6 +7,7 @@ service manager watches), and so that an embedded PostgreSQL that was started he
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -20,12 +21,14 @@ from queuemaster.cli.databases import embedded_database, upgrade
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, note, warn
 from queuemaster.cli.preflight import lock, preflight
+from queuemaster.cli.trust import require_private_file
 from queuemaster.config.compiled import ServerPlan, Settings
 from queuemaster.config.sources import Compiled
 from queuemaster.embedded_server import postmaster
 from queuemaster.master import register
 
 START_TIMEOUT = 60.0
+EXIT_TERMINATED = 128 + signal.SIGTERM
 TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master before us
 
 
@@ -48,6 +51,9 @@ def run(
     **flags: str | tuple[str, ...] | None,
 ) -> None:
     """Run the supervisor, in the foreground, until it is told to stop."""
+    # the first process of a container is not ended by a signal that it does not handle
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(EXIT_TERMINATED))
+    require_private_file(file)
     configuration = compiled(file, assignments, flags)
     warn(configuration.warnings)
     if compile_to is not None:  # a running master is told to reload
@@ -126,4 +132,6 @@ def become_master(settings: Settings, held: int) -> NoReturn:
     descriptors = ["--settings-fd", str(given), "--pidfile-fd", str(held)]
     # our own modules are not to be looked for in the directory that somebody happens to stand in
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    # what arrives before the master has its handlers waits for them
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
     os.execve(sys.executable, [sys.executable, "-m", "queuemaster.master", *descriptors], environment)

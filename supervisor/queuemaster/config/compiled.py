@@ -84,6 +84,8 @@ class Settings:
     app: tuple[str, ...] = ()  # modules that the template imports
     python: str = ""  # the application's interpreter; "": ours
     server: ServerPlan | None = None  # the embedded PostgreSQL, None: databases by DSN only
+    user: str = ""  # template, workers and dispatcher run as, when the master is root; "": as we do
+    group: str = ""  # "": the user's
     pidfile: str = ""
     logfile: str = ""  # "": standard error
     log_level: str = "INFO"

@@ -15,7 +15,7 @@ from queuemaster.config.dsn import parse_databases
 from queuemaster.dispatcher.channels import Parsed, Tree, parse_channels
 
 # Promised by the documentation, built later: said so when somebody sets one, never accepted in silence.
-NOT_YET = frozenset((*("http", "http_user", "http_password", "http_token", "user", "group", "slice"),))
+NOT_YET = frozenset(("http", "http_user", "http_password", "http_token", "slice"))
 # Options of OCA's runner that stand in many odoo.conf, and what to tell about them.
 OF_OCA = {
     **dict.fromkeys(
@@ -141,6 +141,12 @@ class Options(BaseModel):
     )
     max_workers: Annotated[int, BeforeValidator(_number(1, MOST_WORKERS))] = Field(
         Settings.max_workers, description="workers kept ready in all pools together"
+    )
+    user: Annotated[str, BeforeValidator(str.strip)] = Field(
+        Settings.user, description="started by root: the user that all but the master run as; empty: root"
+    )
+    group: Annotated[str, BeforeValidator(str.strip)] = Field(
+        Settings.group, description="its group; empty: the user's own"
     )
     pidfile: Annotated[str, BeforeValidator(_path)] = Field(
         Settings.pidfile, description="where the master writes its process id and holds a lock"

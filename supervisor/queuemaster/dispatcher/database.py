@@ -37,6 +37,7 @@ ORPHAN_POLL = 0.3
 CANCEL_AGAIN = 1.0
 FIRST_PURGE = 5.0  # after the takeover, which has more urgent things to do
 PROMOTE_AT_ONCE = 1000
+READS_A_TURN = 4  # an empty read from a bound asks for one of everything
 _LOOK_AGAIN = {"control", "cancel"}  # what a notification that is no key may say
 _log = logging.getLogger("queuemaster.dispatcher")
 
@@ -54,6 +55,7 @@ class Hub(Protocol):
     def alive(self) -> set[Process]: ...
     def orphans(self, database: int, channels: list[str]) -> None: ...
     def started_last(self, channel: str, ago: float) -> None: ...
+    def standing(self, database: int, standing: str) -> None: ...
 
 
 class QueueDatabase:
@@ -124,6 +126,7 @@ class QueueDatabase:
                 self._serve(connection)
             except psycopg2.Error as error:
                 delay = 0.1 if self.epoch is not None else min(delay * 2, 15.0)
+                self._hub.standing(self.index, "away")
                 event(
                     _log,
                     logging.WARNING,
@@ -155,6 +158,7 @@ class QueueDatabase:
             if not standing_by:
                 event(_log, logging.INFO, "another dispatcher leads, standing by", db=self.name)
                 standing_by = True
+                self._hub.standing(self.index, "stands by")
                 self._hub.overrides(self.index, ())
             for death in self.recovery.drop():
                 self._hub.recovered(death, self.index)
@@ -166,6 +170,7 @@ class QueueDatabase:
         self._take_over(cursor)
         self.epoch = epoch
         event(_log, logging.INFO, "leads", db=self.name, epoch=epoch)
+        self._hub.standing(self.index, "leads")
         self._hub.changed()
 
     def _take_over(self, cursor: Any) -> None:
@@ -306,8 +311,11 @@ class QueueDatabase:
         return self.heads.setdefault(channel, Head())
 
     def _read_heads(self, cursor: Any) -> None:
-        """Until no head is dirty: an empty read from a bound asks for one of everything."""
-        while dirty := {name: head for name, head in self.heads.items() if head.dirty}:
+        """Until no head is dirty, but not for ever: under load they get dirty while they are read."""
+        for _ in range(READS_A_TURN):
+            dirty = {name: head for name, head in self.heads.items() if head.dirty}
+            if not dirty:
+                return
             for head in dirty.values():
                 head.asking()
             try:
@@ -327,3 +335,4 @@ class QueueDatabase:
                 keys: list[Key] = ready[name]
                 head.read(keys, len(keys) == depth[name], *blockers.get(name, (None, False)))
             self._hub.changed()
+        self.wake()  # after whatever else is due

@@ -228,6 +228,10 @@ class DispatchHub:
                     {"type": "cancel", "entry": link.entry, "generation": link.generation, **run}
                 )
 
+    def standing(self, database: int, standing: str) -> None:
+        """What we are to a database now: who asks whether the service is up wants to know."""
+        self._tell_master({"type": "standing", "database": database, "standing": standing})
+
     def started_last(self, channel: str, ago: float) -> None:
         """The last start that the database remembers, for a channel that throttles."""
         self._scheduler.started_last(channel, ago, time.monotonic())
@@ -246,7 +250,9 @@ class DispatchHub:
             self._grant(choice, now)
         wanted = self._scheduler.wanted(candidates, now, self._has_worker, blocked, barriers)
         if wanted != self._wanted:
-            self._want(wanted)
+            self._wanted = wanted
+            self._tell_master({"type": "want", "channels": dict(Counter(wanted))})
+        self._make_room(wanted)
 
     def _situation(self, now: float) -> tuple[list[Candidate], set[str], dict[str, Key]]:
         """The candidates, the channels that a failed job blocks, and those with a delayed job before the others."""
@@ -314,10 +320,11 @@ class DispatchHub:
     def _has_worker(self, channel: str) -> bool:
         return bool(self._idle_links(channel))
 
-    def _want(self, wanted: tuple[str, ...]) -> None:
-        """Ask for workers on demand; when there are as many as may be, idle ones of other pools go first."""
-        self._wanted = wanted
-        self._tell_master({"type": "want", "channels": dict(Counter(wanted))})
+    def _make_room(self, wanted: tuple[str, ...]) -> None:
+        """When there are as many workers as may be, idle ones of other pools go for those that are asked for.
+
+        Each time: those that were busy when they were asked for may be idle now.
+        """
         room = self._max_workers - sum(not link.retiring for link in self._links.values())
         idle = sorted(
             (link for link in self._links.values() if link.state is LinkState.IDLE and not link.retiring),

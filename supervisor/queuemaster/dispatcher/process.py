@@ -87,6 +87,8 @@ class Dispatcher:
             self._hub.died(self._death(message))
         elif message["type"] == "drain":
             self._hub.drain()
+        elif message["type"] == "reopen":
+            log.reopen()
         elif message["type"] == "settings":
             self._reconfigure(received.fds[0])
         elif message["type"] == "retire":

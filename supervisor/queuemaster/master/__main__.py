@@ -7,11 +7,11 @@ import logging
 import os
 import sys
 
-from queuejobs.worker import log
 from queuejobs.worker.log import event
 from queuemaster.config.compiled import Settings
 
 from .shell import Master
+from .voice import open_log
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         if fd is not None:
             os.set_inheritable(fd, False)
     settings = Settings.from_descriptor(options.settings_fd)
-    log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
+    open_log(settings)
     logger = logging.getLogger("queuemaster.master")
     channels = ",".join(channel.name for channel in settings.channels)
     event(logger, logging.INFO, "starting", channels=channels, workers=sum(settings.pools.values()))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from queuemaster.config.compiled import Settings, keep_ids
 
 # what is open, locked or dropped for good when the master has started
-_FOR_LIFE = ("pidfile",)
+_FOR_LIFE = ("pidfile", "user", "group")
 
 
 class Refused(Exception):

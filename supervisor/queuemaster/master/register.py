@@ -40,6 +40,20 @@ def write(path: Path, children: Iterable[Registered]) -> None:
     os.replace(temporary, path)
 
 
+class Register:
+    """The file of this master, written when its children change."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: list[Registered] = []
+
+    def update(self, children: list[tuple[int, str, bool]]) -> None:
+        """All that must not outlive us: pid, role, whether it leads its group."""
+        if [(known.pid, known.role, known.group) for known in self._known] != children:
+            self._known = [Registered(pid, start_time(pid), role, group) for pid, role, group in children]
+            write(self._path, self._known)
+
+
 def survivors(path: Path) -> list[Registered]:
     """Children of an earlier master that still live."""
     try:

@@ -9,13 +9,11 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import queuejobs.worker
 from queuejobs.worker import linux, log, wire
 from queuejobs.worker.log import event as log_event
 from queuejobs.worker.scoreboard import ENTRIES, KillRequest, Scoreboard, State
@@ -23,22 +21,25 @@ from queuemaster import embedded
 from queuemaster.config.compiled import Settings
 
 from . import events as ev
-from . import recompile, register
+from . import measure, recompile
+from .account import account
 from .events import Limits, Plan, Role
+from .launch import launch
 from .peer import Peer
 from .pools import Worker, WorkerState
+from .register import Register, path_beside
 from .supervision import Supervision
+from .voice import Voice, open_log
 from .watch import INTERVAL
 
 _log = logging.getLogger("queuemaster.master")
-_BOOTSTRAP = Path(queuejobs.worker.__file__).with_name("bootstrap.py")
 WORDS = 16384  # bytes of tracebacks that are kept
-_NOT_YET = (signal.SIGUSR1, signal.SIGUSR2)
 _EVENTS: dict[int, ev.Event] = {
     signal.SIGHUP: ev.Reload(),
     signal.SIGTTIN: ev.ChangeRoot(+1),
     signal.SIGTTOU: ev.ChangeRoot(-1),
 }
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Master:
@@ -58,12 +59,14 @@ class Master:
         self._links: dict[int, Peer] = {}  # by entry: duplicates of the dispatcher's ends
         self._words: dict[int, int] = {}  # by entry: a file for the tracebacks of a worker that is killed
         self._next_look = 0.0
+        self._readings: tuple[ev.Reading, ...] = ()
+        self._account = account(settings.user, settings.group)
+        self._voice = Voice(settings)
         self._compilation: recompile.Compilation | None = None
         self._coming: tuple[Settings, int] | None = None  # compiled, and its descriptor, until it is in force
         self._server_pid = 0  # while it starts
         self._exit: int | None = None
-        self._register = register.path_beside(Path(settings.pidfile)) if settings.pidfile else None
-        self._registered: list[register.Registered] = []
+        self._register = Register(path_beside(Path(settings.pidfile))) if settings.pidfile else None
         self._wake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> int:
@@ -84,42 +87,34 @@ class Master:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        timeout = 0.02 if self._server_pid else max(self._core.next_deadline(now) - now, 0.0)
-        for key, _ in self._selector.select(timeout):
+        timeout = min(max(self._core.next_deadline(now) - now, 0.0), self._voice.announcer.wait(now))
+        for key, _ in self._selector.select(0.02 if self._server_pid else timeout):
             if self._selector.get_map().get(key.fd) == key:  # not closed by an event of this very turn
                 key.data()
         for peer in self._peers.values():
             peer.flush()
-        if (
-            self._server_pid
-            and self._settings.server
-            and embedded.is_ready(self._settings.server, self._server_pid)
-        ):
+        server = self._settings.server
+        if self._server_pid and server and embedded.is_ready(server, self._server_pid):
             self._server_pid = 0
             self._happened(ev.Ready(Role.SERVER))
         self._look()
         self._happened(ev.Tick())
         self._write_register()
+        self._voice.announce(self._core, self._readings)
+
+    def _reopen_logs(self) -> None:
+        log.reopen()
+        log_event(_log, logging.INFO, "logs reopened")
+        for role in (Role.TEMPLATE, Role.DISPATCHER):  # workers look for themselves
+            self._tell(role, {"type": "reopen"})
 
     def _look(self) -> None:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + INTERVAL
-            readings = [self._reading(worker) for worker in self._core.pools.alive()]
-            self._happened(ev.Seen(tuple(reading for reading in readings if reading is not None)))
-
-    def _reading(self, worker: Worker) -> ev.Reading | None:
-        if worker.state is not WorkerState.GREETED:
-            return None
-        last = self._board.entry(worker.entry).snapshot()
-        if last is None:
-            return None
-        busy = last.state is State.BUSY
-        return ev.Reading(
-            worker.entry, worker.generation, worker.pid, last,
-            linux.processor_time(worker.pid) if busy and last.cpu else 0,
-            linux.private_memory(worker.pid) if busy and last.memory else 0,
-        )  # fmt: skip
+            readings = [measure.read(self._board, worker) for worker in self._core.pools.alive()]
+            self._readings = tuple(reading for reading in readings if reading is not None)
+            self._happened(ev.Seen(self._readings))
 
     def _happened(self, event: ev.Event) -> None:
         for action in self._core.handle(event, time.monotonic()):
@@ -133,16 +128,19 @@ class Master:
 
     def _listen_to_signals(self) -> None:
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, *_EVENTS, *_NOT_YET):
+        for signum in (*_HANDLED, *_EVENTS):
             signal.signal(signum, lambda _signum, _frame: None)  # the wakeup descriptor tells the loop
+        # the command blocked them before it became us, lest one be lost in between
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _on_signals(self) -> None:
         numbers = set(os.read(self._wake, 4096))
         if signal.SIGCHLD in numbers:
             self._reap()
-        for signum in numbers & set(_NOT_YET):
-            name = signal.Signals(signum).name
-            log_event(_log, logging.WARNING, "signal is not supported by this version, ignored", signal=name)
+        if signal.SIGUSR1 in numbers:
+            self._reopen_logs()
+        if signal.SIGUSR2 in numbers:
+            self._voice.report(self._core, self._readings)
         for signum in numbers & set(_EVENTS):
             self._happened(_EVENTS[signum])
         if numbers & {signal.SIGINT, signal.SIGQUIT}:
@@ -206,26 +204,10 @@ class Master:
         if role is Role.SUCCESSOR:
             assert self._coming is not None
             settings, settings_fd = self._coming
-        given = {"control": theirs.fileno(), "settings": settings_fd, "master": os.getpid()}
-        environment = dict(os.environ)
-        if role in (Role.TEMPLATE, Role.SUCCESSOR):
-            command = [settings.python or sys.executable, str(_BOOTSTRAP)]
-            given["scoreboard"] = self._board.fd
-            # it keeps our own working directory off our path; the application's is the application's business
-            environment.pop("PYTHONSAFEPATH", None)
-        else:
-            command = [sys.executable, "-m", f"queuemaster.{role.value}"]
-        for name, value in given.items():
-            command += [f"--{name}", str(value)]
-        inherited = [given[name] for name in ("control", "settings", "scoreboard") if name in given]
+        if role is Role.DISPATCHER:
+            self._voice.standings.clear()
         with theirs:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=inherited,
-                env=environment,
-                start_new_session=False,
-            )
+            process = launch(role, settings, settings_fd, self._board.fd, theirs, self._account)
         peer = Peer(ours)
         self._peers[role] = peer
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_role(peer))
@@ -264,11 +246,13 @@ class Master:
             self._happened(ev.Named(message["entry"], message["generation"], message["pid"]))
         elif kind == "recovered":
             self._happened(ev.Recovered(message["entry"], message["generation"]))
+        elif kind == "standing":
+            self._voice.standings[message["database"]] = message["standing"]
         elif kind == "want":
             self._happened(ev.Wanted(message["channels"]))
         elif kind == "cancel":
             worker = self._core.pools.match(message["entry"], message["generation"])
-            reading = None if worker is None else self._reading(worker)
+            reading = None if worker is None else measure.read(self._board, worker)
             if reading is not None:
                 self._happened(ev.CancelWanted(reading, message["job"], message["attempt"]))
 
@@ -296,10 +280,8 @@ class Master:
         assert self._coming is not None
         os.close(self._settings_fd)
         (self._settings, self._settings_fd), self._coming = self._coming, None
-        log.configure(
-            self._settings.log_level, self._settings.log_format, self._settings.logfile,
-            self._settings.log_handlers,
-        )  # fmt: skip
+        open_log(self._settings)
+        self._voice.configure(self._settings)
         old = self._peers.pop(Role.TEMPLATE, None)
         self._peers[Role.TEMPLATE] = self._peers.pop(Role.SUCCESSOR)
         if old is not None:
@@ -408,11 +390,7 @@ class Master:
             for worker in self._core.pools.alive()
             if worker.pid and worker.state is WorkerState.GREETED
         ]
-        if [(known.pid, known.role, known.group) for known in self._registered] != pids:
-            self._registered = [
-                register.Registered(pid, linux.start_time(pid), role, group) for pid, role, group in pids
-            ]
-            register.write(self._register, self._registered)
+        self._register.update(pids)
 
 
 def _plan(settings: Settings) -> Plan:

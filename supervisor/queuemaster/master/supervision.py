@@ -20,7 +20,6 @@ from .succession import Succession
 from .watch import ABORT_GRACE, INTERVAL, Watch
 
 BROKEN = 78  # the template's exit status when the application cannot be imported
-STRANGERS = 1024
 RECOVERY_PATIENCE = 10.0  # seconds to wait, on the way down, for the dispatcher to put back what was killed
 _ORDER_DOWN = (Role.SUCCESSOR, Role.TEMPLATE, Role.DISPATCHER, Role.SERVER)
 
@@ -197,9 +196,11 @@ class Supervision:
         worker = self.pools.by_pid(event.pid)
         if worker is not None:
             return self._worker_died(worker, event, now)
-        self._strangers[event.pid] = event
-        if len(self._strangers) > STRANGERS:
-            del self._strangers[next(iter(self._strangers))]
+        if not any(worker.state is WorkerState.ASKED for worker in self.pools.alive()):
+            # nobody is to be named: it was an orphan, and a later worker of its pid must not be taken for dead
+            self._strangers.clear()
+        else:
+            self._strangers[event.pid] = event
         return []
 
     def _was_reaped(self, worker: Worker, now: float) -> list[ev.Action]:

@@ -16,6 +16,7 @@ import threading
 import time
 from typing import Optional
 
+from . import log
 from .interrupt import Interrupter
 from .log import event
 from .scoreboard import Entry
@@ -61,6 +62,7 @@ class Heartbeat(threading.Thread):
             if readable and signal.SIGTERM in os.read(self._wake, 512):
                 self._drain("told to end")
             self._interrupter.deliver()
+            log.follow()
             if os.getppid() != self._master:
                 self._drain("the master is gone")
             if self._deadline is not None and time.monotonic() >= self._deadline:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import time
 import traceback
 from typing import Any, Dict, Optional, Sequence
+
+from .logfile import LogFile, Owner
 
 
 class JobContext(logging.Filter):
@@ -60,11 +61,15 @@ class _Json(logging.Formatter):
         return json.dumps(fields, default=str)
 
 
-def configure(level: str, form: str, path: str = "", handlers: Sequence[str] = ()) -> None:
-    """Log to ``path`` (standard error when empty) as "text" or "json"; ``handlers`` are "LOGGER:LEVEL"."""
-    stream: Optional[logging.Handler]
+def configure(
+    level: str, form: str, path: str = "", handlers: Sequence[str] = (), owner: Optional[Owner] = None
+) -> None:
+    """Log to ``path`` (standard error when empty) as "text" or "json"; ``handlers`` are "LOGGER:LEVEL".
+
+    ``owner``: as root, the user whose file it shall be.
+    """
     # a plain append: processes that share the file write whole lines, and a rename does not lose any
-    stream = logging.FileHandler(os.path.abspath(path)) if path else logging.StreamHandler(sys.stderr)
+    stream: logging.Handler = LogFile(path, owner) if path else logging.StreamHandler(sys.stderr)
     stream.setFormatter(_Json() if form == "json" else _Text())
     stream.addFilter(job_context)
     root = logging.getLogger()
@@ -73,6 +78,20 @@ def configure(level: str, form: str, path: str = "", handlers: Sequence[str] = (
     for item in handlers:
         name, _, wanted = item.rpartition(":")
         logging.getLogger(name).setLevel(wanted)
+
+
+def reopen() -> None:
+    """Open the log file anew, if there is one."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogFile):
+            handler.reopen()
+
+
+def follow() -> None:
+    """Open the log file anew if it was moved: a process that is silent must not keep a removed one."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogFile):
+            handler.follow()
 
 
 def _stamp(record: logging.LogRecord) -> str:

@@ -91,9 +91,9 @@ class KillRequest(NamedTuple):
 class Scoreboard:
     """The whole board, over a descriptor that parent and children share."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, protection: int = mmap.PROT_READ | mmap.PROT_WRITE) -> None:
         self.fd = fd
-        self._words = memoryview(mmap.mmap(fd, _SIZE)).cast("Q")
+        self._words = memoryview(mmap.mmap(fd, _SIZE, prot=protection)).cast("Q")
 
     @classmethod
     def create(cls) -> Scoreboard:
@@ -101,6 +101,11 @@ class Scoreboard:
         fd = os.memfd_create("queuemaster-scoreboard", os.MFD_CLOEXEC)
         os.ftruncate(fd, _SIZE)
         return cls(fd)
+
+    @classmethod
+    def view(cls, fd: int) -> Scoreboard:
+        """For reading only."""
+        return cls(fd, mmap.PROT_READ)
 
     def entry(self, index: int) -> Entry:
         """The entry of one worker."""

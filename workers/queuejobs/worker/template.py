@@ -75,6 +75,9 @@ def _serve(control: socket.socket, board: Scoreboard, given: settings.WorkerSett
         if received is None:
             return  # the master is gone
         request = received.message
+        if request["type"] == "reopen":
+            log.reopen()
+            continue
         if request["type"] == "leave":
             return  # another template takes over; what was asked before has been answered
         pid = _fork(request, received.fds, control, board, given)

@@ -1,0 +1,22 @@
+"""What a worker is at and has used, read from the scoreboard and the kernel."""
+
+from __future__ import annotations
+
+from queuejobs.worker import linux
+from queuejobs.worker.scoreboard import Scoreboard, State
+
+from .events import Reading
+from .pools import Worker, WorkerState
+
+
+def read(board: Scoreboard, worker: Worker) -> Reading | None:
+    """A worker that said hello, as it is now; what costs a look at the kernel only where there is a limit."""
+    last = board.entry(worker.entry).snapshot() if worker.state is WorkerState.GREETED else None
+    if last is None:
+        return None
+    busy = last.state is State.BUSY
+    return Reading(
+        worker.entry, worker.generation, worker.pid, last,
+        linux.processor_time(worker.pid) if busy and last.cpu else 0,
+        linux.private_memory(worker.pid) if busy and last.memory else 0,
+    )  # fmt: skip

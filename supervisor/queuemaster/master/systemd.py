@@ -1,0 +1,93 @@
+"""What a service manager is told: datagrams to the socket that it names (the protocol of systemd's Type=notify)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+
+_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+
+class Notifier:
+    """The socket. Sending never waits: what the manager has no room for is sent at the next opportunity."""
+
+    def __init__(self, address: str = "", watchdog: float = 0.0) -> None:
+        self.watchdog = watchdog  # seconds without a sign of life after which it kills us; 0: it does not
+        self._address = b"\0" + os.fsencode(address[1:]) if address.startswith("@") else os.fsencode(address)
+        self._unsent: list[bytes] = []
+        self._socket: socket.socket | None = None
+        if address[:1] in ("@", "/"):
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)
+
+    @classmethod
+    def take(cls, environ: MutableMapping[str, str]) -> Notifier:
+        """As the environment says, out of which it is taken: children have nothing to say there."""
+        address, usec, pid = (environ.pop(name, "") for name in _VARIABLES)
+        ours = usec.isdigit() and pid in ("", str(os.getpid()))
+        return cls(address, int(usec) / 1e6 if ours else 0.0)
+
+    def send(self, *assignments: str) -> None:
+        """One message of several assignments, ``READY=1``."""
+        if self._socket is not None:
+            self._unsent.append("\n".join(assignments).encode())
+            self.flush()
+
+    def flush(self) -> None:
+        """What could not be sent before."""
+        while self._unsent and self._socket is not None:
+            try:
+                self._socket.sendto(self._unsent[0], self._address)
+            except BlockingIOError:
+                return
+            except OSError:
+                pass  # nobody listens any more: a manager that is gone cannot be told that it is
+            del self._unsent[0]
+
+
+class Announcer:
+    """When to say what. The loop calls :meth:`look` at each turn; a loop that hangs says nothing."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._ready = False
+        self._stopping = False
+        self._status = ""
+        self._next_status = 0.0
+        self._interval = notifier.watchdog / 2
+        self._next_beat = 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next sign of life is due."""
+        return max(self._next_beat - now, 0.0) if self._interval else 3600.0
+
+    def look(self, ready: bool, status: str, now: float) -> None:
+        """Ready is said once, the status when it changes, not more than once a second."""
+        self._notifier.flush()
+        if ready and not self._ready and not self._stopping:
+            self._ready = True
+            self._notifier.send("READY=1", f"MAINPID={os.getpid()}")
+        if status != self._status and now >= self._next_status:
+            self._status, self._next_status = status, now + 1.0
+            self._notifier.send(f"STATUS={status}")
+        if self._interval and now >= self._next_beat:
+            self._next_beat = now + self._interval
+            self._notifier.send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """The configuration is being read again; ready is said again after :meth:`reloaded`."""
+        usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={usec}")
+
+    def reloaded(self) -> None:
+        """It counts, or was refused: either way we are back at work."""
+        if self._ready:
+            self._notifier.send("READY=1")
+
+    def stopping(self, patience: float) -> None:
+        """We are on the way down, and may need ``patience`` seconds: the manager's own limit may be shorter."""
+        if not self._stopping:
+            self._stopping = True
+            self._notifier.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int(patience * 1e6)}")

@@ -1,0 +1,132 @@
+"""The log under rotation, and what the master writes into it when it is asked."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from queuejobs.worker.logfile import LogFile
+from queuemaster.cli import main
+from supervised import PATIENCE, Queue, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def jobs(database: str) -> Iterator[Queue]:
+    with queue(database) as opened:
+        yield opened
+
+
+def holders(processes: list[psutil.Process], path: Path) -> list[psutil.Process]:
+    """Who has the file open, whatever it is called now."""
+    wanted = path.stat()
+    found = []
+    for process in processes:
+        for fd in Path(f"/proc/{process.pid}/fd").iterdir():
+            there = os.stat(fd) if fd.exists() else None
+            if there and (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino) and int(fd.name) > 2:
+                found.append(process)
+    return found
+
+
+def test_everybody_lets_go_of_the_old_file(jobs: Queue, database: str, tmp_path: Path) -> None:
+    with supervised(database, tmp_path, "root:2") as running:
+        jobs.wait_for(jobs.sample(1).with_delay().log("first").uuid, "done")
+        old = tmp_path / "log.1"
+        assert len(holders(running.everything(), tmp_path / "log")) == 5, (
+            "master, template, dispatcher, workers"
+        )
+        (tmp_path / "log").rename(old)
+        result = CliRunner().invoke(main, ["reopen-logs", "--pidfile", str(tmp_path / "pid")])
+        assert result.exit_code == 0, result.stderr
+        assert f"pid {running.process.pid}" in result.stdout
+        wait_until((tmp_path / "log").exists, PATIENCE)
+        wait_until(lambda: holders(running.everything(), old) == [], PATIENCE, "nobody to write the old file")
+        jobs.wait_for(jobs.sample(2).with_delay().log("second").uuid, "done")
+        wait_until(lambda: "second" in running.log, PATIENCE)
+        assert "second" not in old.read_text()
+        assert "logs reopened" in running.log
+
+
+def test_a_rename_alone_is_enough_for_whoever_logs(jobs: Queue, database: str, tmp_path: Path) -> None:
+    with supervised(database, tmp_path, "root:1") as running:
+        jobs.wait_for(jobs.sample(1).with_delay().log("first").uuid, "done")
+        (tmp_path / "log").rename(tmp_path / "log.1")
+        jobs.wait_for(jobs.sample(2).with_delay().log("second").uuid, "done")
+        assert "second" in running.log
+
+
+def test_reopen_logs_without_a_master(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["reopen-logs", "--pidfile", str(tmp_path / "pid")])
+    assert result.exit_code == 1
+    assert "not running" in result.stderr
+
+
+def test_a_file_that_cannot_be_opened_again_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    log = LogFile(str(directory / "log"))
+    record = logging.LogRecord("x", logging.INFO, "", 0, "after", None, None)
+    moved = directory.rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        log.emit(record)
+    assert (moved / "log").read_text() == "after\nafter\n"
+    assert capsys.readouterr().err.count("the old one is kept") == 1
+    directory.mkdir()
+    log.emit(record)
+    assert (directory / "log").read_text() == "after\n"
+    log.close()
+
+
+@pytest.mark.parametrize("trap", ["symbolic", "hard", "fifo"])
+def test_root_is_not_led_to_another_file(tmp_path: Path, trap: str) -> None:
+    """The directory may be the user's, who would like root to make him the owner of something."""
+    victim = tmp_path / "victim"
+    victim.write_text("secret")
+    log = tmp_path / "log"
+    if trap == "symbolic":
+        log.symlink_to(victim)
+    elif trap == "hard":
+        os.link(victim, log)
+    else:
+        os.mkfifo(log)
+    with pytest.raises(OSError, match=r"log|symbolic|such device"):
+        LogFile(str(log), (os.getuid() + 1, os.getgid() + 1))
+    assert victim.stat().st_uid == os.getuid()
+
+
+def status_said(log: str, *words: str) -> bool:
+    return any(all(word in line for word in words) for line in log.splitlines() if ": status" in line)
+
+
+def test_usr2_says_who_is_at_what(jobs: Queue, database: str, tmp_path: Path) -> None:
+    with supervised(database, tmp_path, "root:2,root.mail:1") as running:
+        jobs.rows("select pg_advisory_lock(4711, 1)")
+        job = jobs.sample(1).with_delay().write_and_wait(1)
+        row = jobs.wait_for(job.uuid, "started")
+        worker = f"worker={row['worker_pid']} "
+
+        def asked() -> bool:
+            running.process.send_signal(signal.SIGUSR2)
+            return status_said(running.log, worker, "state=busy", f"job={row['id']} ", "attempt=1")
+
+        wait_until(asked, PATIENCE, running.log)
+        said = partial(status_said, running.log)
+        assert said("phase=running", f"dispatcher={running.one('dispatcher').pid}")
+        assert said("standing=leads")
+        assert said("status of pool", "channel=root.mail", "workers=1", "kept_ready=1")
+        assert said("status of worker", "state=idle", "channel=root.mail")
+        jobs.rows("select pg_advisory_unlock(4711, 1)")
+        jobs.wait_for(job.uuid, "done")

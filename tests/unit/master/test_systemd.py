@@ -1,0 +1,96 @@
+"""What is said to a service manager, and when."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuemaster.master.systemd import Announcer, Notifier
+
+
+@pytest.fixture
+def end(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
+        opened.bind(str(tmp_path / "s"))
+        opened.setblocking(False)
+        yield opened
+
+
+def heard(end: socket.socket) -> list[str]:
+    messages = []
+    while True:
+        try:
+            messages.append(end.recv(4096).decode())
+        except BlockingIOError:
+            return messages
+
+
+def test_the_environment_is_taken_and_not_passed_on() -> None:
+    environ = {
+        "NOTIFY_SOCKET": "/run/x",
+        "WATCHDOG_USEC": "3000000",
+        "WATCHDOG_PID": str(os.getpid()),
+        "A": "b",
+    }
+    assert Notifier.take(environ).watchdog == 3.0
+    assert environ == {"A": "b"}
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}],
+)
+def test_no_watchdog_is_meant_for_us(environ: dict[str, str]) -> None:
+    notifier = Notifier.take(environ)
+    assert notifier.watchdog == 0.0
+    assert Announcer(notifier).wait(0.0) > 60
+    notifier.send("READY=1")  # to nobody
+
+
+def test_what_finds_no_room_is_sent_later_in_order(end: socket.socket, tmp_path: Path) -> None:
+    notifier = Notifier(str(tmp_path / "s"))
+    for number in range(2000):
+        notifier.send(f"X={number}")
+    first = heard(end)
+    assert len(first) < 2000, "there was room for all: the test proves nothing"
+    found = list(first)
+    while len(found) < 2000:
+        notifier.flush()
+        more = heard(end)
+        assert more
+        found += more
+    assert found == [f"X={number}" for number in range(2000)]
+
+
+def test_each_thing_is_said_in_its_time(end: socket.socket, tmp_path: Path) -> None:
+    announcer = Announcer(Notifier(str(tmp_path / "s"), watchdog=10.0))
+    announcer.look(False, "starting", 100.0)
+    assert heard(end) == ["STATUS=starting", "WATCHDOG=1"]
+    assert announcer.wait(101.0) == 4.0
+    announcer.look(True, "running", 100.5)
+    assert heard(end) == [f"READY=1\nMAINPID={os.getpid()}"]
+    announcer.look(True, "running", 101.5)
+    announcer.look(True, "running", 102.5)
+    assert heard(end) == ["STATUS=running"]
+    announcer.look(True, "running", 105.0)
+    assert heard(end) == ["WATCHDOG=1"]
+    announcer.reloading()
+    announcer.reloaded()
+    reloading, ready = heard(end)
+    assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert ready == "READY=1"
+    announcer.stopping(2.5)
+    announcer.stopping(2.5)
+    assert heard(end) == ["STOPPING=1\nEXTEND_TIMEOUT_USEC=2500000"]
+
+
+def test_ready_is_not_said_by_one_that_is_stopping(end: socket.socket, tmp_path: Path) -> None:
+    announcer = Announcer(Notifier(str(tmp_path / "s")))
+    announcer.stopping(1.0)
+    announcer.look(True, "", 1.0)
+    announcer.reloaded()
+    assert heard(end) == ["STOPPING=1\nEXTEND_TIMEOUT_USEC=1000000"]
