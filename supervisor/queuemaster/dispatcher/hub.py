@@ -50,7 +50,8 @@ class DispatchHub:
         self.incarnation = int.from_bytes(os.urandom(6), "big")
         self._numbers = itertools.count(self.incarnation * 1_000_000)
         self._wanted: tuple[str, ...] = ()
-        self._draining = False
+        self.draining = False
+        self.standings: dict[int, str] = {}  # by database: "leads", "stands by", "away"
         self._wake = gevent.event.Event()
         self.databases = {config.id: self._database(config, settings) for config in settings.databases}
 
@@ -94,6 +95,7 @@ class DispatchHub:
         ]
         self.databases.update({database.index: database for database in new})
         for database in gone:
+            self.standings.pop(database.index, None)
             # nobody leads it here any more: who does so elsewhere, or next, recovers what is left there
             self.orphans(database.index, [])
             for death in database.recovery.drop():
@@ -138,7 +140,19 @@ class DispatchHub:
 
     def drain(self) -> None:
         """Grant nothing any more."""
-        self._draining = True
+        self.draining = True
+
+    def in_use(self, channel: str) -> int:
+        """Slots in use in a configured channel and below it."""
+        return self._scheduler.in_use(channel)
+
+    def links_by_state(self) -> dict[str, dict[str, int]]:
+        """How many workers each channel has, by what we know of them."""
+        counted: dict[str, dict[str, int]] = {}
+        for link in self._links.values():
+            states = counted.setdefault(link.channel, {})
+            states[link.state.value] = states.get(link.state.value, 0) + 1
+        return counted
 
     # workers
 
@@ -230,6 +244,7 @@ class DispatchHub:
 
     def standing(self, database: int, standing: str) -> None:
         """What we are to a database now: who asks whether the service is up wants to know."""
+        self.standings[database] = standing
         self._tell_master({"type": "standing", "database": database, "standing": standing})
 
     def started_last(self, channel: str, ago: float) -> None:
@@ -239,7 +254,7 @@ class DispatchHub:
     # grants
 
     def _grant_all(self) -> None:
-        if self._draining:
+        if self.draining:
             return
         while True:
             now = time.monotonic()
