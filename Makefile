@@ -25,6 +25,7 @@ help:
 	@echo 'make run             the supervisor, on its own PostgreSQL unless ARGS name another'
 	@echo 'make lint            ruff and mypy --strict; make format rewrites the files'
 	@echo 'make bench           drain, latency, recovery beside a bare loop, in two minutes; make bench-full takes longer'
+	@echo 'make chaos           everything dies at random for CHAOS_SECONDS (300); CHAOS_SEED repeats a run'
 	@echo 'make verify-fresh    clones HEAD; runs demo and test twice, as root and as another user'
 	@echo 'make dist            sdist and wheel in dist/'
 	@echo 'make install         the service, in an environment of its own under PREFIX ($(PREFIX))'
@@ -57,6 +58,11 @@ bench-full: $(STAMP)
 	@$(PY) -m bench.drain --jobs 5000 --rounds 5
 	@$(PY) -m bench.latency --samples 1000
 	@$(PY) -m bench.recovery --kills 50
+
+# CHAOS_SEED repeats a run's dice
+chaos: export CHAOS_SECONDS ?= 300
+chaos: $(STAMP)
+	@$(PY) -m pytest -q -s tests/faults/test_chaos.py
 
 verify-fresh:
 	@tests/verify_fresh.sh
