@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import Any
 
@@ -18,7 +17,7 @@ class Shown(Model):
     _name = "shown"
 
     def _job_prepare_context_before_enqueue_keys(self) -> tuple[str, ...]:
-        return (*super()._job_prepare_context_before_enqueue_keys(), "tenant")
+        return (*super()._job_prepare_context_before_enqueue_keys(), "tenant", "delay_it")
 
     def write(self, *numbers: int) -> None:
         self.env.cr.execute(
@@ -142,9 +141,6 @@ class Shown(Model):
         if self.env.cr.fetchone()[0] != len(parents):
             raise AssertionError(f"{self.ids} started before its parents {parents} were done")
         self.write()
-
-    def pid(self) -> int:
-        return os.getpid()
 
     def _attempt(self) -> int:
         uuid = self.env.context["job_uuid"]

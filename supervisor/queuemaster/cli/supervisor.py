@@ -37,10 +37,14 @@ class Supervisor:
 def supervisor_of(pid: int) -> Supervisor:
     """What the master with this process id shares. Raises :class:`NoStatus`."""
     board = StatusBoard.of_process(pid)
-    scoreboard = Scoreboard.view(descriptor_of(pid, SCOREBOARD))
+    return Supervisor(pid, settings_of(pid), board, Scoreboard.view(descriptor_of(pid, SCOREBOARD)))
+
+
+def settings_of(pid: int) -> Settings:
+    """The settings that are in force now. Raises :class:`NoStatus`."""
     fd = descriptor_of(pid, SETTINGS)
     try:
-        return Supervisor(pid, Settings.from_descriptor(fd), board, scoreboard)
+        return Settings.from_descriptor(fd)
     except ValueError as error:  # in the middle of a reload
         raise NoStatus(f"the master {pid} is about to change its configuration: ask again") from error
     finally:

@@ -51,7 +51,7 @@ class Master:
         self._settings = settings
         self._settings_fd = settings_fd
         self._board = Scoreboard.create()
-        status = StatusBoard.create()
+        self._status = status = StatusBoard.create()
         self._shared = {"scoreboard": self._board.fd, "status": status.fd}
         self._bulletin = Bulletin(status)
         roles = (Role.SERVER,) if settings.server is not None else ()
@@ -120,7 +120,7 @@ class Master:
             self._next_look = now + INTERVAL
             readings = [measure.read(self._board, worker) for worker in self._core.pools.alive()]
             self._readings = tuple(reading for reading in readings if reading is not None)
-            self._happened(ev.Seen(self._readings))
+            self._happened(ev.Seen(self._readings, self._status.dispatcher.age()))
 
     def _happened(self, event: ev.Event) -> None:
         for action in self._core.handle(event, time.monotonic()):
