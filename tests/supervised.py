@@ -86,7 +86,11 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def supervised(
-    dsn: str, directory: Path, channels: str = "root:4", options: Sequence[str] = (), app: str = "sampleapp",
+    dsn: str,
+    directory: Path,
+    channels: str = "root:4",
+    options: Sequence[str] = (),
+    app: str = "sampleapp",
     http: str | None = "",
 ) -> Iterator[Supervised]:
     """Run the supervisor on ``dsn``; it is ended at the end, however the test went."""

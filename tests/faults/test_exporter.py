@@ -11,6 +11,7 @@ import psutil
 import pytest
 from psycopg2.extensions import parse_dsn
 
+from processes import has_ended
 from scraping import Exporter, Samples, basic, parsed
 from supervised import PATIENCE, Queue, Supervised, queue, supervised
 from waiting import wait_until
@@ -135,7 +136,7 @@ def test_it_is_killed_and_started_again_and_jobs_do_not_notice(
         before = running.one("exporter")
         before.kill()
         jobs.wait_for(jobs.sample(number).with_delay(channel="root.a").write().uuid, "done")
-        wait_until(lambda old=before: running.one("exporter").pid != old.pid, PATIENCE)
+        wait_until(lambda: has_ended(before.pid) and running.children("exporter"), PATIENCE)  # noqa: B023
     jobs.rows("select pg_advisory_unlock(4711, 1)")
     assert jobs.wait_for(held.uuid, "done")["attempt"] == 1
     wait_until(lambda: exporter.value("jobs_total", channel="root", outcome="done") == 1, PATIENCE)
@@ -170,7 +171,13 @@ def test_the_login(database: str, tmp_path: Path) -> None:
     with supervised(database, tmp_path, options=["-c", str(file)], http=exporter.address) as running:
         wait_until(lambda: exporter.get("/readyz").status == 200, PATIENCE, "an answer")
         assert exporter.get("/metrics").status == 401
-        for wrong in (basic("me", "hunter3"), basic("you", "hunter2"), basic("", ""), "Bearer c0ffe", "Bearer "):
+        for wrong in (
+            basic("me", "hunter3"),
+            basic("you", "hunter2"),
+            basic("", ""),
+            "Bearer c0ffe",
+            "Bearer ",
+        ):
             assert exporter.get("/metrics", wrong).status == 401, wrong
         for right in (basic("me", "hunter2"), "Bearer c0ffee"):
             assert "queuemaster_dispatcher_up 1.0" in exporter.get("/metrics", right).body

@@ -18,13 +18,13 @@ def login(settings: Settings) -> MultiAuth:
     """User and password (Basic), or token (``Authorization: Bearer``); as configured."""
     basic, bearer = HTTPBasicAuth(realm="Queuemaster"), HTTPTokenAuth("Bearer", realm="Queuemaster")
 
-    def verify_password(user: str, password: str) -> bool:
+    def verify_password(user: str, password: str) -> str | None:
         # both are compared, whatever comes of the first: the time taken tells nothing
         known = same(user, settings.http_user) & same(password, settings.http_password)
-        return bool(settings.http_password) and known
+        return user if settings.http_password and known else None
 
-    def verify_token(token: str) -> bool:
-        return bool(settings.http_token) and same(token, settings.http_token)
+    def verify_token(token: str) -> str | None:
+        return "token" if settings.http_token and same(token, settings.http_token) else None
 
     basic.verify_password(verify_password)
     bearer.verify_token(verify_token)
