@@ -27,7 +27,8 @@ from queuemaster.master.tally import Departure
 from queuemaster.status import DispatcherStatus, MasterStatus, StatusBoard
 from scraping import Samples, parsed
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
+ROOT = Path(__file__).parents[3]
+DOCUMENT = ROOT / "docs" / "metrics.md"
 
 
 def master(**changes: object) -> MasterStatus:
@@ -215,9 +216,7 @@ def test_an_entry_counts_for_its_own_worker_only() -> None:
 
 
 def test_promtool_finds_nothing_to_complain_about() -> None:
-    promtool = shutil.which("promtool") or shutil.which(
-        "promtool", path=str(Path(".venv/promtool").resolve())
-    )
+    promtool = shutil.which("promtool") or shutil.which("promtool", path=str(ROOT / ".venv" / "promtool"))
     if promtool is None:
         pytest.skip("promtool is not there: Debian's package prometheus has it")
     rows = [Rows("root", "pending", 1, 1.0)]
