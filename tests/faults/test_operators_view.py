@@ -159,5 +159,5 @@ def test_the_log_says_when_it_is_ready_and_in_which_database_a_job_ran(database:
     ]
     assert places == sorted(places)
     (line,) = (line.split() for line in text.splitlines() if "here I am" in line)
-    name = jobs.connection.info.dbname
+    name = jobs.value("select current_database()")
     assert {f"job_uuid={job.uuid}", f"db={name}", "channel=root", f"worker={line[2]}"} <= set(line)
