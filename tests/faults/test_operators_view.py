@@ -152,12 +152,11 @@ def test_the_log_says_when_it_is_ready_and_in_which_database_a_job_ran(database:
         job = jobs.sample(1).with_delay().log("here I am")
         jobs.wait_for(job.uuid, "done")
         wait_until(lambda: "job done" in running.log, PATIENCE)
-        text = running.log
+        text, name = running.log, jobs.value("select current_database()")
     places = [
         text.index(f": {said}")
         for said in ("starting", "connecting to databases", "leads", "all databases ready")
     ]
     assert places == sorted(places)
     (line,) = (line.split() for line in text.splitlines() if "here I am" in line)
-    name = jobs.value("select current_database()")
     assert {f"job_uuid={job.uuid}", f"db={name}", "channel=root", f"worker={line[2]}"} <= set(line)

@@ -39,6 +39,9 @@ TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master 
 @click.option("--app", metavar="MODULE", multiple=True, help="A module that registers models; repeatable.")
 @click.option("--python", metavar="PATH", help="The application's interpreter. Default: this one.")
 @channels_option
+@click.option(
+    "--http", metavar="HOST:PORT", help="Metrics and health there; '' for nowhere. Default: 127.0.0.1:8079."
+)
 @pidfile_option
 @click.option("--logfile", metavar="FILE", help="Log there. Default: standard error.")
 @click.option("--log-format", metavar="text|json", help="The form of a log line. Default: text.")
