@@ -29,6 +29,7 @@ from queuemaster.master import register
 
 START_TIMEOUT = 60.0
 EXIT_TERMINATED = 128 + signal.SIGTERM
+_OF_THE_MASTER = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master before us
 
 
@@ -66,6 +67,8 @@ def run(
         note("switched off: the channel root has capacity 0, so there is nothing to run")
         return
     settings = replace(preflight(configuration.settings), command=tuple(sys.argv[1:]))
+    # with the pid file others find us, and what they may send would end a program that has no handlers yet
+    signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_MASTER)
     held = lock(Path(settings.pidfile))
     register.outwait(register.path_beside(Path(settings.pidfile)), settings.graceful_timeout, note)
     if settings.databases:
