@@ -54,11 +54,13 @@ bench: $(STAMP)
 	@$(PY) -m bench.drain --jobs 300
 	@$(PY) -m bench.latency --samples 100
 	@$(PY) -m bench.recovery --kills 5
+	@$(PY) -m bench.exporter --rows 100000 --jobs 500 --rounds 1
 
 bench-full: $(STAMP)
 	@$(PY) -m bench.drain --jobs 5000 --rounds 5
 	@$(PY) -m bench.latency --samples 1000
 	@$(PY) -m bench.recovery --kills 50
+	@$(PY) -m bench.exporter --jobs 5000 --rounds 5
 
 # CHAOS_SEED repeats a run's dice
 chaos: export CHAOS_SECONDS ?= 300

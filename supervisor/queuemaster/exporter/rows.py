@@ -78,6 +78,7 @@ class QueueRows:
         self._connection: Any = None
         self._running: gevent.Greenlet | None = None
         self._next = 0.0
+        self._told = False  # that it does not answer
         self.rows: list[Rows] | None = None  # None: not known
         self.took = 0.0
 
@@ -100,6 +101,7 @@ class QueueRows:
                 self._connection.autocommit = True
                 self._execute(_SESSION)
             self.rows = [Rows._make(row) for row in self._execute(_ROWS)]
+            self._told = False
         except QueryCanceledError:
             # the last answer stays: wrong by some jobs is better than a gap while the queue is longest
             event(
@@ -110,9 +112,9 @@ class QueueRows:
                 limit=_TIMEOUT / 1000,
             )
         except psycopg2.Error as error:
-            if self.rows is not None or self._connection is None:
+            if not self._told:  # once an outage
                 event(_log, logging.WARNING, "jobs are not counted", db=self.name, error=str(error).strip())
-            self.rows = None
+            self.rows, self._told = None, True
             self._disconnect()
         self.took = time.monotonic() - began
         self._next = began + max(INTERVAL, self.took * LEISURE)
