@@ -34,8 +34,13 @@ select gen_random_uuid()::text, 'bench', 'noop', '{{}}', '{state}', 'root.c' || 
 """
 
 
-def statement(server: ServerPlan, rows: int, done: float, times: int, settled: bool) -> list[float]:
-    """Milliseconds of the exporter's statement; ``done``: the share of finished rows, ``settled``: after VACUUM."""
+def statement(
+    server: ServerPlan, rows: int, done: float, times: int, settled: bool
+) -> tuple[list[float], bool]:
+    """Milliseconds of the exporter's statement, and whether it gave up counting.
+
+    ``done``: the share of finished rows, ``settled``: after VACUUM.
+    """
     dsn = common.new_database(server)
     with common.connected(dsn) as connection, connection.cursor() as cursor:
         # without a trigger's notification for each row
@@ -51,7 +56,7 @@ def statement(server: ServerPlan, rows: int, done: float, times: int, settled: b
         if asked.rows is None:
             raise RuntimeError("the statement was not answered")
         taken.append(asked.took * 1000)
-    return taken[1:]  # the first one connects
+    return taken[1:], asked.estimated  # the first one connects
 
 
 def hammer(stop: Event) -> None:
@@ -134,13 +139,14 @@ def _statements(server: ServerPlan, rows: int, times: int) -> list[dict[str, Any
     )
     found = []
     for name, done, settled in cases:
-        taken = statement(server, rows, done, times, settled)
+        taken, estimated = statement(server, rows, done, times, settled)
         found.append(
             {
                 "rows": rows,
                 "jobs": name,
                 "median ms": round(statistics.median(taken), 1),
                 "max ms": round(max(taken), 1),
+                "live jobs": "estimated" if estimated else "counted",
             }
         )
     return found

@@ -12,6 +12,9 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from processes import has_ended
+from queuemaster.config.compiled import DatabaseConfig
+from queuemaster.exporter import rows
+from queuemaster.exporter.rows import QueueRows
 from scraping import Exporter, Samples, basic, parsed
 from supervised import PATIENCE, Queue, Supervised, queue, supervised
 from waiting import wait_until
@@ -235,3 +238,36 @@ def test_it_leaves_with_the_master(running: Supervised) -> None:
     gone, alive = psutil.wait_procs([exporter], timeout=PATIENCE)
     assert (gone, alive) == ([exporter], [])
     psutil.wait_procs(others, timeout=PATIENCE)
+
+
+def test_when_counting_takes_too_long_it_is_estimated(database: str, jobs: Queue) -> None:
+    jobs.rows("insert into queuemaster.control (channel, paused) values ('root', true)")
+    for number in range(5):
+        jobs.sample(number).with_delay().write()
+    asked = QueueRows(DatabaseConfig("one", database))
+    asked.ask()
+    assert asked.rows is not None
+    (counted,) = asked.rows
+    assert (counted[:3], asked.estimated) == (("root", "pending", 5), False)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rows, "_ROWS", "select pg_sleep(60)")
+        asked.ask()
+    assert asked.rows is not None
+    (guessed,) = asked.rows
+    assert (guessed[:3], asked.estimated) == (("root", "pending", 5), True)
+    assert guessed.oldest is not None
+    asked.ask()
+    assert not asked.estimated
+
+
+def test_what_cannot_be_asked_is_not_known(database: str, jobs: Queue) -> None:
+    asked = QueueRows(DatabaseConfig("one", database))
+    asked.ask()
+    assert asked.rows == []
+    jobs.rows(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'queuemaster: exporter'"
+    )
+    asked.ask()
+    assert asked.rows is None
+    asked.ask()
+    assert asked.rows == []

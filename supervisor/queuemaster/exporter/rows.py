@@ -24,15 +24,19 @@ PATIENCE = 2.0  # seconds that a scrape waits for a query under way
 _TIMEOUT = 4000  # ms; a long statement would hold back vacuum
 _SAMPLE = 4 << 20  # bytes of the table that finished jobs are estimated from
 
-# A table that grew since its last ANALYZE must not be read as a whole, nor by several processes.
-_SESSION = (
-    f"set statement_timeout = {_TIMEOUT}; set enable_seqscan = off; set enable_bitmapscan = off;"
-    " set jit = off; set max_parallel_workers_per_gather = 0"
-)
+# One processor is enough. The planner may choose: the statement is planned each time, on the size of now, and of a
+# million rows that VACUUM has not seen yet it reads the table eight times as fast in order as by an index.
+_SESSION = f"set statement_timeout = {_TIMEOUT}; set jit = off; set max_parallel_workers_per_gather = 0"
 
-# Live states and failed: counted, each by its partial index (queue_job_ready and _eta_order index-only and in order,
-# queue_job_started, _waiting, _failed). Done and cancelled: a sample of the table's blocks, always the same ones,
-# all of them while the table is small.
+# The same blocks each time, all of them while the table is small; and by what to multiply what is found there.
+_SHARE = "greatest(pg_relation_size('queuemaster.queue_job'), 1)"
+_SAMPLED = (
+    f"queuemaster.queue_job tablesample system (least(100.0, 100.0 * {_SAMPLE} / {_SHARE})) repeatable (1)"
+)
+_TIMES = f"greatest({_SHARE} / {_SAMPLE}.0, 1)"
+
+# Live states and failed: counted; where they are few, or vacuumed, by their partial indexes (queue_job_ready and
+# _eta_order index-only and in order, queue_job_started, _waiting, _failed). Done and cancelled: from the sample.
 _ROWS = f"""
 select channel, 'pending', count(*),
        extract(epoch from queuemaster.utc_now() - min(date_created))::double precision
@@ -50,12 +54,16 @@ union all
 select channel, 'failed', count(*), null
   from queuemaster.queue_job where state = 'failed' group by channel
 union all
-select channel, state,
-       round(count(*) * greatest(pg_relation_size('queuemaster.queue_job') / {_SAMPLE}.0, 1))::bigint, null
-  from queuemaster.queue_job
-       tablesample system (least(100.0, 100.0 * {_SAMPLE} / greatest(pg_relation_size('queuemaster.queue_job'), 1)))
-       repeatable (1)
- where state in ('done', 'cancelled') group by channel, state
+select channel, state, round(count(*) * {_TIMES})::bigint, null
+  from {_SAMPLED} where state in ('done', 'cancelled') group by channel, state
+"""
+
+# When counting takes too long: a million rows that VACUUM has not seen yet are a million visits to the table.
+_ESTIMATE = f"""
+select channel, state, round(count(*) * {_TIMES})::bigint,
+       extract(epoch from queuemaster.utc_now()
+                        - min(date_created) filter (where state = 'pending' and eta is null))::double precision
+  from {_SAMPLED} group by channel, state
 """
 _log = logging.getLogger("queuemaster.exporter")
 
@@ -81,6 +89,7 @@ class QueueRows:
         self._told = False  # that it does not answer
         self.rows: list[Rows] | None = None  # None: not known
         self.took = 0.0
+        self.estimated = False  # all of them, the live ones too
 
     def refresh(self) -> gevent.Greenlet | None:
         """Ask, if it is time; the query under way, if there is one."""
@@ -100,17 +109,8 @@ class QueueRows:
                 self._connection = connect(self._dsn, "queuemaster: exporter")
                 self._connection.autocommit = True
                 self._execute(_SESSION)
-            self.rows = [Rows._make(row) for row in self._execute(_ROWS)]
+            self.rows = self._counted()
             self._told = False
-        except QueryCanceledError:
-            # the last answer stays: wrong by some jobs is better than a gap while the queue is longest
-            event(
-                _log,
-                logging.WARNING,
-                "jobs could not be counted in time",
-                db=self.name,
-                limit=_TIMEOUT / 1000,
-            )
         except psycopg2.Error as error:
             if not self._told:  # once an outage
                 event(_log, logging.WARNING, "jobs are not counted", db=self.name, error=str(error).strip())
@@ -118,6 +118,18 @@ class QueueRows:
             self._disconnect()
         self.took = time.monotonic() - began
         self._next = began + max(INTERVAL, self.took * LEISURE)
+
+    def _counted(self) -> list[Rows]:
+        try:
+            rows, self.estimated = self._execute(_ROWS), False
+        except QueryCanceledError:
+            # a guess is better than a gap while the queue is longest
+            event(
+                _log, logging.WARNING, "jobs could not be counted in time", db=self.name,
+                limit=_TIMEOUT / 1000,
+            )  # fmt: skip
+            rows, self.estimated = self._execute(_ESTIMATE), True
+        return [Rows._make(row) for row in rows]
 
     def _execute(self, statement: str) -> list[Any]:
         with self._connection.cursor() as cursor:
