@@ -53,7 +53,7 @@ def new_database(server: ServerPlan) -> str:
 
 
 @contextlib.contextmanager
-def supervisor(dsn: str, channels: str) -> Iterator[subprocess.Popen[bytes]]:
+def supervisor(dsn: str, channels: str, http: str = "") -> Iterator[subprocess.Popen[bytes]]:
     """``queuemaster run`` on that database."""
     parent = os.getpid()
     paths = [str(_ROOT / "supervisor"), str(_ROOT / "workers")]
@@ -61,7 +61,7 @@ def supervisor(dsn: str, channels: str) -> Iterator[subprocess.Popen[bytes]]:
         log = Path(directory, "log")
         command = [
             sys.executable, "-m", "queuemaster", "run", "--database", dsn, "--app", "bench.jobs",
-            "--channels", channels, "--pidfile", str(Path(directory, "pid")),
+            "--channels", channels, "--http", http, "--pidfile", str(Path(directory, "pid")),
             "--logfile", str(log), "--log-level", "WARNING",
         ]  # fmt: skip
         process = subprocess.Popen(

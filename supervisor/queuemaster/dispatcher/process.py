@@ -15,10 +15,11 @@ import gevent
 from queuejobs.store.claims import Blame, Process
 from queuejobs.worker import linux, log, wire
 from queuejobs.worker.log import event
+from queuemaster import green
 from queuemaster.config.compiled import Settings
 from queuemaster.status import StatusBoard
 
-from . import bulletin, green
+from . import bulletin
 from .database import QueueDatabase
 from .hub import DispatchHub
 from .links import Link
