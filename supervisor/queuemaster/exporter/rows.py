@@ -88,10 +88,11 @@ class QueueRows:
         if time.monotonic() < self._next:
             return None
         self._next = time.monotonic() + INTERVAL
-        self._running = gevent.spawn(self._ask)
+        self._running = gevent.spawn(self.ask)
         return self._running
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Now, whoever else has asked."""
         began = time.monotonic()
         try:
             if self._connection is None:
