@@ -1,6 +1,11 @@
 """The exporter's process: ``python -m queuemaster.exporter``, exec'd by the master."""
 
-from gevent import monkey
+import os
+
+# before anything that takes time: whoever asks us, or kills us, must not take the processors from those who work
+os.nice(10)
+
+from gevent import monkey  # noqa: E402
 
 monkey.patch_all()
 

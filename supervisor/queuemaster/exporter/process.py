@@ -22,7 +22,6 @@ from queuemaster.status import StatusBoard
 from .address import parse_address
 from .web import application
 
-NICE = 10  # whoever asks us must not take the processors from those who work
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds until a port that is taken is tried again
 MOST_CONNECTIONS = 100
 _log = logging.getLogger("queuemaster.exporter")
@@ -41,7 +40,6 @@ def main() -> None:
     settings = Settings.from_descriptor(options.settings)
     log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
     linux.set_title("queuemaster: exporter")
-    os.nice(NICE)
     green.install()
     status, scoreboard = StatusBoard.view(options.status), Scoreboard.view(options.scoreboard)
     control = socket.socket(fileno=options.control)
