@@ -318,6 +318,7 @@ class Master:
                 {
                     "type": "fork", "entry": action.entry, "generation": action.generation,
                     "channel": action.channel, "master": os.getpid(),
+                    "patience": self._core.limits.boot_timeout / 2,
                 },
                 [theirs.fileno(), self._words[action.entry]],
             )  # fmt: skip
