@@ -112,8 +112,7 @@ class Master:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + INTERVAL
-            readings = [measure.read(self._board, worker) for worker in self._core.pools.alive()]
-            self._readings = tuple(reading for reading in readings if reading is not None)
+            self._readings = measure.read_all(self._board, self._core.pools.alive())
             self._happened(ev.Seen(self._readings))
 
     def _happened(self, event: ev.Event) -> None:
@@ -140,7 +139,7 @@ class Master:
         if signal.SIGUSR1 in numbers:
             self._reopen_logs()
         if signal.SIGUSR2 in numbers:
-            self._voice.report(self._core, self._readings)
+            self._voice.report(self._core, measure.read_all(self._board, self._core.pools.alive()))
         for signum in numbers & set(_EVENTS):
             self._happened(_EVENTS[signum])
         if numbers & {signal.SIGINT, signal.SIGQUIT}:

@@ -1,0 +1,43 @@
+"""docs/operations.md: every failure and every signal names its tests, and the tests are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def test_the_tests_that_are_named_exist() -> None:
+    named = NAMED.findall(PAGE)
+    assert len(named) > 30
+    for file, name in named:
+        tree = ast.parse((ROOT / file).read_text())
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, (
+            f"{file}::{name}"
+        )
+
+
+def test_every_failure_and_every_signal_names_one() -> None:
+    failures = PAGE.partition("## What fails")[2].partition("\n## ")[0].split("\n### ")[1:]
+    assert len(failures) >= 9
+    rows = [line for line in PAGE.splitlines() if re.match(r"\| [A-Z]{2}", line)]
+    assert len(rows) == 6
+    for part in (*failures, *rows):
+        assert NAMED.search(part), part.splitlines()[0]
+
+
+def test_the_events_that_are_quoted_are_ours() -> None:
+    """A line of the log whose wording has changed is no help."""
+    sources = "\n".join(
+        path.read_text() for top in ("supervisor", "workers") for path in (ROOT / top).rglob("*.py")
+    )
+    quoted = re.findall(r"^… [A-Z]+ \d+ queuemaster\.\w+: ([a-z' ]+?)(?: \w+=|$)", PAGE, re.MULTILINE)
+    assert len(quoted) > 30
+    for event in {
+        text.replace("server ", "").replace("dispatcher ", "").replace("template ", "") for text in quoted
+    }:
+        assert event in sources, event
