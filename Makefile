@@ -25,6 +25,7 @@ help:
 	@echo 'make run             the supervisor, on its own PostgreSQL unless ARGS name another'
 	@echo 'make lint            ruff and mypy --strict; make format rewrites the files'
 	@echo 'make bench           drain, latency, recovery, limits, memory, in three minutes; make bench-full takes longer'
+	@echo 'make chaos           everything dies at random for CHAOS_SECONDS (300); CHAOS_SEED repeats a run'
 	@echo 'make verify-fresh    clones HEAD; runs demo and test twice, as root and as another user'
 	@echo 'make dist            sdist and wheel in dist/'
 	@echo 'make install         the service, in an environment of its own under PREFIX ($(PREFIX))'
@@ -61,6 +62,11 @@ bench-full: $(STAMP)
 	@$(PY) -m bench.recovery --kills 50
 	@$(PY) -m bench.limits --jobs 30
 	@$(PY) -m bench.memory
+
+# CHAOS_SEED repeats a run's dice
+chaos: export CHAOS_SECONDS ?= 300
+chaos: $(STAMP)
+	@$(PY) -m pytest -q -s tests/faults/test_chaos.py
 
 verify-fresh:
 	@tests/verify_fresh.sh

@@ -18,7 +18,7 @@ class Shown(Model):
     _name = "shown"
 
     def _job_prepare_context_before_enqueue_keys(self) -> tuple[str, ...]:
-        return (*super()._job_prepare_context_before_enqueue_keys(), "tenant")
+        return (*super()._job_prepare_context_before_enqueue_keys(), "tenant", "delay_it")
 
     def write(self, *numbers: int) -> None:
         self.env.cr.execute(

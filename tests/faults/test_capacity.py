@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,42 +11,13 @@ import psutil
 import pytest
 
 from supervised import PATIENCE, Queue, Supervised, queue, supervised
+from transitions import LOG, most_at_once, transitions
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(400)
 
-# In the order in which transitions happen: a start is logged before its claim commits and an end before the job
-# commits, and a slot is given on only after the commit. So what the log shows as running, was running.
-LOG = """
-create table transition (number bigserial primary key, job bigint, channel text, old text, new text);
-create function log_transition() returns trigger language plpgsql as $$
-begin
-    insert into transition (job, channel, old, new) values (new.id, new.channel, old.state, new.state);
-    return null;
-end $$;
-create trigger log_transition after update of state on queuemaster.queue_job for each row
-    when (old.state is distinct from new.state) execute function log_transition();
-"""
 CHANNELS = "root:5,root.mail:3,root.mail.bulk:2,root.export:1:sequential"
 CAPACITY = {"root": 5, "root.mail": 3, "root.mail.bulk": 2, "root.export": 1}
-
-
-@dataclass(frozen=True)
-class Transition:
-    job: int
-    channel: str
-    old: str
-    new: str
-
-
-def transitions(jobs: Queue) -> Iterator[Transition]:
-    for row in jobs.rows("select job, channel, old, new from transition order by number"):
-        yield Transition(*row)
-
-
-def lineage(channel: str) -> list[str]:
-    parts = channel.split(".")
-    return [".".join(parts[: n + 1]) for n in range(len(parts))]
 
 
 def enqueue(jobs: Queue, count: int) -> None:
@@ -106,13 +75,7 @@ def test_never_above_capacity_under_kills(database: str, tmp_path: Path) -> None
         assert killed["worker"] >= 20
         assert killed["dispatcher"] >= 1
 
-        most: Counter[str] = Counter()
-        in_use: Counter[str] = Counter()
-        for step in transitions(jobs):
-            change = (step.new == "started") - (step.old == "started")
-            for name in lineage(step.channel):
-                in_use[name] += change
-                most[name] = max(most[name], in_use[name])
+        most = most_at_once(jobs)
         assert all(most[name] <= limit for name, limit in CAPACITY.items()), dict(most)
         assert most["root"] == CAPACITY["root"], "the capacity was never used: the test proves nothing"
         written = jobs.effects()

@@ -173,10 +173,6 @@ def test_a_database_that_goes_away_does_not_stop_the_other(
 # workers on demand
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="the dispatcher lets idle workers go only when what it wants has changed: those that were busy then stay",
-)
 def test_more_channels_than_workers(jobs: Queue, database: str, tmp_path: Path) -> None:
     """Workers are forked for whom there is work, and idle ones of other channels make room."""
     names = [f"root.c{number}" for number in range(30)]

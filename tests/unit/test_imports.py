@@ -33,6 +33,7 @@ PARTS = {
     "queuemaster": "version",
     "queuemaster.config.compiled": "compiled",
     "queuemaster.status": "status",
+    "queuemaster.why": "why",
     "queuemaster.embedded": "embedded",
     "queuemaster.embedded_binaries": "embedded",
     "queuemaster.embedded_server": "embedded",
@@ -58,7 +59,8 @@ MAY_USE = {
     "channels": {"compiled"},
     "master": {"version", "compiled", "status", "embedded", "shared"},
     "dispatcher": {"version", "compiled", "status", "channels", "store", "shared"},
-    "exporter": {"version", "compiled", "status", "channels", "store", "shared"},
+    "why": {"compiled", "channels", "store"},
+    "exporter": {"version", "compiled", "status", "channels", "why", "store", "shared"},
     "command line": set(PARTS.values()),
 }
 
@@ -71,6 +73,7 @@ NEEDS = {
     "version": set(),
     "compiled": set(),
     "status": set(),
+    "why": set(),
     "embedded": set(),
     "channels": set(),
     "master": {"setproctitle", "psutil"},

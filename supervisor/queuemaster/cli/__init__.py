@@ -17,7 +17,9 @@ from queuemaster.cli.related import related_action
 from queuemaster.cli.reload import reload
 from queuemaster.cli.reopen_logs import reopen_logs
 from queuemaster.cli.run import run
+from queuemaster.cli.status import status
 from queuemaster.cli.stop import stop
+from queuemaster.cli.why import why
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,7 +31,20 @@ def main() -> None:
     """
 
 
-for command in (run, init, check, stop, reload, reopen_logs, jobs, channel, related_action, demo):
+for command in (
+    run,
+    init,
+    check,
+    status,
+    why,
+    stop,
+    reload,
+    reopen_logs,
+    jobs,
+    channel,
+    related_action,
+    demo,
+):
     main.add_command(command)
 for command in (requeue, cancel, done, purge):
     jobs.add_command(command)

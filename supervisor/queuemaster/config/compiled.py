@@ -107,6 +107,10 @@ class Settings:
     max_jobs: int = 0  # then the worker is replaced
     max_age: float = 0.0
     poison_after: int = 3  # deaths of workers in a row that fail their job
+    http: str = ""  # where the exporter listens; "": there is none
+    http_user: str = ""
+    http_password: str = ""  # like DSNs: never log it, never show it
+    http_token: str = ""  # likewise
     retention: float = 30 * 86400.0  # after it done and cancelled jobs are removed; 0: kept for ever
     failed_retention: float = 0.0  # the same of failed ones
 

@@ -37,6 +37,7 @@ ORPHAN_POLL = 0.3
 CANCEL_AGAIN = 1.0
 FIRST_PURGE = 5.0  # after the takeover, which has more urgent things to do
 PROMOTE_AT_ONCE = 1000
+READS_A_TURN = 4  # an empty read from a bound asks for one of everything
 _LOOK_AGAIN = {"control", "cancel"}  # what a notification that is no key may say
 _log = logging.getLogger("queuemaster.dispatcher")
 
@@ -310,8 +311,11 @@ class QueueDatabase:
         return self.heads.setdefault(channel, Head())
 
     def _read_heads(self, cursor: Any) -> None:
-        """Until no head is dirty: an empty read from a bound asks for one of everything."""
-        while dirty := {name: head for name, head in self.heads.items() if head.dirty}:
+        """Until no head is dirty, but not for ever: under load they get dirty while they are read."""
+        for _ in range(READS_A_TURN):
+            dirty = {name: head for name, head in self.heads.items() if head.dirty}
+            if not dirty:
+                return
             for head in dirty.values():
                 head.asking()
             try:
@@ -331,3 +335,4 @@ class QueueDatabase:
                 keys: list[Key] = ready[name]
                 head.read(keys, len(keys) == depth[name], *blockers.get(name, (None, False)))
             self._hub.changed()
+        self.wake()  # after whatever else is due

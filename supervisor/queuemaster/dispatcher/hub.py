@@ -50,7 +50,8 @@ class DispatchHub:
         self.incarnation = int.from_bytes(os.urandom(6), "big")
         self._numbers = itertools.count(self.incarnation * 1_000_000)
         self._wanted: tuple[str, ...] = ()
-        self._draining = False
+        self.draining = False
+        self.standings: dict[int, str] = {}  # by database: "leads", "stands by", "away"
         self._wake = gevent.event.Event()
         self.databases = {config.id: self._database(config, settings) for config in settings.databases}
 
@@ -94,6 +95,7 @@ class DispatchHub:
         ]
         self.databases.update({database.index: database for database in new})
         for database in gone:
+            self.standings.pop(database.index, None)
             # nobody leads it here any more: who does so elsewhere, or next, recovers what is left there
             self.orphans(database.index, [])
             for death in database.recovery.drop():
@@ -138,7 +140,19 @@ class DispatchHub:
 
     def drain(self) -> None:
         """Grant nothing any more."""
-        self._draining = True
+        self.draining = True
+
+    def in_use(self, channel: str) -> int:
+        """Slots in use in a configured channel and below it."""
+        return self._scheduler.in_use(channel)
+
+    def links_by_state(self) -> dict[str, dict[str, int]]:
+        """How many workers each channel has, by what we know of them."""
+        counted: dict[str, dict[str, int]] = {}
+        for link in self._links.values():
+            states = counted.setdefault(link.channel, {})
+            states[link.state.value] = states.get(link.state.value, 0) + 1
+        return counted
 
     # workers
 
@@ -230,6 +244,7 @@ class DispatchHub:
 
     def standing(self, database: int, standing: str) -> None:
         """What we are to a database now: who asks whether the service is up wants to know."""
+        self.standings[database] = standing
         self._tell_master({"type": "standing", "database": database, "standing": standing})
 
     def started_last(self, channel: str, ago: float) -> None:
@@ -239,7 +254,7 @@ class DispatchHub:
     # grants
 
     def _grant_all(self) -> None:
-        if self._draining:
+        if self.draining:
             return
         while True:
             now = time.monotonic()
@@ -250,7 +265,9 @@ class DispatchHub:
             self._grant(choice, now)
         wanted = self._scheduler.wanted(candidates, now, self._has_worker, blocked, barriers)
         if wanted != self._wanted:
-            self._want(wanted)
+            self._wanted = wanted
+            self._tell_master({"type": "want", "channels": dict(Counter(wanted))})
+        self._make_room(wanted)
 
     def _situation(self, now: float) -> tuple[list[Candidate], set[str], dict[str, Key]]:
         """The candidates, the channels that a failed job blocks, and those with a delayed job before the others."""
@@ -318,10 +335,11 @@ class DispatchHub:
     def _has_worker(self, channel: str) -> bool:
         return bool(self._idle_links(channel))
 
-    def _want(self, wanted: tuple[str, ...]) -> None:
-        """Ask for workers on demand; when there are as many as may be, idle ones of other pools go first."""
-        self._wanted = wanted
-        self._tell_master({"type": "want", "channels": dict(Counter(wanted))})
+    def _make_room(self, wanted: tuple[str, ...]) -> None:
+        """When there are as many workers as may be, idle ones of other pools go for those that are asked for.
+
+        Each time: those that were busy when they were asked for may be idle now.
+        """
         room = self._max_workers - sum(not link.retiring for link in self._links.values())
         idle = sorted(
             (link for link in self._links.values() if link.state is LinkState.IDLE and not link.retiring),

@@ -16,8 +16,9 @@ from queuejobs.store.claims import Blame, Process
 from queuejobs.worker import linux, log, wire
 from queuejobs.worker.log import event
 from queuemaster.config.compiled import Settings
+from queuemaster.status import StatusBoard
 
-from . import green
+from . import bulletin, green
 from .database import QueueDatabase
 from .hub import DispatchHub
 from .links import Link
@@ -29,7 +30,7 @@ _log = logging.getLogger("queuemaster.dispatcher")
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="queuemaster dispatcher")
-    for name in ("control", "settings", "master"):
+    for name in ("control", "settings", "status", "master"):
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
     if not linux.die_with_parent(options.master):
@@ -40,14 +41,16 @@ def main() -> None:
     log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
     linux.set_title("queuemaster: dispatcher")
     green.install()
-    Dispatcher(settings, socket.socket(fileno=options.control)).run()
+    status = StatusBoard(options.status)
+    Dispatcher(settings, socket.socket(fileno=options.control), status).run()
 
 
 class Dispatcher:
     """Joins the hub to the master's control socket and the workers' links."""
 
-    def __init__(self, settings: Settings, control: socket.socket) -> None:
+    def __init__(self, settings: Settings, control: socket.socket, status: StatusBoard) -> None:
         self._settings = settings
+        self._status = status
         self._control = control
         self._hub = DispatchHub(settings, self._tell_master)
         self._serving: dict[int, gevent.Greenlet] = {}
@@ -69,6 +72,7 @@ class Dispatcher:
         for database in self._hub.databases.values():
             self._serve(database)
         gevent.spawn(self._hub.run).link_exception(_end)
+        gevent.spawn(bulletin.publish, self._hub, self._status).link_exception(_end)
         self._tell_master({"type": "ready"})
 
     def _obey(self, received: wire.Received) -> None:

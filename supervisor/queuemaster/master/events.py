@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from queuejobs.worker.causes import Cause
-from queuejobs.worker.scoreboard import Snapshot
+from queuejobs.worker.scoreboard import Counts, Snapshot
 
 DEFAULT_BOOT_TIMEOUT = 60.0  # seconds
 
@@ -18,6 +18,7 @@ class Role(enum.Enum):
     TEMPLATE = "template"
     SUCCESSOR = "successor"  # the template that will take over, until it is ready
     DISPATCHER = "dispatcher"
+    EXPORTER = "exporter"  # nothing depends on it
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Plan:
     targets: dict[str, int]  # workers kept ready, by channel
     max_workers: int
     limits: Limits
+    exporter: bool = False  # there is to be one
 
 
 # Events
@@ -106,6 +108,7 @@ class Reaped:
     useful: bool = False
     run: Run | None = None  # what it was at
     words: str = ""  # the tracebacks that it left
+    counts: Counts | None = None  # what it had done
 
 
 @dataclass(frozen=True)

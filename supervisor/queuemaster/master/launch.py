@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import queuejobs.worker
@@ -14,6 +15,13 @@ from queuemaster.config.compiled import Settings
 from .account import Account
 from .events import Role
 
+# what of the shared memory a role is given
+_SHARED = {
+    Role.TEMPLATE: ("scoreboard",),
+    Role.SUCCESSOR: ("scoreboard",),
+    Role.DISPATCHER: ("status",),
+    Role.EXPORTER: ("scoreboard", "status"),
+}
 _BOOTSTRAP = Path(queuejobs.worker.__file__).with_name("bootstrap.py")
 
 
@@ -21,26 +29,29 @@ def launch(
     role: Role,
     settings: Settings,
     settings_fd: int,
-    board_fd: int,
+    shared: Mapping[str, int],
     control: socket.socket,
     become: Account | None,
 ) -> subprocess.Popen[bytes]:
-    """Start it with its end of the control socket; it arms its parent-death signal itself, being who it will be."""
-    given = {"control": control.fileno(), "settings": settings_fd, "master": os.getpid()}
+    """Start it; it arms its parent-death signal itself, being who it will be.
+
+    ``shared``: descriptors of the shared memory, by name; ``control``: its end of the link to us.
+    """
+    given = {"control": control.fileno(), "settings": settings_fd}
+    given |= {name: shared[name] for name in _SHARED[role]}
     environment = {**os.environ, **(become.environment() if become else {})}
     if role in (Role.TEMPLATE, Role.SUCCESSOR):
         command = [settings.python or sys.executable, str(_BOOTSTRAP)]
-        given["scoreboard"] = board_fd
         # it keeps our own working directory off our path; the application's is the application's business
         environment.pop("PYTHONSAFEPATH", None)
     else:
         command = [sys.executable, "-m", f"queuemaster.{role.value}"]
-    for name, value in given.items():
+    for name, value in {**given, "master": os.getpid()}.items():
         command += [f"--{name}", str(value)]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        pass_fds=[given[name] for name in ("control", "settings", "scoreboard") if name in given],
+        pass_fds=list(given.values()),
         env=environment,
         start_new_session=False,
         user=become.uid if become else None,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from queuejobs.worker import linux
 from queuejobs.worker.scoreboard import Scoreboard, State
 
-from .events import Reading
+from .events import Reading, Reaped, Run
 from .pools import Worker, WorkerState
 
 
@@ -28,3 +28,15 @@ def read(board: Scoreboard, worker: Worker) -> Reading | None:
         linux.processor_time(worker.pid) if busy and last.cpu else 0,
         linux.private_memory(worker.pid) if busy and last.memory else 0,
     )  # fmt: skip
+
+
+def obituary(board: Scoreboard, worker: Worker, status: int, words: str) -> Reaped:
+    """What a worker that was reaped has left: its run, if it was at one, and what it had done before."""
+    entry = board.entry(worker.entry)
+    last, counts = entry.snapshot(), entry.counts(worker.generation)
+    if last is None:
+        # killed in the middle of a change: on its way into a job or out of it, recovery sees which
+        return Reaped(worker.pid, status, True, True, None, words, counts)
+    run = Run(last.database, last.job, last.attempt) if last.state is State.BUSY else None
+    useful = counts is not None and counts.useful
+    return Reaped(worker.pid, status, run is not None, useful, run, words, counts)

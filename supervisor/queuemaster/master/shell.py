@@ -16,13 +16,15 @@ from typing import Any
 
 from queuejobs.worker import linux, log, wire
 from queuejobs.worker.log import event as log_event
-from queuejobs.worker.scoreboard import ENTRIES, KillRequest, Scoreboard, State
+from queuejobs.worker.scoreboard import ENTRIES, KillRequest, Scoreboard
 from queuemaster import embedded
 from queuemaster.config.compiled import Settings
+from queuemaster.status import StatusBoard
 
 from . import events as ev
 from . import measure, recompile
 from .account import account
+from .bulletin import Bulletin
 from .events import Limits, Plan, Role
 from .launch import launch
 from .peer import Peer
@@ -49,6 +51,9 @@ class Master:
         self._settings = settings
         self._settings_fd = settings_fd
         self._board = Scoreboard.create()
+        status = StatusBoard.create()
+        self._shared = {"scoreboard": self._board.fd, "status": status.fd}
+        self._bulletin = Bulletin(status)
         roles = (Role.SERVER,) if settings.server is not None else ()
         self._core = Supervision(
             (*roles, Role.TEMPLATE, Role.DISPATCHER), _plan(settings), ENTRIES
@@ -100,12 +105,13 @@ class Master:
         self._look()
         self._happened(ev.Tick())
         self._write_register()
+        self._bulletin.look(self._core, time.monotonic())
         self._voice.announce(self._core, self._readings)
 
     def _reopen_logs(self) -> None:
         log.reopen()
         log_event(_log, logging.INFO, "logs reopened")
-        for role in (Role.TEMPLATE, Role.DISPATCHER):  # workers look for themselves
+        for role in (Role.TEMPLATE, Role.DISPATCHER, Role.EXPORTER):  # workers look for themselves
             self._tell(role, {"type": "reopen"})
 
     def _look(self) -> None:
@@ -174,16 +180,10 @@ class Master:
             self._happened(ev.Reaped(pid, status) if worker is None else self._obituary(worker, status))
 
     def _obituary(self, worker: Worker, status: int) -> ev.Reaped:
-        last = self._board.entry(worker.entry).snapshot()
         words = os.pread(self._words[worker.entry], WORDS, 0).decode(errors="replace").strip()
         if words:
             log_event(_log, logging.ERROR, "worker's last words", worker=worker.pid, words=words)
-        if (
-            last is None
-        ):  # killed in the middle of a change: on its way into a job or out of it, recovery sees which
-            return ev.Reaped(worker.pid, status, True, True, None, words)
-        run = ev.Run(last.database, last.job, last.attempt) if last.state is State.BUSY else None
-        return ev.Reaped(worker.pid, status, run is not None, last.useful, run, words)
+        return measure.obituary(self._board, worker, status, words)
 
     # processes
 
@@ -206,7 +206,7 @@ class Master:
         if role is Role.DISPATCHER:
             self._voice.standings.clear()
         with theirs:
-            process = launch(role, settings, settings_fd, self._board.fd, theirs, self._account)
+            process = launch(role, settings, settings_fd, self._shared, theirs, self._account)
         peer = Peer(ours)
         self._peers[role] = peer
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_role(peer))
@@ -304,6 +304,7 @@ class Master:
 
     def _do_fork(self, action: ev.Fork) -> None:
         deadline = time.monotonic_ns() + int(self._settings.heartbeat_timeout * 1e9)
+        self._bulletin.before_reuse(self._core, time.monotonic())
         self._board.entry(action.entry).reserve(action.generation, deadline)
         ours, theirs = wire.pair()
         wire.ask_credentials(ours)
@@ -395,4 +396,4 @@ class Master:
 
 def _plan(settings: Settings) -> Plan:
     limits = Limits(settings.graceful_timeout, settings.heartbeat_timeout, settings.kill_grace)
-    return Plan(settings.pools, settings.max_workers, limits)
+    return Plan(settings.pools, settings.max_workers, limits, bool(settings.http))

@@ -12,16 +12,20 @@ import signal
 from collections import Counter
 
 from . import events as ev
-from .causes import describe, outcome
+from .causes import outcome
 from .children import Child, Phase
+from .deaths import notice
 from .events import Plan, Role
 from .pools import Pools, Worker, WorkerState
 from .succession import Succession
+from .tally import Departure, Tally
 from .watch import ABORT_GRACE, INTERVAL, Watch
 
 BROKEN = 78  # the template's exit status when the application cannot be imported
 RECOVERY_PATIENCE = 10.0  # seconds to wait, on the way down, for the dispatcher to put back what was killed
-_ORDER_DOWN = (Role.SUCCESSOR, Role.TEMPLATE, Role.DISPATCHER, Role.SERVER)
+_ORDER_DOWN = (Role.EXPORTER, Role.SUCCESSOR, Role.TEMPLATE, Role.DISPATCHER, Role.SERVER)
+# INT is the embedded server's fast shutdown; the exporter has nothing to bring to an end, and nobody waits for it
+_END = {Role.SERVER: signal.SIGINT, Role.EXPORTER: signal.SIGKILL}
 
 
 class Supervision:
@@ -29,10 +33,13 @@ class Supervision:
 
     def __init__(self, roles: tuple[Role, ...], plan: Plan, entries: int) -> None:
         self.children = {role: Child() for role in roles}
+        self._exporter = False
+        self._want_exporter(plan)
+        self.tally = Tally()
         self.pools = Pools(dict(plan.targets), plan.max_workers, entries)
-        self.limits = limits = plan.limits
+        self.limits = plan.limits
         self.succession = Succession()
-        self.watch = Watch(limits.heartbeat_timeout, limits.kill_grace)
+        self.watch = Watch(plan.limits)
         self.phase = Phase.RUNNING
         self.exit_status = 0
         self._deadline = 0.0
@@ -109,18 +116,22 @@ class Supervision:
         plan = self.succession.succeed(self.pools.generation)
         self.pools.targets, self.pools.max_workers = dict(plan.targets), plan.max_workers
         self.limits = plan.limits
-        self.watch.heartbeat_timeout, self.watch.kill_grace = (
-            plan.limits.heartbeat_timeout,
-            plan.limits.kill_grace,
-        )
+        self.watch.configure(plan.limits)
         self.pools.wanted.clear()
+        self._want_exporter(plan)
         return [
             ev.Succeed(),
             ev.TellSettings(),
             ev.TellRetire(self.succession.retired),
+            *self._end_role(Role.EXPORTER),  # the next one has the new settings
             _log(logging.INFO, "reloaded", workers=sum(plan.targets.values())),
             *self._again(),
         ]
+
+    def _want_exporter(self, plan: Plan) -> None:
+        self._exporter = plan.exporter
+        if plan.exporter:
+            self.children.setdefault(Role.EXPORTER, Child())
 
     def _not_succeeded(self, why: str) -> list[ev.Action]:
         self.children.pop(Role.SUCCESSOR, None)
@@ -175,6 +186,7 @@ class Supervision:
 
     def _lost_before_hello(self, worker: Worker, now: float, why: str) -> list[ev.Action]:
         del self.pools.workers[worker.entry]
+        self.tally.departed(worker.channel, Departure.BOOT)
         self.pools.backoff(worker.channel).died(now, useful=False)
         return [
             ev.Forget(worker.entry),
@@ -237,7 +249,9 @@ class Supervision:
         if worker.state is not WorkerState.GREETED:
             return self._lost_before_hello(worker, now, outcome(status))
         worker.state = WorkerState.DEAD
-        worker.death = self._death(worker, event)
+        charge = self.watch.charge(worker.entry, worker.generation)
+        worker.death = notice(worker, event, charge)
+        self.tally.died(worker.channel, event, charge, self.phase is Phase.RUNNING)
         if self.phase is Phase.RUNNING and status != 0:
             self.pools.backoff(worker.channel).died(now, event.useful)
         actions: list[ev.Action] = [
@@ -250,24 +264,6 @@ class Supervision:
         if self.children[Role.DISPATCHER].pid:
             actions.append(worker.death)
         return actions
-
-    def _death(self, worker: Worker, event: ev.Reaped) -> ev.TellDeath:
-        """What the dispatcher is told: why, and which run is to blame."""
-        charge = self.watch.charge(worker.entry, worker.generation)
-        run = event.run or ev.Run(0, 0, 0)
-        cause, kind = None, "death"
-        if worker.killed:
-            pass  # on the way down: an interruption
-        elif charge is not None:
-            # the run that was charged, even if the worker had gone on to another: that one goes back uncounted
-            run, cause = ev.Run(run.database, charge.job, charge.attempt), charge.text
-            kind = "limit" if charge.limit else "death"
-        elif event.busy:
-            cause = describe(worker.pid, event.status)
-        return ev.TellDeath(
-            worker.entry, worker.generation, worker.pid, worker.start_time,
-            run.database, run.job, run.attempt, cause, event.words, kind,
-        )  # fmt: skip
 
     # watching
 
@@ -288,6 +284,7 @@ class Supervision:
         ]
         if self.children[Role.DISPATCHER].pid:
             actions.append(ev.TellDrain())
+        actions += self._end_role(Role.EXPORTER)
         actions += self._end_role(Role.TEMPLATE)
         actions += [ev.Signal(w.pid, signal.SIGTERM, False) for w in self.pools.alive() if w.pid]
         return actions
@@ -318,8 +315,7 @@ class Supervision:
         if child is None or not child.pid or child.told_to_end:
             return []
         child.told_to_end = True
-        # INT is the embedded server's fast shutdown
-        return [ev.Signal(child.pid, signal.SIGINT if role is Role.SERVER else signal.SIGTERM, False)]
+        return [ev.Signal(child.pid, _END.get(role, signal.SIGTERM), False)]
 
     # whatever is due
 
@@ -358,9 +354,9 @@ class Supervision:
         actions: list[ev.Action] = []
         server = self.children.get(Role.SERVER)
         for role, child in self.children.items():
-            if role is Role.SUCCESSOR or (
-                role is not Role.SERVER and server is not None and not server.ready
-            ):
+            if role is Role.SUCCESSOR or (role is Role.EXPORTER and not self._exporter):
+                continue
+            if role is not Role.SERVER and server is not None and not server.ready:
                 continue
             if not child.pid and not child.starting and child.backoff.until <= now:
                 child.starting = True

@@ -16,7 +16,7 @@ from queuejobs.worker.causes import Cause, describe
 from queuejobs.worker.scoreboard import State
 
 from . import events as ev
-from .events import Reading
+from .events import Limits, Reading
 
 INTERVAL = 0.5  # seconds between two looks
 STALL = 2.0  # seconds later than it should be: the master was stopped, or the machine
@@ -39,20 +39,29 @@ class Charge:
     job: int
     attempt: int
     text: str
-    limit: bool  # it used too much; else it hung
+    cause: Cause  # NONE: it hung; else it used too much, or was cancelled
     step: Step
     deadline: float
+
+    @property
+    def limit(self) -> bool:
+        """A limit was passed, or it was cancelled; else it hung."""
+        return self.cause is not Cause.NONE
 
 
 class Watch:
     """The charges under way, by entry and generation."""
 
-    def __init__(self, heartbeat_timeout: float, kill_grace: float) -> None:
-        self.heartbeat_timeout = heartbeat_timeout
-        self.kill_grace = kill_grace
+    def __init__(self, limits: Limits) -> None:
+        self.configure(limits)
         self._charges: dict[tuple[int, int], Charge] = {}
         self._last_look: float | None = None
         self._awake_since = 0.0
+
+    def configure(self, limits: Limits) -> None:
+        """From now on."""
+        self.heartbeat_timeout = limits.heartbeat_timeout
+        self.kill_grace = limits.kill_grace
 
     def look(self, readings: Iterable[Reading], now: float) -> list[ev.Action]:
         """What to do about each worker."""
@@ -85,7 +94,7 @@ class Watch:
         silent = now - max(snapshot.heartbeat / 1e9, self._awake_since)
         if self.heartbeat_timeout and silent > self.heartbeat_timeout:
             text = f"worker {reading.pid} hung: no heartbeat for {silent:.0f} s"
-            charge = Charge(snapshot.job, snapshot.attempt, text, False, Step.ASKED, now)
+            charge = Charge(snapshot.job, snapshot.attempt, text, Cause.NONE, Step.ASKED, now)
             self._charges[reading.entry, reading.generation] = charge
             return self._pursue(reading, charge, now)
         if snapshot.state is not State.BUSY:
@@ -106,7 +115,7 @@ class Watch:
     ) -> list[ev.Action]:
         job, attempt = reading.snapshot.job, reading.snapshot.attempt
         text = describe(cause, value, limit)
-        charge = Charge(job, attempt, text, True, Step.ASKED, now + grace)
+        charge = Charge(job, attempt, text, cause, Step.ASKED, now + grace)
         self._charges[reading.entry, reading.generation] = charge
         return [ev.AskToStop(reading.entry, reading.pid, job, attempt, cause, value)]
 

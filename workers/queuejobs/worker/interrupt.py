@@ -36,6 +36,7 @@ class Interrupter:
         self._connection: Any = None
         self._delivered: Optional[KillRequest] = None
         self._raised = False
+        self.cause = Cause.NONE  # what stopped the last run
 
     def install(self) -> None:
         """Main thread: the handler stands from the beginning, the signal is ignored between runs."""
@@ -46,12 +47,14 @@ class Interrupter:
         with self._lock:
             self._run, self._limits, self._connection = (job, attempt), limits, connection
             self._delivered, self._raised = None, False
+            self.cause = Cause.NONE
 
     def end(self) -> Optional[JobError]:
         """The application's code has ended: what stopped it, if anything did."""
         with self._lock:
             delivered, self._delivered = self._delivered, None
             self._run, self._connection = (0, 0), None
+            self.cause = Cause.NONE if delivered is None else delivered.cause
         return None if delivered is None else self._error(delivered)
 
     def deliver(self) -> None:

@@ -1,35 +1,44 @@
 """The scoreboard: shared memory with an entry for every worker, each field with one writer.
 
-4,096 entries of 256 bytes in a memfd, sparse. An entry is 32 words of 64 bits. A word is written by
+4,096 entries of 512 bytes in a memfd, sparse. An entry is 64 words of 64 bits. A word is written by
 one store, so it is never torn; what belongs together (state, job, attempt, …) stands under a sequence
 number that is odd while the worker writes.
 
     words 0-7    the master: generation, pid, boot deadline, kill request
-    words 8-31   the worker: sequence, heartbeat, state, run and its limits, counters
+    words 8-31   the worker: sequence, heartbeat, state, run and its limits, how its runs ended
+    words 32-47  the worker: how long its runs took, a histogram
+    words 48-63  the worker: how long its jobs had waited, likewise
 """
 
 from __future__ import annotations
 
+import bisect
 import enum
 import mmap
 import os
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional
 
 from .causes import Cause
 
 ENTRIES = 4096
-_WORDS = 32
+_WORDS = 64
 _SIZE = ENTRIES * _WORDS * 8
 
 _GENERATION, _PID, _BOOT_DEADLINE = 0, 1, 2
 _KILL_JOB, _KILL_ATTEMPT, _KILL_CAUSE, _KILL_VALUE = 3, 4, 5, 6
 _SEQUENCE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE = 8, 9, 10, 11, 12, 13, 14
-_DONE, _FAILED, _RETRIED = 16, 17, 18
-_TIMEOUT, _CPU, _CPU_BEFORE, _MEMORY = 20, 21, 22, 23
+_TIMEOUT, _CPU, _CPU_BEFORE, _MEMORY = 16, 17, 18, 19
+_OUTCOMES, _DURATION, _WAIT = 20, 32, 48
 _SNAPSHOT = (
-    _GENERATION, _PID, _BOOT_DEADLINE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE, _DONE, _FAILED,
-    _RETRIED, _TIMEOUT, _CPU, _CPU_BEFORE, _MEMORY,
+    _GENERATION, _PID, _BOOT_DEADLINE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE, _TIMEOUT, _CPU,
+    _CPU_BEFORE, _MEMORY,
 )  # fmt: skip
+
+# How a run can end. "lost": its worker died, or lost its connection; a worker that dies is counted by the master.
+OUTCOMES = ("done", "failed", "retried", "timeout", "memory", "cpu", "lost")
+# Upper bounds of a histogram's buckets, in seconds; the last bucket has none. After the buckets stands the sum, in us.
+BOUNDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0)
+HISTOGRAM = len(BOUNDS) + 2  # words
 
 
 class State(enum.IntEnum):
@@ -53,18 +62,23 @@ class Snapshot(NamedTuple):
     job: int  # 0: none
     attempt: int
     since: int  # the state began
-    done: int
-    failed: int
-    retried: int
     timeout: int  # ns, of the run
     cpu: int  # ns of processor time that the run may use
     cpu_before: int  # ns that the worker had used when the run began
     memory: int  # bytes
 
+
+class Counts(NamedTuple):
+    """What one worker has done since it was forked; the numbers only ever grow."""
+
+    outcomes: List[int]  # in the order of OUTCOMES
+    duration: List[int]
+    wait: List[int]
+
     @property
     def useful(self) -> bool:
         """The worker brought at least one job to an end."""
-        return self.done + self.failed + self.retried > 0
+        return sum(self.outcomes[:-1]) > 0
 
 
 class RunLimits(NamedTuple):
@@ -163,11 +177,21 @@ class Entry:
         words[_TIMEOUT], words[_CPU], words[_CPU_BEFORE], words[_MEMORY] = limits
         words[_SEQUENCE] += 1
 
-    def count(self, outcome: str) -> None:
-        """A job came to an end: done, failed or retried; other outcomes are not counted."""
-        word = {"done": _DONE, "failed": _FAILED, "retried": _RETRIED}.get(outcome)
-        if word is not None:
-            self._words[word] += 1
+    def waited(self, seconds: float) -> None:
+        """A job was started for the first time, so long after it was created."""
+        self._observe(_WAIT, seconds)
+
+    def count(self, outcome: str, seconds: float) -> None:
+        """A run came to an end; outcomes that are not in OUTCOMES are not counted."""
+        if outcome in OUTCOMES:
+            self._observe(_DURATION, seconds)
+            self._words[_OUTCOMES + OUTCOMES.index(outcome)] += 1
+
+    def _observe(self, first: int, seconds: float) -> None:
+        # clocks of two machines may disagree: a negative time is none
+        seconds = max(seconds, 0.0)
+        self._words[first + HISTOGRAM - 1] += int(seconds * 1e6)
+        self._words[first + bisect.bisect_left(BOUNDS, seconds)] += 1
 
     # everybody
 
@@ -179,12 +203,26 @@ class Entry:
             return None
         return KillRequest(job, words[_KILL_ATTEMPT], Cause(words[_KILL_CAUSE]), words[_KILL_VALUE])
 
+    def counts(self, generation: int) -> Optional[Counts]:
+        """What the worker of this generation has done; None if the entry is not its any more."""
+        words = self._words
+        if words[_GENERATION] != generation:
+            return None
+        copy = words.tolist()
+        if words[_GENERATION] != generation:  # reserve() clears this word first
+            return None
+        return Counts(
+            copy[_OUTCOMES : _OUTCOMES + len(OUTCOMES)],
+            copy[_DURATION : _DURATION + HISTOGRAM],
+            copy[_WAIT : _WAIT + HISTOGRAM],
+        )
+
     def snapshot(self) -> Optional[Snapshot]:
         """A consistent copy; None if the worker was killed in the middle of a change."""
         words = self._words
         for _ in range(100):
             before = words[_SEQUENCE]
-            copy = words.tolist()
+            copy = words[:_DURATION].tolist()
             if before % 2 == 0 and words[_SEQUENCE] == before:
                 return Snapshot._make(
                     State(copy[word]) if word == _STATE else copy[word] for word in _SNAPSHOT

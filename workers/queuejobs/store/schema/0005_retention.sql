@@ -32,6 +32,7 @@ create function purge_jobs(p_state text, p_seconds double precision, p_ended tim
 language plpgsql set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
 declare
     v_ids bigint[];
+    v_awaited bigint[];
     v_cutoff timestamp := queuemaster.utc_now() - make_interval(secs => p_seconds);
 begin
     with old as (
@@ -48,6 +49,8 @@ begin
     if v_ids is null then
         return;
     end if;
-    delete from queuemaster.queue_job job where job.id = any(v_ids) and job.id <> all(queuemaster.awaited(v_ids));
+    -- in a variable: a condition would call it for each row
+    v_awaited := queuemaster.awaited(v_ids);
+    delete from queuemaster.queue_job job where job.id = any(v_ids) and job.id <> all(v_awaited);
     get diagnostics removed = row_count;
 end $$;

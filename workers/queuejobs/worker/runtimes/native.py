@@ -21,6 +21,7 @@ from ...functions import JobFunction, lookup
 from ...perform import perform, perform_on_fail
 from ...retry import Outcome, decide
 from ...store import claims
+from ..causes import Cause
 from ..interrupt import Interrupter
 from ..linux import this_process
 from ..log import event, job_context
@@ -64,6 +65,8 @@ class NativeRuntime:
         now = time.monotonic_ns()
         self._entry.change(State.BUSY, now, grant["database"], row["id"], row["attempt"], limits)
         claimed(row["id"])
+        if row["attempt"] == 1:
+            self._entry.waited((row["date_started"] - row["date_created"]).total_seconds())
         job_context.job = {
             "job_uuid": row["uuid"], "model": row["model_name"], "method": row["method_name"],
             "channel": row["channel"], "attempt": row["attempt"],
@@ -73,10 +76,16 @@ class NativeRuntime:
             outcome = self._perform(session.connection, row, function, limits)
         finally:
             job_context.job = {}
+        self._entry.count(self._counted_as(outcome), (time.monotonic_ns() - now) / 1e9)
         if outcome == "lost":
             session.recovered(stop)
-        self._entry.count(outcome)
         return outcome
+
+    def _counted_as(self, outcome: str) -> str:
+        """A run that was stopped counts as that, whether its job failed or is tried again."""
+        if outcome not in ("failed", "retried"):
+            return outcome
+        return _STOPPED_BY.get(self._interrupter.cause, outcome)
 
     def _claim(
         self, session: Session, grant: Mapping[str, Any], stop: Callable[[], bool]
@@ -227,6 +236,7 @@ class NativeRuntime:
 
 
 _STOPS = (TimeoutJobError, LimitJobError, CancelledJobError)
+_STOPPED_BY = {Cause.TIMEOUT: "timeout", Cause.CPU: "cpu", Cause.MEMORY: "memory"}
 _WORDS = {"failed": "failed", "pending": "postponed", "cancelled": "cancelled"}
 
 

@@ -1,0 +1,113 @@
+"""What retention costs: a look that finds nothing among a million jobs, a batch, and the index that every job pays for.
+
+Rounds with and without the index alternate, since the machine is not equally fast at all times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from typing import Any
+
+from queuejobs import Environment
+from queuejobs.store import claims
+from queuejobs.store.retention import FINISHED, purge
+from queuemaster.config.compiled import ServerPlan
+
+from . import common
+
+_FILL = """
+insert into queuemaster.queue_job (uuid, model_name, method_name, records, func_string, state, date_done)
+select n::text, 'bench', 'noop', '{"ids": [1]}', repeat('x', 300), 'done',
+       queuemaster.utc_now() - make_interval(secs => 86400.0 * 30 * n / %(rows)s)
+  from generate_series(1, %(rows)s) n
+"""
+
+
+# neither round trips nor waiting for the disk, which cost far more, hide the difference
+_LOOP = """
+do $$
+declare
+    v_job queuemaster.queue_job;
+begin
+    loop
+        select * into v_job from queuemaster.claim(0, 'root', %(worker)s, 1);
+        exit when v_job.id is null;
+        perform queuemaster.finish(v_job.id, v_job.attempt, %(worker)s, null, 0.1);
+        commit;
+    end loop;
+end $$
+"""
+
+
+def looks(server: ServerPlan, rows: int) -> dict[str, Any]:
+    """Milliseconds of a look that finds nothing, and of a batch that removes a thousand."""
+    dsn = common.new_database(server)
+    with common.connected(dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(_FILL, {"rows": rows})
+        cursor.execute("vacuum analyze queuemaster.queue_job")
+        nothing = [_milliseconds(cursor, 31 * 86400.0) for _ in range(20)]
+        batches = [_milliseconds(cursor, 86400.0) for _ in range(20)]
+    return {
+        "rows": rows,
+        "nothing to remove, ms": round(statistics.median(nothing), 2),
+        "1,000 removed, ms": round(statistics.median(batches), 1),
+    }
+
+
+def _milliseconds(cursor: Any, age: float) -> float:
+    began = time.perf_counter()
+    for state in FINISHED:
+        purge(cursor, state, age)
+    return (time.perf_counter() - began) * 1000
+
+
+def cost(server: ServerPlan, jobs: int, with_index: bool) -> tuple[float, float]:
+    """Microseconds of the server for claim and finish of a job, and bytes of write-ahead log."""
+    dsn = common.new_database(server)
+    with common.connected(dsn) as connection, connection.cursor() as cursor:
+        if not with_index:
+            cursor.execute("drop index queuemaster.queue_job_ended")
+        env = Environment(connection)
+        env.delay_many(env["bench"].browse(number).delayable().noop() for number in range(jobs))
+        cursor.execute("vacuum analyze queuemaster.queue_job")
+        worker = claims.register(cursor, claims.Process("bench", "boot", 1, 1), "root")
+        cursor.execute("set synchronous_commit = off")
+        before = common.value(connection, "select pg_current_wal_insert_lsn()")
+        began = time.perf_counter()
+        cursor.execute(_LOOP, {"worker": worker})
+        seconds = time.perf_counter() - began
+        written = common.value(connection, "select pg_current_wal_insert_lsn() - %s::pg_lsn", before)
+        return seconds * 1e6 / jobs, float(written) / jobs
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m bench.retention", description="the cost of retention")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--jobs", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with common.durable_server() as server:
+        about = common.machine(server)
+        found = looks(server, options.rows)
+        pairs = [[cost(server, options.jobs, kind) for kind in (False, True)] for _ in range(options.rounds)]
+    columns = list(zip(*pairs, strict=True))
+    without, indexed = (
+        {"time": statistics.median(t for t, _ in c), "wal": statistics.median(w for _, w in c)}
+        for c in columns
+    )
+    row = {
+        **found,
+        "µs a job without the index": round(without["time"]),
+        "with": round(indexed["time"]),
+        "WAL bytes a job without": round(without["wal"]),
+        "with the index": round(indexed["wal"]),
+    }
+    common.tell("retention", about, [row], options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,324 @@
+"""The gates that a job passes before it runs: facts → the verdict of each, and who holds it shut. Pure."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from queuemaster.dispatcher.channels import Override, Tree, overridden
+from queuemaster.dispatcher.channels.keys import show_rate
+from queuemaster.dispatcher.channels.parse import complete_name
+
+from .facts import Facts, Other
+from .opening import throttled_for, without_token_for
+from .words import counted, first_line, lasting, listed, named
+
+BEAT_LATE = 30.0  # seconds: a leader that has not beaten for so long may be ended by another
+WORKERS_ARE_LATE = 15.0  # seconds that a job is ready, with a free slot, before its workers are suspected
+
+
+class Verdict(enum.Enum):
+    """Whether a job may pass."""
+
+    OPEN = "open"
+    SHUT = "shut"
+    UNKNOWN = "unknown"  # from here it cannot be seen
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One condition: ``says`` is a sentence without its capital letter, ``holders`` the jobs that hold it shut."""
+
+    name: str
+    verdict: Verdict
+    says: str
+    holders: tuple[Other, ...] = ()
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The tree as configured, what each database changed live, and what counts."""
+
+    configured: Tree
+    overrides: Mapping[str, tuple[Override, ...]]
+
+    @cached_property
+    def tree(self) -> Tree:
+        """With the live changes."""
+        return Tree(overridden(self.configured, [one for each in self.overrides.values() for one in each]))
+
+
+def _open(name: str, says: str) -> Gate:
+    return Gate(name, Verdict.OPEN, says)
+
+
+def _shut(name: str, says: str, holders: tuple[Other, ...] = ()) -> Gate:
+    return Gate(name, Verdict.SHUT, says, holders)
+
+
+def state(facts: Facts) -> Gate:
+    """Whether it waits at all."""
+    job = facts.job
+    if job.state == "started":
+        return _shut("state", _running(facts))
+    ended = "" if job.ended_ago is None else f" {lasting(job.ended_ago)} ago"
+    error = first_line(job.error)
+    if job.state == "done":
+        return _shut("state", f"it does not wait: it was done{ended}")
+    if job.state == "cancelled":
+        again = "to run it all the same: queuemaster jobs requeue " + job.uuid
+        return _shut("state", f"it does not wait: it was cancelled{ended}; {again}")
+    if job.state == "failed":
+        tries = f"{job.retry} of {job.max_retries} tries" if job.max_retries else f"{job.retry} tries"
+        again = f"when that is mended: queuemaster jobs requeue {job.uuid}"
+        return _shut(
+            "state", f"it does not wait: it failed after {tries}, {error or 'without a word'}; {again}"
+        )
+    if job.unknown_for is not None:
+        asked = f"the workers do not know {job.call} (for {lasting(job.unknown_for)})"
+        how = "is the module named with --app, and the code deployed? It fails after unknown_model_grace"
+        return _open("state", f"{job.state}; {asked}: {how}")
+    tried = f", tried {job.retry} of {job.max_retries or '∞'} times" if job.retry else ""
+    last = f", the last one: {error}" if job.retry and error else ""
+    return _open("state", f"{job.state} for {lasting(job.created_ago)}{tried}{last}")
+
+
+def _running(facts: Facts) -> str:
+    job = facts.job
+    since = "" if job.started_ago is None else f" for {lasting(job.started_ago)}"
+    attempt = f"attempt {job.attempt}"
+    if job.worker is None or not job.worker.alive:
+        who = "its worker" if job.worker is None else f"its worker {job.worker.pid} on {job.worker.host}"
+        leads = (
+            "the leader puts it back"
+            if facts.leader.led
+            else "it is put back as soon as a supervisor leads here"
+        )
+        return f"it was started ({attempt}){since}, but the session of {who} is gone: {leads}"
+    asked = "; it is being cancelled" if job.cancel_requested else ""
+    return f"it runs{since}: {attempt}, worker {job.worker.pid} on {job.worker.host}{asked}"
+
+
+def dependencies(facts: Facts) -> Gate:
+    """The jobs that must be done first; the root cause when one of those above has failed."""
+    parents, roots = facts.parents, facts.roots
+    if not parents.count:
+        if facts.job.state == "wait_dependencies":
+            says = "all jobs that it waited for are done: the leader's next sweep releases it, within 30 s"
+            return _shut("dependencies", says)
+        return _open("dependencies", "it waits for no other job")
+    stuck = tuple(root for root in roots.shown if root.state in ("failed", "cancelled"))
+    waits = f"it waits for {counted(parents.count, 'job')}"
+    if stuck:
+        first = stuck[0]
+        do = f"queuemaster jobs requeue {first.uuid}, or jobs done to go on without it"
+        if first.state == "failed":
+            how = f"failed: {first_line(first.error)}" if first.error else "failed"
+        else:
+            how = "was cancelled"
+        where = "one of them" if any(first.uuid == parent.uuid for parent in parents.shown) else "above them"
+        more = f", and {len(stuck) - 1} more like it" if len(stuck) > 1 else ""
+        says = f"{waits}, and {where} {first.uuid} ({first.call}) {how}{more}; {do}"
+        return _shut("dependencies", says, stuck)
+    if roots.shown and {one.uuid for one in roots.shown} != {one.uuid for one in parents.shown}:
+        says = f"{waits} ({listed(parents.shown, parents.count)}), which wait in turn for"
+        return _shut("dependencies", f"{says} {_with_states(roots.shown, roots.count)}", roots.shown)
+    return _shut("dependencies", f"{waits}: {_with_states(parents.shown, parents.count)}", parents.shown)
+
+
+def _with_states(jobs: tuple[Other, ...], count: int) -> str:
+    states = {job.state for job in jobs}
+    return f"{listed(jobs, count)}, {'/'.join(sorted(states))}"
+
+
+def eta(facts: Facts) -> Gate:
+    """The time before which it does not start."""
+    wait = facts.job.eta_in
+    if wait is None:
+        return _open("eta", "it has no time to wait for")
+    why = ", after a try that was not the last" if facts.job.retry else ""
+    if wait <= 0:
+        return _shut("eta", "its time has come: the leader is about to let it compete")
+    return _shut("eta", f"its time has not come: due in {lasting(wait)}{why}")
+
+
+def channel(facts: Facts, tree: Tree) -> Gate:
+    """Where a job of its stored channel runs."""
+    stored = complete_name(facts.job.channel)
+    runs_in = tree.resolve(stored)
+    if runs_in == stored:
+        return _open("channel", f"channel {stored}")
+    return _open(
+        "channel",
+        f"channel {stored} is not configured: it runs in {runs_in}, the nearest above",
+    )
+
+
+def capacity(facts: Facts, tree: Tree, path: tuple[str, ...]) -> Gate:
+    """A slot in its channel and in each one above."""
+    within = [
+        (name, tuple(job for job in facts.running if name in tree.path(tree.resolve(job.channel))))
+        for name in path
+    ]
+    for name, holders in within:
+        capacity = tree[name].capacity
+        if capacity == 0:
+            return _shut("capacity", f"channel {name} has capacity 0: nothing starts there")
+        if capacity is not None and len(holders) >= capacity:
+            slots = "the slot" if capacity == 1 else f"all {capacity} slots"
+            used = (
+                f"{slots} of channel {name} {'is' if capacity == 1 else 'are'} in use, by {listed(holders)}"
+            )
+            return _shut("capacity", used, holders)
+    said = [
+        f"{name} {len(holders)} of {'any' if tree[name].capacity is None else tree[name].capacity}"
+        for name, holders in within
+    ]
+    return _open("capacity", f"slots in use: {', '.join(said)}")
+
+
+def _timed(facts: Facts, tree: Tree, name: str) -> list[float]:
+    """How long ago jobs started in a channel and below it."""
+    return [ago for stored, ago in facts.starts if name in tree.path(tree.resolve(stored))]
+
+
+def throttle(facts: Facts, tree: Tree, path: tuple[str, ...]) -> Gate:
+    """The time between two starts."""
+
+    def wait(name: str) -> float:
+        return throttled_for(_timed(facts, tree, name), tree[name].throttle)
+
+    return _opening(
+        "throttle", path, wait, lambda name: f"{lasting(tree[name].throttle)} between two starts", tree
+    )
+
+
+def rate(facts: Facts, tree: Tree, path: tuple[str, ...]) -> Gate:
+    """The starts in a time."""
+
+    def wait(name: str) -> float:
+        return without_token_for(_timed(facts, tree, name), tree[name].rate, tree[name].burst)
+
+    return _opening("rate", path, wait, lambda name: f"{show_rate(tree[name].rate)} starts", tree)
+
+
+def _opening(
+    kind: str, path: tuple[str, ...], wait: Callable[[str], float], limit: Callable[[str], str], tree: Tree
+) -> Gate:
+    limited = [name for name in path if getattr(tree[name], kind)]
+    if not limited:
+        return _open(kind, "none")
+    latest = max(limited, key=wait)
+    if wait(latest) > 0:
+        then = f"by what the database tells, the next in {lasting(wait(latest))}"
+        return _shut(kind, f"channel {latest} allows {limit(latest)}: {then}")
+    return _open(kind, ", ".join(f"channel {name} allows {limit(name)}" for name in limited))
+
+
+def sequential(facts: Facts, tree: Tree, path: tuple[str, ...]) -> Gate:
+    """In a sequential channel: what stands before it."""
+    names = [name for name in path if tree[name].sequential]
+    if not names:
+        return _open("sequential", "none of its channels is sequential")
+    for name in names:
+        failed = tuple(job for job in facts.failed if tree.resolve(job.channel) == name)
+        if failed:
+            says = (
+                f"channel {name} is sequential, and {named(failed[0])} holds all others;"
+                f" queuemaster jobs requeue {failed[0].uuid}, or jobs done, or jobs cancel"
+            )
+            return _shut("sequential", says, failed)
+        delayed = tuple(job for job in facts.delayed if tree.resolve(job.channel) == name)
+        if delayed:
+            says = f"channel {name} is sequential, and {named(delayed[0])} comes before it"
+            return _shut("sequential", says, delayed)
+    if names[0] == path[0] and facts.better.count:
+        says = f"channel {names[0]} is sequential, and {listed(facts.better.shown, facts.better.count)} come before it"
+        return _shut("sequential", says, facts.better.shown)
+    return _open("sequential", f"channel {', '.join(names)}: nothing before it")
+
+
+def pause(channels: Channels, path: tuple[str, ...]) -> Gate:
+    """Whether somebody has paused a channel of its way, and where."""
+    tree = channels.tree
+    for name in path:
+        if tree[name].paused:
+            where = [
+                database for database, each in channels.overrides.items()
+                if any(one.channel == name and one.paused for one in each)
+            ]  # fmt: skip
+            if where:
+                how = f"was paused live, in database {', '.join(where)}; queuemaster channel {name} --resume"
+            else:
+                how = "is paused by the configuration"
+            return _shut("pause", f"channel {name} {how}")
+    return _open("pause", "none of its channels is paused")
+
+
+def order(facts: Facts) -> Gate:
+    """The jobs of its channel that start first."""
+    better = facts.better
+    if not better.count:
+        return _open("order", "no ready job of its channel comes before it")
+    come = "comes" if better.count == 1 else "come"
+    says = f"{counted(better.count, 'ready job')} of its channel {come} before it: {listed(better.shown, better.count)}"
+    return _shut("order", says, better.shown)
+
+
+def leader(facts: Facts) -> Gate:
+    """Whether anybody hands out the jobs of its database."""
+    leads = facts.leader
+    if not leads.led:
+        seen = (
+            ""
+            if leads.beat_ago is None
+            else f", since {lasting(leads.beat_ago)}, when one did on {leads.host}"
+        )
+        return _shut("leader", f"no supervisor serves database {facts.database}{seen}: queuemaster status")
+    if leads.takes_over:
+        return _shut("leader", f"a dispatcher is about to take over database {facts.database}")
+    if leads.beat_ago is not None and leads.beat_ago > BEAT_LATE:
+        says = (
+            f"the dispatcher on {leads.host} leads, but has not been heard of for {lasting(leads.beat_ago)}"
+        )
+        return _shut("leader", f"{says}: is that process stopped, or that host away?")
+    return _open("leader", f"a dispatcher on {leads.host} leads, epoch {leads.epoch}")
+
+
+def worker(facts: Facts, tree: Tree | None, free: bool) -> Gate:
+    """Who would run it. ``free``: no other gate is shut."""
+    if tree is None:
+        total = sum(facts.sessions.values())
+        if total:
+            return _open("worker", f"{counted(total, 'worker')} with a session here")
+        return Gate("worker", Verdict.UNKNOWN, "no worker has worked on this database yet")
+    pool = tree.resolve(facts.job.channel)
+    if facts.pools is not None and pool in facts.pools:
+        found = facts.pools[pool]
+        if not found.alive and found.backoff > 0:
+            says = f"workers of {pool} die before they are of use: the next one starts in {lasting(found.backoff)}"
+            return _shut("worker", f"{says}; the log says why")
+        if found.alive:
+            return _open("worker", f"{counted(found.alive, 'worker')} of {pool}")
+    sessions = facts.sessions.get(pool, 0)
+    if sessions:
+        return _open("worker", f"{counted(sessions, 'worker')} of {pool} with a session here")
+    fresh = facts.job.attempt == 0 and facts.job.created_ago > WORKERS_ARE_LATE
+    if free and fresh:
+        says = f"no worker of {pool} has come for it in {lasting(facts.job.created_ago)}"
+        return _shut(
+            "worker",
+            f"{says}: can the application be imported? See queuemaster status, and the log",
+        )
+    return Gate("worker", Verdict.UNKNOWN, f"no worker of {pool} has worked on this database yet")
+
+
+def database(facts: Facts) -> Gate:
+    """Whether a supervisor accepts the database."""
+    if facts.schema_problem:
+        return _shut(
+            "database", f"no supervisor of this version accepts {facts.database}: {facts.schema_problem}"
+        )
+    return _open("database", f"database {facts.database} has the queue, at this version")

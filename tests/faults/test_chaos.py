@@ -1,0 +1,206 @@
+"""Everything dies at random while jobs are enqueued; afterwards every job has its effect exactly once.
+
+A few seconds of it in ``make test``; ``make chaos`` takes CHAOS_SECONDS, and CHAOS_SEED repeats a run's dice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+
+from postgres import connected
+from processes import end_of
+from queuejobs import chain, group
+from queuejobs.store import schema
+from queuemaster import embedded
+from queuemaster.config.compiled import ServerPlan
+from supervised import PATIENCE, Queue, Supervised, queue, supervised
+from transitions import LOG, most_at_once
+from waiting import wait_until
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "12"))
+SEED = os.environ.get("CHAOS_SEED") or str(random.randrange(10**6))
+CHANNELS = "root:5,root.mail:3,root.mail.bulk:2,root.export:1:sequential"
+CAPACITY = {"root": 5, "root.mail": 3, "root.mail.bulk": 2, "root.export": 1}
+
+pytestmark = pytest.mark.timeout(SECONDS * 3 + 400)
+
+
+class Chaos:
+    """What is under test, and the hands that break it."""
+
+    def __init__(self, directory: Path, dice: random.Random, stack: contextlib.ExitStack) -> None:
+        self.dice = dice
+        self.directory = directory
+        self.stack = stack
+        self.plan: ServerPlan = embedded.prepare(directory / "data")
+        self.server = embedded.start(self.plan)
+        stack.callback(lambda: embedded.stop(self.server.pid, PATIENCE))
+        embedded.wait_ready(self.plan, self.server, PATIENCE)
+        embedded.ensure_database(self.plan, "chaos")
+        self.dsn = embedded.dsn(self.plan, "chaos")
+        with contextlib.closing(psycopg2.connect(self.dsn)) as connection:
+            schema.upgrade(connection)
+        self.running: Supervised
+        self.number = 0
+        self.broken: Counter[str] = Counter()
+
+    def start(self) -> None:
+        options = ["--set", "graceful_timeout=2", "--set", "kill_grace=0.5", "--set", "poison_after=0"]
+        # the server may be in recovery: the command refuses, and whoever started it tries again
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            self.running = self.stack.enter_context(supervised(self.dsn, self.directory, CHANNELS, options))
+            wait_until(self.decided, PATIENCE, "the command to become a master or to refuse")
+            if self.running.process.poll() is None or time.monotonic() > deadline:
+                return
+
+    def decided(self) -> bool:
+        title = "" if self.running.process.poll() is not None else " ".join(self.running.process.cmdline())
+        return not title or title.startswith("queuemaster: master")
+
+    @contextlib.contextmanager
+    def reachable(self) -> Iterator[Queue]:
+        with queue(self.dsn) as opened:
+            yield opened
+
+    def enqueue(self, jobs: Queue) -> None:
+        """A few jobs and now and then a graph; each number is written once by a job that gets done."""
+        delayables: list[Any] = []
+        for _ in range(self.dice.randint(1, 12)):
+            channel = self.dice.choice(list(CAPACITY))
+            delayables.append(self.job(jobs, channel))
+        jobs.env.delay_many(delayables)
+        if self.dice.random() < 0.3:
+            top, left, right, last = (self.job(jobs, "root.mail.bulk", calm=True) for _ in range(4))
+            chain(top, group(left, right), last).delay()
+
+    def job(self, jobs: Queue, channel: str, calm: bool = False) -> Any:
+        self.number += 1
+        record = jobs.sample(self.number).delayable(
+            channel=channel, priority=self.dice.randint(1, 9), max_retries=0
+        )
+        kind = self.dice.random()
+        if calm or kind < 0.7:
+            return record.write_slowly(self.dice.choice((0, 0, 0.02, 0.1)))
+        if kind < 0.85:
+            return record.write_when_tried_again()
+        if kind < 0.95 or channel == "root.export":
+            return record.die("SIGKILL")
+        return record.crash()
+
+    # the hands
+
+    def break_something(self) -> None:
+        hands: list[tuple[Callable[[], None], int]] = [
+            (self.kill_worker, 12),
+            (self.kill_dispatcher, 2),
+            (self.kill_template, 2),
+            (self.end_a_session, 4),
+            (self.freeze, 3),
+            (self.reload, 1),
+            (self.kill_master, 1),
+            (self.kill_server, 1),
+        ]
+        hand = self.dice.choices([one for one, _ in hands], [weight for _, weight in hands])[0]
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself just now
+            hand()
+            self.broken[hand.__name__] += 1
+
+    def victim(self, *roles: str) -> psutil.Process:
+        found = [process for role in roles for process in self.running.children(role)]
+        if not found:
+            raise psutil.NoSuchProcess(0)
+        return self.dice.choice(found)
+
+    def kill_worker(self) -> None:
+        self.victim("worker").kill()
+
+    def kill_dispatcher(self) -> None:
+        self.victim("dispatcher").kill()
+
+    def kill_template(self) -> None:
+        self.victim("template").kill()
+
+    def freeze(self) -> None:
+        process = self.victim("worker", "dispatcher")
+        process.suspend()
+        time.sleep(self.dice.uniform(0, 0.5))  # how long it stands still is the fault itself
+        process.resume()
+
+    def reload(self) -> None:
+        self.running.process.send_signal(signal.SIGHUP)
+
+    def end_a_session(self) -> None:
+        with connected(self.dsn) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "select pg_terminate_backend(pid) from (select pid from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid() order by random() limit 1) one"
+            )
+
+    def kill_master(self) -> None:
+        try:
+            left = self.running.process.children(recursive=True)
+            self.running.process.kill()
+            self.running.process.wait()
+            if self.dice.random() < 0.5:
+                assert end_of(left, PATIENCE) == []
+        finally:
+            self.start()
+
+    def kill_server(self) -> None:
+        self.server.kill()
+        self.server.wait()
+        self.server = embedded.start(embedded.prepare(self.directory / "data"))
+        embedded.wait_ready(self.plan, self.server, PATIENCE)
+
+
+def test_chaos() -> None:
+    directory = Path(os.environ.get("TMPDIR", "/tmp")) / f"queuemaster-chaos-{os.getpid()}"
+    directory.mkdir(mode=0o755)
+    dice = random.Random(SEED)
+    print(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}")  # noqa: T201  (shown when it fails)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: shutil.rmtree(directory, ignore_errors=True))
+        chaos = Chaos(directory, dice, stack)
+        with chaos.reachable() as jobs:
+            jobs.rows(LOG)
+        chaos.start()
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            with chaos.reachable() as jobs:
+                chaos.enqueue(jobs)
+            chaos.break_something()
+        with chaos.reachable() as jobs:
+            try:
+                jobs.wait_until_drained(2 * PATIENCE)
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{chaos.broken}\n{chaos.running.log[-5000:]}") from None
+            judge(jobs, chaos)
+
+
+def judge(jobs: Queue, chaos: Chaos) -> None:
+    rows = jobs.rows(
+        "select (records::jsonb #>> '{ids,0}')::integer, method_name, state, max_retries from queuemaster.queue_job"
+    )
+    assert len(rows) == chaos.number, "a job is gone"
+    must = {number: "failed" if method == "crash" else "done" for number, method, _, _ in rows}
+    assert {number: state for number, _, state, _ in rows} == must, (
+        f"{chaos.broken}\n{chaos.running.log[-5000:]}"
+    )
+    assert jobs.effects() == sorted(number for number, state in must.items() if state == "done")
+    most = most_at_once(jobs)
+    assert all(most[name] <= limit for name, limit in CAPACITY.items()), (dict(most), chaos.broken)
+    assert sum(chaos.broken.values()) > SECONDS / 4, "hardly anything was broken: the test proves nothing"

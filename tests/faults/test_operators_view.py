@@ -1,0 +1,147 @@
+"""What an operator sees of a supervisor at work: ``status``, ``status --watch`` and ``why``."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from supervised import PATIENCE, Queue, Supervised, environment, queue, supervised
+from waiting import wait_until
+
+CHANNELS = "root:4,mail:1,slow:1:sequential"
+
+
+def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command of the same user, who knows the pid file."""
+    return subprocess.run(
+        [sys.executable, "-m", "queuemaster", *arguments, "--pidfile", str(directory / "pid")],
+        capture_output=True, text=True, env=environment(), timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+def document(directory: Path, *arguments: str) -> dict[str, Any]:
+    result = run(directory, *arguments, "--json")
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def held(jobs: Queue, channel: str = "root.mail") -> str:
+    """A job that runs until the test gives up its lock."""
+    jobs.rows("select pg_advisory_lock(4711, 1)")
+    job = jobs.sample(1).with_delay(channel=channel).write_and_wait(1)
+    jobs.wait_for(job.uuid, "started")
+    return str(job.uuid)
+
+
+def test_status_and_why_name_the_job_that_holds_the_slot(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, CHANNELS) as running:
+        holder = held(jobs)
+        waiting = jobs.sample(2).with_delay(channel="root.mail").write()
+
+        def busy() -> dict[str, Any] | None:
+            known = document(tmp_path, "status")
+            slots = known["channels"].get("root.mail", {}).get("in_use")
+            return known if slots == 1 and known["channels"]["root.mail"]["workers"]["busy"] == 1 else None
+
+        known = wait_until(busy, PATIENCE, f"a busy worker in the status; log:\n{running.log}")
+        (at_work,) = (worker for worker in known["workers"] if worker["job"])
+        assert (at_work["job"]["uuid"], at_work["job"]["call"]) == (holder, "sample.write_and_wait")
+        assert at_work["pid"] in {child.pid for child in running.children("worker")}
+        assert known["master"]["pid"] == running.process.pid
+        assert [found["leader"] for found in known["databases"].values()] == [True]
+        found = document(tmp_path, "why", waiting.uuid)
+        assert found["summary"].startswith(
+            "It waits because the slot of channel root.mail is in use, by " + holder
+        )
+        assert [gate["gate"] for gate in found["gates"] if gate["verdict"] == "shut"] == ["capacity"]
+        jobs.rows("select pg_advisory_unlock(4711, 1)")
+        jobs.wait_for(waiting.uuid, "done")
+        assert document(tmp_path, "why", waiting.uuid)["waits"] is False
+    gone = run(tmp_path, "status", "--json")
+    assert gone.returncode == 1
+    assert json.loads(gone.stdout)["running"] is False
+    assert "not running" in gone.stderr
+
+
+def test_why_finds_a_pause_a_failure_before_it_and_that_nobody_serves(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs:
+        with supervised(database, tmp_path, CHANNELS):
+            failing = jobs.sample(1).with_delay(channel="root.slow").fail()
+            jobs.wait_for(failing.uuid, "failed")
+            blocked = jobs.sample(2).with_delay(channel="root.slow").write()
+            assert (
+                f"{failing.uuid} (sample.fail, failed: " in document(tmp_path, "why", blocked.uuid)["summary"]
+            )
+            paused = subprocess.run(
+                [sys.executable, "-m", "queuemaster", "channel", "mail", "--pause", "--database", database],
+                env=environment(), check=False, capture_output=True,
+            )  # fmt: skip
+            assert paused.returncode == 0
+            letter = jobs.sample(3).with_delay(channel="root.mail").write()
+            assert "channel root.mail was paused live" in document(tmp_path, "why", letter.uuid)["summary"]
+        after = run(tmp_path, "why", letter.uuid, "--database", database, "--channels", CHANNELS)
+        assert after.stdout.startswith("It waits because no supervisor serves database")
+
+
+def test_a_leader_that_is_stopped_is_seen(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, CHANNELS) as running:
+        jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
+        dispatcher = running.one("dispatcher")
+        dispatcher.suspend()
+        try:
+            wait_until(
+                lambda: "dispatcher" in document(tmp_path, "status")["master"]["silent"],
+                PATIENCE, "a dispatcher that is silent",
+            )  # fmt: skip
+            assert "silent for" in run(tmp_path, "status").stdout
+        finally:
+            dispatcher.resume()
+
+
+def _screen(fd: int, said: str) -> str:
+    """What the terminal was sent, until something is among it."""
+    text = ""
+    deadline = time.monotonic() + PATIENCE
+    while said not in text:
+        assert time.monotonic() < deadline, f"{said!r} is not on the screen: {text!r}"
+        if select.select([fd], [], [], 0.2)[0]:
+            text += os.read(fd, 65536).decode(errors="replace")
+    return text
+
+
+def _watching(running: Supervised) -> tuple[subprocess.Popen[bytes], int]:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "queuemaster", "status", "--watch", "--pidfile", str(running.directory / "pid")],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={**environment(), "TERM": "xterm", "COLUMNS": "60", "LINES": "30"},
+    )  # fmt: skip
+    os.close(theirs)
+    return process, ours
+
+
+def test_watch_shows_changes_and_ends_with_ctrl_c(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, CHANNELS) as running:
+        running.one("dispatcher")
+        watching, screen = _watching(running)
+        try:
+            _screen(screen, "we lead")
+            uuid = held(jobs)
+            _screen(screen, uuid)
+            watching.send_signal(signal.SIGINT)
+            _screen(screen, "\x1b[?1049l")  # what was there before is shown again
+            assert watching.wait(PATIENCE) == 0
+        finally:
+            jobs.rows("select pg_advisory_unlock_all()")
+            watching.kill()
+            watching.wait()
+            os.close(screen)

@@ -1,0 +1,94 @@
+"""Every example in Python on these pages of docs/ is run, in order, against a real database.
+
+What a reader need not see, such as running the jobs and looking at what came of it, stands in comments that begin with
+``<!-- test``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from draining import Drain
+from queuejobs import Environment, functions, registry
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ["best-practices", "channels", "delaying", "graphs", "retries", "testing"]
+BLOCK = re.compile(r"^```python\n(.*?)^```$|^<!-- test\n(.*?)^-->$", re.DOTALL | re.MULTILINE)
+TABLES = """
+create table exported (partner integer, fmt text);
+create table notice (text text);
+create table customer as select id, null::text as remote_id from generate_series(1, 2) id;
+create table bill as select 1 as id, true as paid;
+"""
+
+
+class Remote:
+    """Another service, for the pages to call."""
+
+    def __init__(self) -> None:
+        self.created: set[str] = set()
+        self.updates = 0
+
+    def create(self, key: str) -> str:
+        self.created.add(key)
+        return key
+
+    def update(self, _key: str) -> None:
+        self.updates += 1
+
+
+def blocks(page: str) -> list[tuple[int, str]]:
+    """The examples and hidden tests of a page, with the line that each begins in."""
+    text = (DOCS / f"{page}.md").read_text()
+    return [(text[: found.start()].count("\n") + 1, found[1] or found[2]) for found in BLOCK.finditer(text)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_of_a_page(page: str, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # pages define models of the same names
+    monkeypatch.setattr(registry, "_models", dict(registry._models))
+    monkeypatch.setattr(
+        functions, "_by_name", {name: dict(value) for name, value in functions._by_name.items()}
+    )
+    connection = psycopg2.connect(database)
+    connection.autocommit = True
+    drain = Drain(database)
+
+    def rows(statement: str) -> list[Any]:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall()
+
+    def seconds_to(job: Any) -> float:
+        return float(
+            rows(
+                "select extract(epoch from eta - queuemaster.utc_now()) from queuemaster.queue_job"
+                f" where id = {job.id}"
+            )[0][0]
+        )
+
+    with connection.cursor() as cursor:
+        cursor.execute(TABLES)
+    names: dict[str, Any] = {
+        "__name__": f"docs_{page.replace('-', '_')}", "dsn": database, "env": Environment(connection),
+        "work": drain.work, "make_due": drain.make_due, "rows": rows, "seconds_to": seconds_to,
+        "remote": Remote(),
+    }  # fmt: skip
+    try:
+        for line, source in blocks(page):
+            # as if it stood where it stands on the page: a traceback names the line
+            exec(compile("\n" * line + source, str(DOCS / f"{page}.md"), "exec"), names)
+    finally:
+        drain.close()
+        connection.close()
+
+
+def test_every_page_of_docs_with_python_is_run() -> None:
+    with_examples = {path.stem for path in DOCS.glob("*.md") if "```python" in path.read_text()}
+    assert with_examples <= set(PAGES)
+    assert all(blocks(page) for page in PAGES)
