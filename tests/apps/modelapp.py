@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import Any
 
@@ -142,9 +141,6 @@ class Shown(Model):
         if self.env.cr.fetchone()[0] != len(parents):
             raise AssertionError(f"{self.ids} started before its parents {parents} were done")
         self.write()
-
-    def pid(self) -> int:
-        return os.getpid()
 
     def _attempt(self) -> int:
         uuid = self.env.context["job_uuid"]

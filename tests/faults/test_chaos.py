@@ -21,7 +21,7 @@ import psycopg2
 import pytest
 
 from postgres import connected
-from processes import end_of
+from processes import describe, end_of
 from queuejobs import chain, group
 from queuejobs.store import schema
 from queuemaster import embedded
@@ -56,6 +56,7 @@ class Chaos:
         self.running: Supervised
         self.number = 0
         self.broken: Counter[str] = Counter()
+        self.last = ""
 
     def start(self) -> None:
         options = ["--set", "graceful_timeout=2", "--set", "kill_grace=0.5", "--set", "poison_after=0"]
@@ -101,6 +102,13 @@ class Chaos:
             return record.die("SIGKILL")
         return record.crash()
 
+    def situation(self) -> str:
+        """For who has to find out what went wrong."""
+        processes = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            processes = [describe(process) for process in self.running.everything()]
+        return "\n".join([str(self.broken), f"last: {self.last}", *processes, self.running.log[-5000:]])
+
     # the hands
 
     def break_something(self) -> None:
@@ -115,7 +123,8 @@ class Chaos:
             (self.kill_server, 1),
         ]
         hand = self.dice.choices([one for one, _ in hands], [weight for _, weight in hands])[0]
-        with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself just now
+        self.last = hand.__name__
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended by itself just now
             hand()
             self.broken[hand.__name__] += 1
 
@@ -138,7 +147,7 @@ class Chaos:
         process = self.victim("worker", "dispatcher")
         process.suspend()
         time.sleep(self.dice.uniform(0, 0.5))  # how long it stands still is the fault itself
-        process.resume()
+        os.kill(process.pid, signal.SIGCONT)  # nobody reaps it before us but its master, and it is stopped
 
     def reload(self) -> None:
         self.running.process.send_signal(signal.SIGHUP)
@@ -163,8 +172,16 @@ class Chaos:
     def kill_server(self) -> None:
         self.server.kill()
         self.server.wait()
+        wait_until(self.server_is_back, PATIENCE, "the server to come back")
+
+    def server_is_back(self) -> bool:
+        # as long as a backend of the old one lives it refuses to start
         self.server = embedded.start(embedded.prepare(self.directory / "data"))
-        embedded.wait_ready(self.plan, self.server, PATIENCE)
+        try:
+            embedded.wait_ready(self.plan, self.server, PATIENCE)
+        except embedded.EmbeddedError:
+            return False
+        return True
 
 
 def test_chaos() -> None:
@@ -187,7 +204,7 @@ def test_chaos() -> None:
             try:
                 jobs.wait_until_drained(2 * PATIENCE)
             except AssertionError as error:
-                raise AssertionError(f"{error}\n{chaos.broken}\n{chaos.running.log[-5000:]}") from None
+                raise AssertionError(f"{error}\n{chaos.situation()}") from None
             judge(jobs, chaos)
 
 
@@ -197,9 +214,7 @@ def judge(jobs: Queue, chaos: Chaos) -> None:
     )
     assert len(rows) == chaos.number, "a job is gone"
     must = {number: "failed" if method == "crash" else "done" for number, method, _, _ in rows}
-    assert {number: state for number, _, state, _ in rows} == must, (
-        f"{chaos.broken}\n{chaos.running.log[-5000:]}"
-    )
+    assert {number: state for number, _, state, _ in rows} == must, chaos.situation()
     assert jobs.effects() == sorted(number for number, state in must.items() if state == "done")
     most = most_at_once(jobs)
     assert all(most[name] <= limit for name, limit in CAPACITY.items()), (dict(most), chaos.broken)

@@ -113,6 +113,19 @@ def test_a_worker_that_does_not_beat(database: str, tmp_path: Path, job_of: str)
         assert "worker's last words" in running.log
 
 
+def test_a_dispatcher_that_hangs_is_replaced(database: str, tmp_path: Path) -> None:
+    with (
+        queue(database) as jobs,
+        supervised(database, tmp_path, "root:1", ["--set", "heartbeat_timeout=3"]) as running,
+    ):
+        jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
+        dispatcher = running.one("dispatcher")
+        dispatcher.suspend()
+        jobs.wait_for(jobs.sample(2).with_delay().write().uuid, "done")
+        assert "dispatcher hung, killed" in running.log
+        assert running.one("dispatcher").pid != dispatcher.pid
+
+
 def test_nobody_is_killed_because_the_master_stood_still(database: str, tmp_path: Path) -> None:
     with (
         queue(database) as jobs,

@@ -108,3 +108,41 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 def test_a_switched_off_runner_is_said() -> None:
     assert "switched off" in check("--channels", "root:0").stdout
     assert document("--channels", "root:0")["off"] is True
+
+
+def test_what_it_takes_is_counted_asked_and_measured(database: str) -> None:
+    arguments = ("--explain", "--database", database, "--channels", "root:4,mail:2", "--set", "http=")
+    takes = document(*arguments)["takes"]
+    assert takes["pools"] == {"root": 4, "root.mail": 2}
+    assert takes["workers"] == {"ready": 6, "at_most": 6}
+    assert takes["processes"] == {"master": 1, "template": 1, "dispatcher": 1, "at_most": 9}
+    (server,) = takes["connections"]["servers"]
+    assert server["needed"] == takes["connections"]["each_database"] == 7
+    assert 0 < server["room"] < server["max_connections"]
+    assert takes["memory"]["measured"] is True
+    assert 5 << 20 < takes["memory"]["interpreter"] < takes["memory"]["at_most"]
+    shown = check(*arguments).stdout
+    assert "2 workers kept ready" in shown
+    assert "needed, room for" in shown
+
+
+def test_too_few_connections_are_a_warning(database: str) -> None:
+    result = check(
+        "--explain",
+        "--database",
+        database,
+        "--channels",
+        "root:4000",
+        "--set",
+        "max_workers=4000",
+        "--strict",
+    )
+    assert result.exit_code == 2
+    assert "4001 connections may be needed" in result.stderr
+
+
+def test_an_application_that_cannot_be_imported_is_a_warning() -> None:
+    result = check("--explain", "--set", "app=no_such_module")
+    assert result.exit_code == 0
+    assert "cannot be imported: module no_such_module: ModuleNotFoundError" in result.stderr
+    assert "(a guess)" in result.stdout

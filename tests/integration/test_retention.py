@@ -103,6 +103,20 @@ def test_batches_of_a_thousand_pass_over_what_stays(session: Session) -> None:
     assert len(left(session)) == 1501
 
 
+def test_what_the_database_refuses_is_said_and_tried_again_later(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = old(session)
+    session.rows("create table note (job bigint references queuemaster.queue_job)")
+    session.rows("insert into note values (%s)", job)
+    rounds = Retention("db", {"done": 86400.0})
+    assert rounds.work(session.cursor) == CHECK
+    assert "old jobs cannot be removed" in caplog.text
+    session.rows("drop table note")
+    assert rounds.work(session.cursor) == PAUSE
+    assert left(session) == set()
+
+
 def test_the_service_removes_them(database: str, tmp_path: Path, session: Session) -> None:
     finished, failed = old(session), old(session, "failed")
     with (

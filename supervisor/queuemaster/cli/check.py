@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from rich.tree import Tree as Drawing
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option
 from queuemaster.cli.live import Live, limits, reachable, words_of
 from queuemaster.cli.output import Refusal, console, print_json, printable, warn
+from queuemaster.cli.takes import Takes, what_it_takes
 from queuemaster.config.compiled import ChannelConfig
 from queuemaster.config.sources import Compiled, ConfigurationError
 from queuemaster.dispatcher.channels import Tree
 from queuemaster.dispatcher.channels.keys import show_rate, show_size
+from queuemaster.why.words import counted, lasting
 
+LONG = 10_000  # seconds that nobody can read any more
 # option → how its value is shown
 _SHOWN: dict[str, Callable[[Any], str]] = {
     "throttle": lambda seconds: f"{seconds:g} s",
@@ -35,7 +38,9 @@ _SHOWN: dict[str, Callable[[Any], str]] = {
 @channels_option
 @databases_option
 @click.option("--strict", is_flag=True, help="Warnings are errors: exit code 2.")
-@click.option("--explain", is_flag=True, help="Say what each channel and option means.")
+@click.option(
+    "--explain", is_flag=True, help="Say what each channel and option means, and what it all takes."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def check(
     file: Path | None,
@@ -49,6 +54,9 @@ def check(
     """Validate the configuration; print the channel tree and every option with its source.
 
     When databases are named and can be reached, what was changed live in them (queuemaster channel) is shown too.
+
+    --explain imports the application in a process of its own, to see how large it is, and counts workers, processes
+    and database connections.
     """
     try:
         found = compiled(file, assignments, {"channels": channels, "database": database})
@@ -57,10 +65,15 @@ def check(
             print_json({"valid": False, "errors": list(error.problems), "warnings": []})
         raise
     live = Live(found.settings.channels, reachable(found.settings.databases))
+    takes = what_it_takes(found.settings) if explain and not found.off else None
+    if takes is not None:
+        found = replace(found, warnings=(*found.warnings, *takes.warnings()))
     if as_json:
-        print_json(document(found, live, strict, explain))
+        print_json(
+            {**document(found, live, strict, explain), **({"takes": takes.document()} if takes else {})}
+        )
     else:
-        draw(found, live, explain)
+        draw(found, live, explain, takes)
     warn(found.warnings)
     if strict and found.warnings:
         count = len(found.warnings)
@@ -101,7 +114,7 @@ def document(found: Compiled, live: Live, strict: bool, explain: bool) -> dict[s
     }
 
 
-def draw(found: Compiled, live: Live, explain: bool) -> None:
+def draw(found: Compiled, live: Live, explain: bool, takes: Takes | None) -> None:
     """The same for people."""
     tree = live.configured
     branches: dict[str, Drawing] = {}
@@ -111,6 +124,10 @@ def draw(found: Compiled, live: Live, explain: bool) -> None:
             label.append(f"  (live: {', '.join(words_of(live.tree, channel.name))})", style="bold")
         if explain:
             label.append(f"\n{printable(explanation(channel, tree))}", style="dim")
+        if takes is not None:
+            label.append(
+                f"\n{counted(takes.size.pools.get(channel.name, 0), 'worker')} kept ready", style="dim"
+            )
         above = branches.get(channel.parent or "")
         branches[channel.name] = above.add(label) if above is not None else Drawing(label)
     out = console()
@@ -118,13 +135,17 @@ def draw(found: Compiled, live: Live, explain: bool) -> None:
     if found.off:
         out.print("switched off: root has capacity 0")
     out.print()
+    if takes is not None:
+        out.print(takes.table())
+        out.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("option", "value", "source", *(("meaning",) if explain else ())):
         table.add_column(heading, overflow="fold")
     for value in found.values:
         shown = ", ".join(value.value) if isinstance(value.value, list) else value.value
         if isinstance(shown, float):
-            shown = f"{shown:g} s"  # every option that is a float is a duration
+            # every option that is a float is a duration
+            shown = f"{shown:g} s" if shown < LONG else lasting(shown)
         cells = [value.option, str(shown).replace("\n", " ").strip(), value.source]
         table.add_row(*(Text(printable(cell)) for cell in [*cells, *([value.meaning] if explain else [])]))
     out.print(table)

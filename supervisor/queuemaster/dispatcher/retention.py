@@ -6,6 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg2
+
 from queuejobs.store.retention import FAILED, FINISHED, START, purge
 from queuejobs.worker.log import event
 from queuemaster.config.compiled import Settings
@@ -37,7 +39,18 @@ class Retention:
             self._left, self._place, self._removed = list(self._kept), START, 0
         while self._left:
             state = self._left[0]
-            removed, place = purge(cursor, state, self._kept[state], self._place)
+            try:
+                removed, place = purge(cursor, state, self._kept[state], self._place)
+            except psycopg2.Error as error:
+                if cursor.connection.closed:
+                    raise
+                # such as a table of the application that refers to jobs: no reason to stop leading
+                event(
+                    _log, logging.WARNING, "old jobs cannot be removed",
+                    db=self._name, state=state, error=str(error).strip(),
+                )  # fmt: skip
+                self._left = []
+                return CHECK
             self._removed += removed
             if place is not None:
                 self._place = place

@@ -23,6 +23,7 @@ class Child:
     """A process of a role. pid 0: none."""
 
     pid: int = 0
+    since: float = 0.0
     starting: bool = False  # exec asked for
     ready: bool = False
     told_to_end: bool = False

@@ -128,6 +128,7 @@ class Seen:
     """All workers that said hello, as they are now."""
 
     readings: tuple[Reading, ...]
+    dispatcher: float = 0.0  # seconds since the dispatcher's last sign of life
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Master:
         self._settings = settings
         self._settings_fd = settings_fd
         self._board = Scoreboard.create()
-        status = StatusBoard.create()
+        self._status = status = StatusBoard.create()
         self._shared = {"scoreboard": self._board.fd, "status": status.fd}
         self._bulletin = Bulletin(status)
         roles = (Role.SERVER,) if settings.server is not None else ()
@@ -119,7 +119,7 @@ class Master:
         if now >= self._next_look:
             self._next_look = now + INTERVAL
             self._readings = measure.read_all(self._board, self._core.pools.alive())
-            self._happened(ev.Seen(self._readings))
+            self._happened(ev.Seen(self._readings, self._status.dispatcher.age()))
 
     def _happened(self, event: ev.Event) -> None:
         for action in self._core.handle(event, time.monotonic()):

@@ -68,7 +68,7 @@ class Supervision:
 
     def _on_started(self, event: ev.Started, now: float) -> list[ev.Action]:
         child = self.children[event.role]
-        child.pid, child.starting = event.pid, False
+        child.pid, child.starting, child.since = event.pid, False, now
         return [_log(logging.INFO, f"{event.role.value} started", pid=event.pid)]
 
     def _on_ready(self, event: ev.Ready, now: float) -> list[ev.Action]:
@@ -268,7 +268,13 @@ class Supervision:
     # watching
 
     def _on_seen(self, event: ev.Seen, now: float) -> list[ev.Action]:
-        return self.watch.look(event.readings, now)
+        actions = self.watch.look(event.readings, now)
+        dispatcher = self.children[Role.DISPATCHER]
+        # worse than dead, since nobody else leads; the next one takes over what it granted
+        if dispatcher.pid and self.watch.silent_too_long(event.dispatcher, dispatcher.since, now):
+            actions.append(_log(logging.ERROR, "dispatcher hung, killed", pid=dispatcher.pid))
+            actions.append(ev.Signal(dispatcher.pid, signal.SIGKILL, False))
+        return actions
 
     def _on_cancelwanted(self, event: ev.CancelWanted, now: float) -> list[ev.Action]:
         return self.watch.cancel(event.reading, event.job, event.attempt, now)

@@ -77,6 +77,11 @@ class Watch:
                 actions += self._judge(reading, now)
         return actions
 
+    def silent_too_long(self, silent: float, since: float, now: float) -> bool:
+        """Whether a process that began at ``since`` hangs; as with workers, nobody pays for the master's own stalls."""
+        fair = min(silent, now - since, now - self._awake_since)
+        return bool(self.heartbeat_timeout) and fair > self.heartbeat_timeout
+
     def cancel(self, reading: Reading, job: int, attempt: int, now: float) -> list[ev.Action]:
         """Somebody asked for this run to be stopped."""
         snapshot = reading.snapshot

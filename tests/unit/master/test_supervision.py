@@ -285,3 +285,14 @@ def test_a_process_that_is_being_started_is_not_started_again() -> None:
     world = Told(Role.TEMPLATE, Role.DISPATCHER)
     assert len(of(ev.Exec, world.tell(ev.Tick()))) == 2
     assert of(ev.Exec, world.after(1)) == []
+
+
+def test_a_dispatcher_that_was_never_seen_has_its_time_from_its_start_on() -> None:
+    world, _ = up()
+    kill = ev.Signal(PIDS[Role.DISPATCHER], signal.SIGKILL, False)
+    began = world.now
+    while world.now < began + BOOT:
+        assert kill not in world.tell(ev.Seen((), float("inf")))
+        world.now += 1.0
+    world.now += 1.0
+    assert kill in world.tell(ev.Seen((), float("inf")))

@@ -14,7 +14,7 @@ import sys
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-_OTHERS = {"related-action": "queuejobs.worker.action"}
+_OTHERS = {"related-action": "queuejobs.worker.action", "footprint": "queuejobs.worker.footprint"}
 
 
 def _load_package() -> None:
