@@ -54,7 +54,7 @@ def new_database(server: ServerPlan) -> str:
 
 @contextlib.contextmanager
 def supervisor(
-    dsn: str, channels: str, *options: str, app: str = "bench.jobs", path: str = ""
+    dsn: str, channels: str, *options: str, app: str = "bench.jobs", path: str = "", http: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
     """``queuemaster run`` on that database. ``path``: where the application is, if it is not one of ours."""
     parent = os.getpid()
@@ -63,7 +63,7 @@ def supervisor(
         log = Path(directory, "log")
         command = [
             sys.executable, "-m", "queuemaster", "run", "--database", dsn, "--app", app,
-            "--channels", channels, "--pidfile", str(Path(directory, "pid")),
+            "--channels", channels, "--http", http, "--pidfile", str(Path(directory, "pid")),
             "--logfile", str(log), "--log-level", "WARNING", *options,
         ]  # fmt: skip
         process = subprocess.Popen(

@@ -67,10 +67,14 @@ class Supervised:
         return int(self.process.wait(timeout=PATIENCE))
 
 
-def command(directory: Path, *options: str) -> list[str]:
-    """``queuemaster run`` with files of its own in ``directory``."""
+def command(directory: Path, *options: str, http: str | None = "") -> list[str]:
+    """``queuemaster run`` with files of its own in ``directory``.
+
+    ``http``: where its exporter listens, "" for none, since tests run side by side; None leaves it to a file.
+    """
     files = ["--pidfile", str(directory / "pid"), "--logfile", str(directory / "log")]
-    return [sys.executable, "-m", "queuemaster", "run", *files, *options]
+    listening = () if http is None else ("--http", http)
+    return [sys.executable, "-m", "queuemaster", "run", *files, *listening, *options]
 
 
 def environment() -> dict[str, str]:
@@ -82,7 +86,12 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def supervised(
-    dsn: str, directory: Path, channels: str = "root:4", options: Sequence[str] = (), app: str = "sampleapp"
+    dsn: str,
+    directory: Path,
+    channels: str = "root:4",
+    options: Sequence[str] = (),
+    app: str = "sampleapp",
+    http: str | None = "",
 ) -> Iterator[Supervised]:
     """Run the supervisor on ``dsn``; it is ended at the end, however the test went."""
     arguments = ["--database", dsn, "--app", app, "--log-level", "DEBUG", *options]
@@ -90,7 +99,7 @@ def supervised(
     (directory / "log").touch()
     with (directory / "log").open("a") as stream:
         process = psutil.Popen(
-            command(directory, *arguments), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+            command(directory, *arguments, http=http), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
             env=environment(), cwd=directory,
         )  # fmt: skip
     running = Supervised(process, directory)

@@ -67,6 +67,7 @@ def start(plan: ServerPlan) -> subprocess.Popen[bytes]:
     parent = os.getpid()
 
     def follow_parent() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what we block is no business of the server's
         _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
         if os.getppid() != parent:  # it died before the line above: no signal will come
             os._exit(1)
@@ -82,7 +83,7 @@ def start(plan: ServerPlan) -> subprocess.Popen[bytes]:
             cwd="/",
             env=environment(),
             start_new_session=True,  # a terminal's Ctrl-C is for the master: the server stops last
-            # runs after the change of user, which would clear the signal; makes two system calls, no more
+            # runs after the change of user, which would clear the signal; makes a few system calls, no more
             preexec_fn=follow_parent,  # noqa: PLW1509
             user=plan.uid if root else None,
             group=plan.gid if root else None,

@@ -69,8 +69,11 @@ class Chaos:
                 return
 
     def decided(self) -> bool:
-        title = "" if self.running.process.poll() is not None else " ".join(self.running.process.cmdline())
-        return not title or title.startswith("queuemaster: master")
+        if self.running.process.poll() is not None:
+            return True
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return " ".join(self.running.process.cmdline()).startswith("queuemaster: master")
+        return False
 
     @contextlib.contextmanager
     def reachable(self) -> Iterator[Queue]:

@@ -145,3 +145,18 @@ def test_watch_shows_changes_and_ends_with_ctrl_c(database: str, tmp_path: Path)
             watching.kill()
             watching.wait()
             os.close(screen)
+
+
+def test_the_log_says_when_it_is_ready_and_in_which_database_a_job_ran(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, CHANNELS) as running:
+        job = jobs.sample(1).with_delay().log("here I am")
+        jobs.wait_for(job.uuid, "done")
+        wait_until(lambda: "job done" in running.log, PATIENCE)
+        text, name = running.log, jobs.value("select current_database()")
+    places = [
+        text.index(f": {said}")
+        for said in ("starting", "connecting to databases", "leads", "all databases ready")
+    ]
+    assert places == sorted(places)
+    (line,) = (line.split() for line in text.splitlines() if "here I am" in line)
+    assert {f"job_uuid={job.uuid}", f"db={name}", "channel=root", f"worker={line[2]}"} <= set(line)

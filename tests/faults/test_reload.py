@@ -227,3 +227,13 @@ def test_the_command(jobs: Queue, running: Supervised, file: Path, tmp_path: Pat
     )  # fmt: skip
     assert gone.returncode == 1
     assert "not running" in gone.stderr
+
+
+def test_a_reload_that_comes_while_it_starts_waits(database: str, tmp_path: Path, jobs: Queue) -> None:
+    file = tmp_path / "queuemaster.conf"
+    write(file, "root:1")
+    with supervised(database, tmp_path, "", ["-c", str(file)]) as running:
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), PATIENCE)
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "queuemaster.master: reloaded" in running.log, PATIENCE, running.log)
+        jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")

@@ -138,7 +138,7 @@ def test_too_few_connections_are_a_warning(database: str) -> None:
         "--strict",
     )
     assert result.exit_code == 2
-    assert "4001 connections may be needed" in result.stderr
+    assert "4002 connections may be needed" in result.stderr
 
 
 def test_an_application_that_cannot_be_imported_is_a_warning() -> None:

@@ -33,6 +33,7 @@ PARTS = {
     "queuemaster": "version",
     "queuemaster.config.compiled": "compiled",
     "queuemaster.status": "status",
+    "queuemaster.green": "green",
     "queuemaster.why": "why",
     "queuemaster.embedded": "embedded",
     "queuemaster.embedded_binaries": "embedded",
@@ -55,12 +56,13 @@ MAY_USE = {
     "version": set(),
     "compiled": set(),
     "status": set(),
+    "green": set(),
     "embedded": {"compiled"},
     "channels": {"compiled"},
     "master": {"version", "compiled", "status", "embedded", "shared"},
-    "dispatcher": {"version", "compiled", "status", "channels", "store", "shared"},
+    "dispatcher": {"version", "compiled", "status", "green", "channels", "store", "shared"},
     "why": {"compiled", "channels", "store"},
-    "exporter": {"version", "compiled", "status", "channels", "why", "store", "shared"},
+    "exporter": {"version", "compiled", "status", "green", "channels", "why", "store", "shared"},
     "command line": set(PARTS.values()),
 }
 
@@ -73,11 +75,13 @@ NEEDS = {
     "version": set(),
     "compiled": set(),
     "status": set(),
+    "green": {"gevent", "psycopg2"},
     "why": set(),
     "embedded": set(),
     "channels": set(),
     "master": {"setproctitle", "psutil"},
     "dispatcher": {"setproctitle", "psutil", "psycopg2", "gevent"},
+    "exporter": {"setproctitle", "psycopg2", "gevent", "prometheus_client", "flask", "flask_httpauth"},
 }
 
 Imports = dict[str, frozenset[str]]

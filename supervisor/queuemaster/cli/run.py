@@ -29,6 +29,7 @@ from queuemaster.master import register
 
 START_TIMEOUT = 60.0
 EXIT_TERMINATED = 128 + signal.SIGTERM
+_OF_THE_MASTER = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master before us
 
 
@@ -38,6 +39,9 @@ TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master 
 @click.option("--app", metavar="MODULE", multiple=True, help="A module that registers models; repeatable.")
 @click.option("--python", metavar="PATH", help="The application's interpreter. Default: this one.")
 @channels_option
+@click.option(
+    "--http", metavar="HOST:PORT", help="Metrics and health there; '' for nowhere. Default: 127.0.0.1:8079."
+)
 @pidfile_option
 @click.option("--logfile", metavar="FILE", help="Log there. Default: standard error.")
 @click.option("--log-format", metavar="text|json", help="The form of a log line. Default: text.")
@@ -63,6 +67,8 @@ def run(
         note("switched off: the channel root has capacity 0, so there is nothing to run")
         return
     settings = replace(preflight(configuration.settings), command=tuple(sys.argv[1:]))
+    # with the pid file others find us, and what they may send would end a program that has no handlers yet
+    signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_MASTER)
     held = lock(Path(settings.pidfile))
     register.outwait(register.path_beside(Path(settings.pidfile)), settings.graceful_timeout, note)
     if settings.databases:

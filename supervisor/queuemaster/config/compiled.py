@@ -107,7 +107,7 @@ class Settings:
     max_jobs: int = 0  # then the worker is replaced
     max_age: float = 0.0
     poison_after: int = 3  # deaths of workers in a row that fail their job
-    http: str = ""  # where the exporter listens; "": there is none
+    http: str = "127.0.0.1:8079"  # where the exporter listens; "": there is none
     http_user: str = ""
     http_password: str = ""  # like DSNs: never log it, never show it
     http_token: str = ""  # likewise

@@ -13,9 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf
 from queuemaster.config.compiled import DatabaseConfig, Settings, keep_ids
 from queuemaster.config.dsn import parse_databases
 from queuemaster.dispatcher.channels import Parsed, Tree, parse_channels
+from queuemaster.exporter.address import is_loopback, parse_address
 
 # Promised by the documentation, built later: said so when somebody sets one, never accepted in silence.
-NOT_YET = frozenset(("http", "http_user", "http_password", "http_token", "slice"))
+NOT_YET = frozenset(("slice",))
 # Options of OCA's runner that stand in many odoo.conf, and what to tell about them.
 OF_OCA = {
     **dict.fromkeys(
@@ -106,6 +107,12 @@ def _log_handlers(text: str) -> tuple[str, ...]:
             raise ValueError(f"{word!r}: expected LOGGER:LEVEL, the level one of {', '.join(LEVELS)}")
         handlers.append(f"{logger}:{level.upper()}")
     return tuple(handlers)
+
+
+def _http(text: str) -> str:
+    if text.strip():
+        parse_address(text)
+    return text.strip()
 
 
 def _path(text: str) -> str:
@@ -209,12 +216,35 @@ class Options(BaseModel):
     poison_after: Annotated[int, BeforeValidator(_number(0, 1000))] = Field(
         Settings.poison_after, description="a job fails after so many dead workers in a row; 0: never"
     )
+    http: Annotated[str, BeforeValidator(_http)] = Field(
+        Settings.http, description="where metrics and health are served, HOST:PORT; empty: nowhere"
+    )
+    http_user: Annotated[str, BeforeValidator(str.strip)] = Field(
+        Settings.http_user, description="who may read them, with http_password"
+    )
+    http_password: Annotated[str, BeforeValidator(str.strip)] = Field(
+        Settings.http_password, description="needed, or http_token, to listen beyond loopback"
+    )
+    http_token: Annotated[str, BeforeValidator(str.strip)] = Field(
+        Settings.http_token, description="the same for programs: Authorization: Bearer TOKEN"
+    )
     retention: Duration = Field(
         Settings.retention, description="done and cancelled jobs are removed after so long; 0: never"
     )
     failed_retention: Duration = Field(
         Settings.failed_retention, description="failed jobs are removed after so long; 0: never"
     )
+
+    def http_problems(self) -> list[str]:
+        """What is wrong with the login: strangers must not read what runs here."""
+        if bool(self.http_user) != bool(self.http_password):
+            return ["options http_user and http_password: one of them is empty; expected both or neither"]
+        if not self.http or is_loopback(parse_address(self.http)[0]) or self.http_token or self.http_password:
+            return []
+        return [
+            f"option http = {self.http!r}: whoever reaches this machine could read there; expected http_user and"
+            " http_password, or http_token, beside it, or a loopback address (127.0.0.1:8079)"
+        ]
 
     def settings(self) -> Settings:
         """The plain result for the other processes."""

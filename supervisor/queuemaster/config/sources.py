@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from queuemaster import embedded
 from queuemaster.config.compiled import DatabaseConfig, Settings
-from queuemaster.config.dsn import mask_dsn, split_databases
+from queuemaster.config.dsn import MASK, mask_dsn, split_databases
 from queuemaster.config.options import NOT_YET, OF_OCA, Options
 from queuemaster.dispatcher.channels import Parsed
 
@@ -50,7 +50,7 @@ class Given:
     def shown(self) -> str:
         """The text without its passwords."""
         if self.option in _SECRETS:
-            return "***"
+            return MASK
         if self.option == "database":
             return ", ".join(mask_dsn(part) for part in split_databases(self.text))
         return self.text
@@ -119,6 +119,8 @@ def compile_settings(
     for option, text in flags.items():
         collected.add(option, text, f"--{option.replace('_', '-')}")
     options = _validate(collected.given, problems)
+    if options is not None:
+        problems += options.http_problems()
     if options is None or problems:
         raise ConfigurationError(problems)
     if not options.pidfile:
@@ -214,6 +216,8 @@ def _values(options: Options, given: Mapping[str, Given]) -> tuple[Value, ...]:
     for option, description in Options.model_fields.items():
         source = given[option].source if option in given else "default"
         shown = _shown(getattr(options, option))
+        if option in _SECRETS and shown:
+            shown = MASK
         if option == "channels" and option in given:
             shown = given[option].text
         values.append(Value(option, shown, source, description.description or ""))

@@ -80,7 +80,7 @@ def _supervisor(dsn: str, configuration: str, directory: Path) -> Iterator[psuti
     process = psutil.Popen(
         [
             sys.executable, "-m", "queuemaster", "run", "--database", dsn, "--app", "queuemaster.demo.jobs",
-            "--channels", configuration, "--pidfile", str(directory / "pid"), "--logfile", str(log),
+            "--channels", configuration, "--http", "", "--pidfile", str(directory / "pid"), "--logfile", str(log),
         ],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log.open("w"),
         preexec_fn=lambda: die_with_parent(parent),

@@ -244,8 +244,15 @@ class DispatchHub:
 
     def standing(self, database: int, standing: str) -> None:
         """What we are to a database now: who asks whether the service is up wants to know."""
-        self.standings[database] = standing
+        before, self.standings[database] = self._all_served(), standing
+        if self._all_served() and not before:
+            names = ",".join(one.name for one in self.databases.values())
+            event(_log, logging.INFO, "all databases ready", db=names)
         self._tell_master({"type": "standing", "database": database, "standing": standing})
+
+    def _all_served(self) -> bool:
+        """Each database has a dispatcher that leads it, this one or another."""
+        return all(self.standings.get(number) in ("leads", "stands by") for number in self.databases)
 
     def started_last(self, channel: str, ago: float) -> None:
         """The last start that the database remembers, for a channel that throttles."""

@@ -15,10 +15,11 @@ import gevent
 from queuejobs.store.claims import Blame, Process
 from queuejobs.worker import linux, log, wire
 from queuejobs.worker.log import event
+from queuemaster import green
 from queuemaster.config.compiled import Settings
 from queuemaster.status import StatusBoard
 
-from . import bulletin, green
+from . import bulletin
 from .database import QueueDatabase
 from .hub import DispatchHub
 from .links import Link
@@ -69,7 +70,9 @@ class Dispatcher:
 
     def _begin(self) -> None:
         """Only now: whoever was alive before us is known, and its runs are not taken for dead."""
-        for database in self._hub.databases.values():
+        databases = self._hub.databases.values()
+        event(_log, logging.INFO, "connecting to databases", db=",".join(one.name for one in databases))
+        for database in databases:
             self._serve(database)
         gevent.spawn(self._hub.run).link_exception(_end)
         gevent.spawn(bulletin.publish, self._hub, self._status).link_exception(_end)

@@ -123,8 +123,10 @@ def dependencies(facts: Facts) -> Gate:
         says = f"{waits}, and {where} {first.uuid} ({first.call}) {how}{more}; {do}"
         return _shut("dependencies", says, stuck)
     if roots.shown and {one.uuid for one in roots.shown} != {one.uuid for one in parents.shown}:
-        says = f"{waits} ({listed(parents.shown, parents.count)}), which wait in turn for"
-        return _shut("dependencies", f"{says} {_with_states(roots.shown, roots.count)}", roots.shown)
+        turn = "which waits in turn for" if parents.count == 1 else "which wait in turn for"
+        says = f"{waits}: {listed(parents.shown, parents.count)}, {turn}"
+        ask = f"; queuemaster why {roots.shown[0].uuid}" if roots.shown[0].state == "pending" else ""
+        return _shut("dependencies", f"{says} {_with_states(roots.shown, roots.count)}{ask}", roots.shown)
     return _shut("dependencies", f"{waits}: {_with_states(parents.shown, parents.count)}", parents.shown)
 
 

@@ -15,7 +15,7 @@ from queuemaster.master.watch import ABORT_GRACE
 
 GRACE, BOOT = 30.0, 20.0
 DIED, LEFT = int(signal.SIGKILL), 0
-PIDS = {Role.SERVER: 10, Role.TEMPLATE: 11, Role.DISPATCHER: 12}
+PIDS = {Role.SERVER: 10, Role.TEMPLATE: 11, Role.DISPATCHER: 12, Role.EXPORTER: 13}
 A = TypeVar("A", bound=ev.Action)
 
 
@@ -26,9 +26,12 @@ def of(kind: type[A], actions: list[ev.Action]) -> list[A]:
 class Told:
     """A master and its time."""
 
-    def __init__(self, *roles: Role, pools: dict[str, int] | None = None, most: int = 8) -> None:
+    def __init__(
+        self, *roles: Role, pools: dict[str, int] | None = None, most: int = 8, exporter: bool = False
+    ) -> None:
         self.now = 100.0
-        self.core = Supervision(roles, Plan(pools or {"root": 1}, most, Limits(GRACE, BOOT, 5.0)), 16)
+        plan = Plan(pools or {"root": 1}, most, Limits(GRACE, BOOT, 5.0), exporter)
+        self.core = Supervision(roles, plan, 16)
 
     def tell(self, *events: ev.Event) -> list[ev.Action]:
         """What it does about the events."""
@@ -45,9 +48,11 @@ class Told:
         )
 
 
-def up(pools: dict[str, int] | None = None, most: int = 8) -> tuple[Told, list[ev.Fork]]:
+def up(
+    pools: dict[str, int] | None = None, most: int = 8, exporter: bool = False
+) -> tuple[Told, list[ev.Fork]]:
     """A master with template and dispatcher, and the workers that it asked for."""
-    world = Told(Role.TEMPLATE, Role.DISPATCHER, pools=pools, most=most)
+    world = Told(Role.TEMPLATE, Role.DISPATCHER, pools=pools, most=most, exporter=exporter)
     world.tell(ev.Tick(), *(ev.Started(role, PIDS[role]) for role in (Role.TEMPLATE, Role.DISPATCHER)))
     forks = of(ev.Fork, world.tell(ev.Ready(Role.DISPATCHER), ev.Ready(Role.TEMPLATE)))
     return world, forks
@@ -265,7 +270,8 @@ def test_nobody_waits_for_ever_for_a_dispatcher_that_cannot_recover() -> None:
 
 def test_the_server_goes_last_by_its_fast_shutdown() -> None:
     world = Told(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
-    world.tell(*(event for role, pid in PIDS.items() for event in (ev.Started(role, pid), ev.Ready(role))))
+    roles = [role for role in PIDS if role is not Role.EXPORTER]
+    world.tell(*(event for role in roles for event in (ev.Started(role, PIDS[role]), ev.Ready(role))))
     order = [action.pid for action in of(ev.Signal, world.tell(ev.EndNow()))]
     for pid in (11, 12):
         order += [action.pid for action in of(ev.Signal, world.tell(ev.Reaped(pid, LEFT)))]
@@ -296,3 +302,40 @@ def test_a_dispatcher_that_was_never_seen_has_its_time_from_its_start_on() -> No
         world.now += 1.0
     world.now += 1.0
     assert kill in world.tell(ev.Seen((), float("inf")))
+
+
+# the exporter
+
+
+def with_exporter() -> tuple[Told, ev.Fork]:
+    """The same as ``up()``, with an exporter that listens."""
+    world, (fork,) = up(exporter=True)
+    world.tell(ev.Started(Role.EXPORTER, PIDS[Role.EXPORTER]), ev.Ready(Role.EXPORTER))
+    return world, fork
+
+
+def test_the_exporter_goes_first_and_nobody_waits_for_it() -> None:
+    world, fork = with_exporter()
+    world.greet(fork, 50)
+    actions = world.tell(ev.EndSoon())
+    assert of(ev.Signal, actions)[0] == ev.Signal(13, signal.SIGKILL, False)
+    assert of(ev.Exec, world.tell(ev.Reaped(13, DIED))) == []
+    world.tell(ev.Reaped(50, LEFT), ev.Recovered(fork.entry, fork.generation), ev.Reaped(11, LEFT))
+    assert of(ev.Exit, world.tell(ev.Reaped(12, LEFT))) == [ev.Exit(0)]
+
+
+def test_an_exporter_that_dies_is_started_again_and_nothing_else_happens() -> None:
+    world, fork = with_exporter()
+    world.greet(fork, 50)
+    actions = world.tell(ev.Reaped(13, DIED))
+    assert [action for action in actions if not isinstance(action, ev.Log)] == [ev.Exec(Role.EXPORTER)]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_reload_replaces_the_exporter_or_ends_it(wanted: bool) -> None:
+    world, _ = with_exporter()
+    plan = Plan({"root": 1}, 8, Limits(GRACE, BOOT, 5.0), wanted)
+    world.tell(ev.Reload(), ev.Compiled(plan), ev.Started(Role.SUCCESSOR, 21))
+    actions = world.tell(ev.Ready(Role.SUCCESSOR))
+    assert ev.Signal(13, signal.SIGKILL, False) in actions
+    assert of(ev.Exec, world.tell(ev.Reaped(13, DIED))) == ([ev.Exec(Role.EXPORTER)] if wanted else [])

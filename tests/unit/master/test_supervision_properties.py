@@ -45,7 +45,7 @@ class World(RuleBasedStateMachine):
         self.pids = 100
         self.core = Supervision(
             (Role.TEMPLATE, Role.DISPATCHER),
-            Plan({"root": 2, "root.a": 1}, MAX_WORKERS, Limits(GRACE, BOOT, 5.0)),
+            Plan({"root": 2, "root.a": 1}, MAX_WORKERS, Limits(GRACE, BOOT, 5.0), exporter=True),
             ENTRIES,
         )
         self.roles: dict[Role, int] = {}

@@ -79,7 +79,12 @@ def test_dependencies_name_the_failed_ancestor_before_the_parents() -> None:
     direct = gates.dependencies(facts("wait_dependencies", parents=Some((root,), 1), roots=Some((root,), 1)))
     assert "one of them root" in direct.says
     deep = gates.dependencies(facts("wait_dependencies", parents=Some((parent,), 1), roots=Some((runs,), 1)))
-    assert "which wait in turn for runs (letter.write, for 3 s), started" in deep.says
+    assert "which waits in turn for runs (letter.write, for 3 s), started" in deep.says
+    ready = other("ready")
+    behind = gates.dependencies(
+        facts("wait_dependencies", parents=Some((parent,), 1), roots=Some((ready,), 1))
+    )
+    assert behind.says.endswith("pending; queuemaster why ready")
     next_one = gates.dependencies(
         facts("wait_dependencies", parents=Some((runs,), 1), roots=Some((runs,), 1))
     )

@@ -34,7 +34,7 @@ def _answer(request: Dict[str, Any]) -> Dict[str, Any]:
         try:
             importlib.import_module(name)
         except BaseException as error:  # an application may also raise SystemExit at import
-            _log.exception("module %s", name)
+            _log.exception("cannot import the application: module %s", name)
             return {"error": f"the application's module {name} cannot be imported: {_words(error)}"}
     try:
         connection = connect(request["dsn"], "queuemaster: related action")
@@ -44,7 +44,7 @@ def _answer(request: Dict[str, Any]) -> Dict[str, Any]:
         finally:
             connection.close()
     except Exception as error:  # whatever the application raises
-        _log.exception("job %s", request["uuid"])
+        _log.exception("related action of job %s failed", request["uuid"])
         return {"error": f"the related action of job {request['uuid']} failed: {_words(error)}"}
 
 

@@ -20,7 +20,8 @@ class JobContext(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.job: Dict[str, Any] = {}  # job_uuid, model, method, channel, attempt; empty between jobs
+        # job_uuid, model, method, channel, attempt, db, job, worker; empty between jobs
+        self.job: Dict[str, Any] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Never drops one."""

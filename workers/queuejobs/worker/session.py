@@ -131,7 +131,7 @@ class Session:
 
     def __init__(self, dsn: str, database: str, channel: str, process: claims.Process) -> None:
         self._dsn = dsn
-        self._database = database
+        self.database = database
         self._channel = channel
         self._process = process
         self._pause = threading.Event()  # never set: a wait that reads like one
@@ -153,7 +153,7 @@ class Session:
                 self.ready()
                 return
             except psycopg2.Error as error:
-                event(_log, logging.WARNING, "database is away", db=self._database, error=str(error).strip())
+                event(_log, logging.WARNING, "database is away", db=self.database, error=str(error).strip())
                 self._pause.wait(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, 10.0)
 
@@ -169,5 +169,5 @@ class Session:
     def _settle(self, cursor: Any, lost: int) -> None:
         while claims.recover(cursor, lost) is None:
             self._pause.wait(0.02)
-        event(_log, logging.INFO, "lost session settled", db=self._database, worker_id=lost)
+        event(_log, logging.INFO, "lost session settled", db=self.database, worker_id=lost)
         self.worker_id = 0

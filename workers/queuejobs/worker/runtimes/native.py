@@ -69,11 +69,15 @@ class NativeRuntime:
             self._entry.waited((row["date_started"] - row["date_created"]).total_seconds())
         job_context.job = {
             "job_uuid": row["uuid"], "model": row["model_name"], "method": row["method_name"],
-            "channel": row["channel"], "attempt": row["attempt"],
+            "channel": row["channel"], "attempt": row["attempt"], "db": session.database, "job": row["id"],
+            "worker": self._process.pid,
         }  # fmt: skip
+        event(_log, logging.DEBUG, "job started")
         try:
             assert session.connection is not None
             outcome = self._perform(session.connection, row, function, limits)
+            if outcome == "done":
+                event(_log, logging.DEBUG, "job done", took=round((time.monotonic_ns() - now) / 1e9, 3))
         finally:
             job_context.job = {}
         self._entry.count(self._counted_as(outcome), (time.monotonic_ns() - now) / 1e9)
@@ -99,7 +103,10 @@ class NativeRuntime:
                     grant["job"], grant["bound"],
                 )  # fmt: skip
         except psycopg2.Error as error:
-            event(_log, logging.WARNING, "claim failed", error=str(error).strip())
+            event(
+                _log, logging.WARNING, "claim failed",
+                db=session.database, channel=grant["channel"], worker=self._process.pid, error=str(error).strip(),
+            )  # fmt: skip
             if session.connection is not None:
                 session.connection.close()
             if session.worker_id:

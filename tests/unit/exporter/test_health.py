@@ -1,0 +1,52 @@
+"""What probes are told."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from queuemaster.exporter.health import ailing, unready
+from queuemaster.exporter.situation import STALE, Situation
+from queuemaster.status import DatabaseStatus, DispatcherStatus, MasterStatus
+
+
+def situation(
+    age: float = 0.0, phase: str = "running", up: bool = True, **database: bool
+) -> Situation:  # fmt: skip
+    one: DatabaseStatus = {"up": True, "leader": True, "standing_by": False, "epoch": 1}
+    one.update(database)  # type: ignore[typeddict-item]
+    told: DispatcherStatus = {
+        "pid": 7, "draining": False, "channels": {}, "databases": {"one": one}, "links": {}
+    }  # fmt: skip
+    document: MasterStatus = {
+        "pid": 1, "version": "1", "phase": phase, "started": 0.0, "pools": {}, "workers": [], "children": {},
+        "restarts": {}, "tally": {},
+    }  # fmt: skip
+    return Situation(document, age, told, up, {}, Counter())
+
+
+def test_well() -> None:
+    assert ailing(0.1) == []
+    assert unready(situation(), ["one"]) == []
+    assert unready(situation(leader=False, standing_by=True), ["one"]) == [], "somebody else leads"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "the master is starting"),
+        (situation(age=STALE + 1), "the master's loop has not turned for 11 s"),
+        (situation(phase="draining"), "the service is draining"),
+        (situation(up=False), "the dispatcher does not run"),
+        (situation(leader=False), "database one: nobody leads"),
+        (situation(), "database two: no connection"),
+    ],
+)
+def test_not_well(found: Situation | None, said: str) -> None:
+    assert said in unready(found, ["one", "two"])
+
+
+def test_a_database_is_no_reason_to_restart_the_service() -> None:
+    assert ailing(STALE - 1) == []
+    assert ailing(float("inf"))

@@ -1,0 +1,85 @@
+"""docs/logs.md lists every event that is logged, and none that is not: people search for these words."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EVENTS = {"event", "log_event", "_log"}  # calls with (…, text, key=value, …)
+METHODS = {"debug", "info", "warning", "error", "exception", "critical"}  # calls of a logger
+SOMETHING = "…"
+
+
+def logged(source: str) -> Iterator[str]:
+    """The wording of every event in a module; what varies is ``…``."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            texts = [text for argument in node.args if (text := wording(argument)) is not None]
+            if name in EVENTS and texts:
+                yield texts[0]
+            elif method in METHODS and "log" in ast.unparse(node.func) and texts:
+                yield re.sub(r"%[srd]", SOMETHING, texts[0])
+
+
+def wording(node: ast.expr) -> str | None:
+    """A literal text, or an f-string with its values left open."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            str(part.value) if isinstance(part, ast.Constant) else SOMETHING for part in node.values
+        )
+    return None
+
+
+def documented() -> set[str]:
+    """The first column of the tables of events."""
+    lines = (ROOT / "docs" / "logs.md").read_text().partition("## Master")[2].splitlines()
+    cells = [line.split("|")[1] for line in lines if line.startswith("| `")]
+    return {text for cell in cells for text in re.findall(r"`([^`]+)`", cell)}
+
+
+@pytest.fixture(scope="module")
+def in_the_code() -> set[str]:
+    sources = [
+        path
+        for directory in ("supervisor/queuemaster", "workers/queuejobs")
+        for path in (ROOT / directory).rglob("*.py")
+        if "cli" not in path.parts
+    ]
+    found = {text for path in sources for text in logged(path.read_text())}
+    # the answers to USR2 are made as data
+    return found | set(
+        re.findall(r'\("(status[^"]*)", ', (ROOT / "supervisor/queuemaster/master/report.py").read_text())
+    )
+
+
+def covers(pattern: str, text: str) -> bool:
+    """Whether a wording that leaves something open is the other one with that filled in."""
+    return (
+        SOMETHING in pattern
+        and re.fullmatch(".+".join(map(re.escape, pattern.split(SOMETHING))), text) is not None
+    )
+
+
+def test_every_event_is_documented(in_the_code: set[str]) -> None:
+    known = documented()
+    missing = {text for text in in_the_code - known if not any(covers(text, one) for one in known)}
+    assert missing == set(), "add them to docs/logs.md"
+
+
+def test_every_documented_event_is_logged(in_the_code: set[str]) -> None:
+    gone = {text for text in documented() - in_the_code if not any(covers(one, text) for one in in_the_code)}
+    assert gone == set(), "these are in docs/logs.md, and nobody logs them"
+
+
+def test_events_are_found() -> None:
+    source = 'event(_log, 1, "one", db=2)\n_log.error("two: %r", 3)\nev(_log(1, f"{role} three"))\n'
+    assert set(logged(source)) == {"one", "two: …", "… three"}
