@@ -25,7 +25,7 @@ help:
 	@echo 'make test            everything: install, lint, types, tests (PYTEST_ARGS=...)'
 	@echo 'make run             the supervisor, on its own PostgreSQL unless ARGS name another'
 	@echo 'make lint            ruff and mypy --strict; make format rewrites the files'
-	@echo 'make bench           drain, latency, recovery beside a bare loop, in two minutes; make bench-full takes longer'
+	@echo 'make bench           drain, latency, recovery, limits, memory, in three minutes; make bench-full takes longer'
 	@echo 'make chaos           everything dies at random for CHAOS_SECONDS (300); CHAOS_SEED repeats a run'
 	@echo 'make verify-fresh    clones HEAD; runs demo and test twice, as root and as another user'
 	@echo 'make dist            sdist and wheel in dist/'
@@ -55,12 +55,16 @@ bench: $(STAMP)
 	@$(PY) -m bench.latency --samples 100
 	@$(PY) -m bench.recovery --kills 5
 	@$(PY) -m bench.exporter --rows 100000 --jobs 500 --rounds 1
+	@$(PY) -m bench.limits --jobs 3
+	@$(PY) -m bench.memory
 
 bench-full: $(STAMP)
 	@$(PY) -m bench.drain --jobs 5000 --rounds 5
 	@$(PY) -m bench.latency --samples 1000
 	@$(PY) -m bench.recovery --kills 50
 	@$(PY) -m bench.exporter --jobs 5000 --rounds 5
+	@$(PY) -m bench.limits --jobs 30
+	@$(PY) -m bench.memory
 
 # CHAOS_SEED repeats a run's dice
 chaos: export CHAOS_SECONDS ?= 300

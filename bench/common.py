@@ -53,16 +53,18 @@ def new_database(server: ServerPlan) -> str:
 
 
 @contextlib.contextmanager
-def supervisor(dsn: str, channels: str, http: str = "") -> Iterator[subprocess.Popen[bytes]]:
-    """``queuemaster run`` on that database."""
+def supervisor(
+    dsn: str, channels: str, *options: str, app: str = "bench.jobs", path: str = "", http: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """``queuemaster run`` on that database. ``path``: where the application is, if it is not one of ours."""
     parent = os.getpid()
-    paths = [str(_ROOT / "supervisor"), str(_ROOT / "workers")]
+    paths = [str(_ROOT / "supervisor"), str(_ROOT / "workers"), *([path] if path else [])]
     with tempfile.TemporaryDirectory(prefix="queuemaster-bench-") as directory:
         log = Path(directory, "log")
         command = [
-            sys.executable, "-m", "queuemaster", "run", "--database", dsn, "--app", "bench.jobs",
+            sys.executable, "-m", "queuemaster", "run", "--database", dsn, "--app", app,
             "--channels", channels, "--http", http, "--pidfile", str(Path(directory, "pid")),
-            "--logfile", str(log), "--log-level", "WARNING",
+            "--logfile", str(log), "--log-level", "WARNING", *options,
         ]  # fmt: skip
         process = subprocess.Popen(
             command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log.open("w"),

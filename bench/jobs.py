@@ -21,6 +21,18 @@ class Bench(Model):
         """One row, in the job's transaction."""
         self.env.cr.execute("insert into bench_effect (number) values (%s)", (self.id,))
 
+    def run_away(self, how: str) -> None:
+        """Never end by itself."""
+        while True:
+            try:
+                if how == "query":
+                    self.env.cr.execute("select pg_sleep(3600)")
+                elif how != "busy loop":
+                    time.sleep(3600)
+            except Exception:
+                if how != "swallow":
+                    raise
+
     def hold(self, seconds: float, in_query: bool) -> None:
         """Stay in the first attempt until killed, in a query or in Python; be done at once in the next."""
         self.env.cr.execute(

@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -83,6 +84,13 @@ def refused(place: Path, *options: str) -> str:
     return (place / "err").read_text()
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def owner_of(path: Path) -> int:
     return path.stat().st_uid
 
@@ -92,6 +100,7 @@ def test_only_the_master_is_root(reachable: str, place: Path) -> None:
     dsn = reachable
     process = run(
         place, "--database", dsn, "--app", "sampleapp", "--channels", "root:2", "--set", "user=nobody",
+        "--http", f"127.0.0.1:{free_port()}",
         "--set", "graceful_timeout=5", "--logfile", str(place / "log"), "--log-level", "DEBUG",
     )  # fmt: skip
     running = Supervised(process, place)
@@ -119,7 +128,7 @@ def assert_runs_as_nobody(running: Supervised, jobs: Queue) -> None:
     assert "0" not in groups.split()[1:], "root's groups are gone too"
     assert running.process.uids().effective == 0
     children = running.process.children(recursive=True)
-    assert len(children) == 4, "template, dispatcher, two workers"
+    assert len(children) == 5, "template, dispatcher, exporter, two workers"
     assert {child.uids().real for child in children} == {NOBODY.pw_uid}
     home = jobs.wait_for(jobs.sample(1).with_delay().environment("HOME", "USER").uuid, "done")["result"]
     assert json.loads(home) == {"HOME": NOBODY.pw_dir, "USER": "nobody"}

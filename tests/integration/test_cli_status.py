@@ -141,6 +141,7 @@ def test_an_entry_that_belongs_to_the_next_worker_says_nothing_of_the_last() -> 
     found = supervisor("host=127.0.0.1 port=1", 17)
     found.board.master.write({**MASTER, "started": time.time() - 90})
     found.scoreboard.entry(0).reserve(9, 0)
+    found.scoreboard.entry(0).change(State.BUSY, time.monotonic_ns(), 0, 18, 1)
     assert document(found)["workers"][0]["job"] is None
 
 

@@ -101,6 +101,14 @@ def test_the_root_cause_of_a_chain_is_found(database: str, session: Session, lea
     )
 
 
+def test_parents_that_are_done_hold_nothing(database: str, session: Session, leader: Session) -> None:
+    child = session.add("wait_dependencies", uuid="child")
+    session.depend(child, session.add("done", uuid="done"), session.add(uuid="ready"))
+    assert says(document("child", "--database", database), "dependencies") == (
+        "it waits for 1 job: ready (sample.write), pending"
+    )
+
+
 def test_time_order_and_try(database: str, session: Session, leader: Session) -> None:
     session.add(uuid="later", retry=2, eta="2999-01-01", exc_name="RetryableJobError", exc_message="not yet")
     found = document("later", "--database", database, "--channels", "root:1")

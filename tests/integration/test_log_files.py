@@ -118,11 +118,9 @@ def test_usr2_says_who_is_at_what(jobs: Queue, database: str, tmp_path: Path) ->
         row = jobs.wait_for(job.uuid, "started")
         worker = f"worker={row['worker_pid']} "
 
-        def asked() -> bool:
-            running.process.send_signal(signal.SIGUSR2)
-            return status_said(running.log, worker, "state=busy", f"job={row['id']} ", "attempt=1")
-
-        wait_until(asked, PATIENCE, running.log)
+        running.process.send_signal(signal.SIGUSR2)
+        busy = (worker, "state=busy", f"job={row['id']} ", "attempt=1")
+        wait_until(lambda: status_said(running.log, *busy), PATIENCE, running.log)
         said = partial(status_said, running.log)
         assert said("phase=running", f"dispatcher={running.one('dispatcher').pid}")
         assert said("standing=leads")

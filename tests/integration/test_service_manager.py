@@ -113,3 +113,15 @@ def test_a_manager_that_is_gone_stops_nothing(
     with queue(database) as jobs, supervised(database, tmp_path, "root:1") as running:
         jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
         assert running.stop() == 0
+
+
+def test_a_reload_is_told_from_its_begin_to_its_end(manager: Manager, database: str, tmp_path: Path) -> None:
+    with supervised(database, tmp_path, "root:1") as running:
+        wait_until(partial(manager.said, "READY=1"), PATIENCE, running.log)
+        manager.forget()
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(partial(manager.said, "READY=1"), PATIENCE, running.log)
+        begin = manager.heard.index("RELOADING=1")
+        assert manager.heard[begin + 1].startswith("MONOTONIC_USEC=")
+        assert begin < manager.heard.index("READY=1")
+        assert "reloaded" in running.log

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from queuejobs.worker.causes import Cause
 from queuejobs.worker.scoreboard import Counts, Snapshot
 
-DEFAULT_BOOT_TIMEOUT = 60.0  # seconds
+DEFAULT_BOOT_TIMEOUT, LEAST_BOOT_TIMEOUT = 60.0, 10.0  # seconds
 
 
 class Role(enum.Enum):
@@ -32,7 +32,12 @@ class Limits:
     @property
     def boot_timeout(self) -> float:
         """To say hello."""
-        return self.heartbeat_timeout or DEFAULT_BOOT_TIMEOUT
+        # to begin takes longer than to beat, on a machine that is busy beginning other things too
+        return (
+            max(self.heartbeat_timeout, LEAST_BOOT_TIMEOUT)
+            if self.heartbeat_timeout
+            else DEFAULT_BOOT_TIMEOUT
+        )
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from queuejobs.worker import linux
 from queuejobs.worker.scoreboard import Scoreboard, State
 
 from .events import Reading, Reaped, Run
 from .pools import Worker, WorkerState
+
+
+def read_all(board: Scoreboard, workers: Iterable[Worker]) -> tuple[Reading, ...]:
+    """All that said hello, as they are now."""
+    readings = (read(board, worker) for worker in workers)
+    return tuple(reading for reading in readings if reading is not None)
 
 
 def read(board: Scoreboard, worker: Worker) -> Reading | None:

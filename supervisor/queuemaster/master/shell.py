@@ -118,8 +118,7 @@ class Master:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + INTERVAL
-            readings = [measure.read(self._board, worker) for worker in self._core.pools.alive()]
-            self._readings = tuple(reading for reading in readings if reading is not None)
+            self._readings = measure.read_all(self._board, self._core.pools.alive())
             self._happened(ev.Seen(self._readings, self._status.dispatcher.age()))
 
     def _happened(self, event: ev.Event) -> None:
@@ -146,7 +145,7 @@ class Master:
         if signal.SIGUSR1 in numbers:
             self._reopen_logs()
         if signal.SIGUSR2 in numbers:
-            self._voice.report(self._core, self._readings)
+            self._voice.report(self._core, measure.read_all(self._board, self._core.pools.alive()))
         for signum in numbers & set(_EVENTS):
             self._happened(_EVENTS[signum])
         if numbers & {signal.SIGINT, signal.SIGQUIT}:
@@ -319,6 +318,7 @@ class Master:
                 {
                     "type": "fork", "entry": action.entry, "generation": action.generation,
                     "channel": action.channel, "master": os.getpid(),
+                    "patience": self._core.limits.boot_timeout / 2,
                 },
                 [theirs.fileno(), self._words[action.entry]],
             )  # fmt: skip

@@ -21,6 +21,7 @@ from .events import Limits, Reading
 INTERVAL = 0.5  # seconds between two looks
 STALL = 2.0  # seconds later than it should be: the master was stopped, or the machine
 ABORT_GRACE = 2.0  # seconds to write the tracebacks
+BOOT = 20.0  # seconds to give the first sign of life, at least
 MEMORY_GRACE = 1.0  # a hog goes on eating meanwhile
 
 
@@ -80,7 +81,8 @@ class Watch:
     def silent_too_long(self, silent: float, since: float, now: float) -> bool:
         """Whether a process that began at ``since`` hangs; as with workers, nobody pays for the master's own stalls."""
         fair = min(silent, now - since, now - self._awake_since)
-        return bool(self.heartbeat_timeout) and fair > self.heartbeat_timeout
+        patience = self.heartbeat_timeout if silent < now - since else max(self.heartbeat_timeout, BOOT)
+        return bool(self.heartbeat_timeout) and fair > patience
 
     def cancel(self, reading: Reading, job: int, attempt: int, now: float) -> list[ev.Action]:
         """Somebody asked for this run to be stopped."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+COUNTED = 10_000  # better jobs beyond this are not counted
+
 
 @dataclass(frozen=True)
 class Worker:

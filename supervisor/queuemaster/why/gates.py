@@ -11,7 +11,7 @@ from queuemaster.dispatcher.channels import Override, Tree, overridden
 from queuemaster.dispatcher.channels.keys import show_rate
 from queuemaster.dispatcher.channels.parse import complete_name
 
-from .facts import Facts, Other
+from .facts import COUNTED, Facts, Other
 from .opening import throttled_for, without_token_for
 from .words import counted, first_line, lasting, listed, named
 
@@ -265,7 +265,8 @@ def order(facts: Facts) -> Gate:
     if not better.count:
         return _open("order", "no ready job of its channel comes before it")
     come = "comes" if better.count == 1 else "come"
-    says = f"{counted(better.count, 'ready job')} of its channel {come} before it: {listed(better.shown, better.count)}"
+    many = f"{COUNTED} or more ready jobs" if better.count == COUNTED else counted(better.count, "ready job")
+    says = f"{many} of its channel {come} before it: {listed(better.shown, better.count)}"
     return _shut("order", says, better.shown)
 
 

@@ -9,11 +9,10 @@ from typing import Any
 from queuejobs.store import locks
 from queuemaster.dispatcher.channels import Tree
 
-from .facts import Facts, Job, Leader, Other, Some, Worker
+from .facts import COUNTED, Facts, Job, Leader, Other, Some, Worker
 
 PATIENCE = 10_000  # ms for one statement: whoever asks why jobs wait must not make them wait
 NAMED = 20  # jobs of a kind that are read, of which a few are shown
-COUNTED = 10_000  # better jobs beyond this are not counted
 LONGEST_WINDOW = 86_400.0  # seconds of earlier starts that are looked at for a throttle or a rate
 STARTS = 1_000
 

@@ -151,6 +151,9 @@ def test_pause_says_by_whom() -> None:
     assert "by the configuration" in gate("pause", facts(), channels("root:1:paused,mail:1")).says
     live = gate("pause", facts(), channels("root:1,mail:1", Override("root.mail", paused=True)))
     assert (live.verdict, "live, in database sales" in live.says) == (SHUT, True)
+    tree = Tree(parse_channels("root:1,mail:1").channels)
+    two = {"sales": (Override("root.mail", 1),), "crm": (Override("root.mail", paused=True),)}
+    assert "live, in database crm;" in gate("pause", facts(), Channels(tree, two)).says
     resumed = gate("pause", facts(), channels("root:1,mail:1:paused", Override("root.mail", paused=False)))
     assert resumed.verdict is OPEN
 

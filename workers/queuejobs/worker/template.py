@@ -11,6 +11,7 @@ import gc
 import importlib
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -96,7 +97,10 @@ def _fork(
     board: Scoreboard,
     given: settings.WorkerSettings,
 ) -> int:
-    """Fork a worker that is not our child; returns its pid, 0 if that failed."""
+    """Fork a worker that is not our child; returns its pid, 0 if that failed.
+
+    The application may have hooks that run in a child before any line of ours, and that hang.
+    """
     told, tell = os.pipe()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -104,9 +108,18 @@ def _fork(
         if middle == 0:
             _fork_again(request, fds, tell, told, control, board, given)
         os.close(tell)
+        # not to the end of the pipe: a worker that hangs holds the other end
+        if not select.select([told], [], [], request["patience"])[0]:
+            event(_log, logging.ERROR, "a fork hangs, killed", worker=middle, channel=request["channel"])
+            os.kill(middle, signal.SIGKILL)
         os.waitpid(middle, 0)
-        with os.fdopen(told, "rb") as stream:
-            return int(stream.read() or b"0")
+        os.set_blocking(told, False)
+        try:
+            return int(os.read(told, 32) or b"0")
+        except BlockingIOError:
+            return 0
+        finally:
+            os.close(told)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 

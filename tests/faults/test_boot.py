@@ -1,0 +1,44 @@
+"""Workers that never come up: what the application does at a fork is out of our hands, so there is a deadline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from supervised import PATIENCE, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+# the hook runs in the child before any line of ours: in the process between template and worker, then in the worker
+HOOK = """
+import os, time
+from sampleapp import *
+
+TEMPLATE = os.getpid()
+
+def hang():
+    where = "middle" if os.getppid() == TEMPLATE else "worker"
+    if os.path.exists(where):
+        time.sleep(600)
+
+os.register_at_fork(after_in_child=hang)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [("middle", "the template could not fork"), ("worker", "why=SIGKILL")],
+)
+def test_a_fork_that_hangs(database: str, tmp_path: Path, where: str, said: str) -> None:
+    (tmp_path / "hooked.py").write_text(HOOK)
+    (tmp_path / where).touch()
+    options = ["--set", "heartbeat_timeout=2"]
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", options, app="hooked") as running:
+        job = jobs.sample(1).with_delay(max_retries=1).write()
+        wait_until(lambda: running.log.count("worker lost at boot") >= 2, PATIENCE, running.log)
+        assert said in running.log
+        (tmp_path / where).unlink()
+        row = jobs.wait_for(job.uuid, "done")
+        assert row["attempt"] == 1, "it was never started"
+        assert running.stop() == 0
