@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -40,12 +41,14 @@ class Manager:
 
 
 @pytest.fixture(params=["path", "abstract"])
-def manager(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Manager]:
+def manager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
     name = f"queuemaster-test-{os.getpid()}"
-    address = str(tmp_path / "notify") if request.param == "path" else f"@{name}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+    # a socket's path is short, and the test's own directory may lie too deep
+    with (
+        tempfile.TemporaryDirectory(prefix="qm-", dir="/tmp") as short,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end,
+    ):
+        address = f"{short}/notify" if request.param == "path" else f"@{name}"
         end.bind(address.replace("@", "\0"))
         end.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", address)

@@ -23,6 +23,7 @@ Sink = Callable[[Environment, Sequence[Unit]], Found]
 
 _PATIENCE = "900ms"  # below deadlock_timeout: two that wait for each other's keys both let go, unharmed
 _PROBE = "20ms"
+_QUEUED = 16  # keys of a call that are queued up for: enough to bring those together that store the same
 _BUSY = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
 _logger = logging.getLogger(__name__)
 _sinks: List[Sink] = []  # tests put theirs on top: see queuejobs.testing
@@ -54,6 +55,12 @@ def _store_keyed(env: Environment, cr: Any, units: Sequence[Unit]) -> Found:
     # what locks the whole table is waited for here, so that a lock that times out below is a key's
     statements.lock_table(cr)
     jobs = [job for unit in units for job in unit.jobs if job.identity_key]
+    keys = sorted({job.identity_key for job in jobs if job.identity_key})
+    try:
+        with atomic(cr), lock_timeout(cr, _PATIENCE):
+            statements.queue_up(cr, keys[:_QUEUED])
+    except _BUSY:
+        pass  # a long transaction has one of them: the rows themselves tell below which
     busy: AbstractSet[str] = frozenset()
     while True:
         rows = statements.by_identity(cr, {job.identity_key for job in jobs})

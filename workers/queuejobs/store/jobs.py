@@ -7,6 +7,8 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import psycopg2.extensions
 
+from . import locks
+
 # States in which a job occupies its identity key: those of the partial unique index.
 LIVE = ("wait_dependencies", "pending", "enqueued")
 FINAL = ("done", "failed", "cancelled")
@@ -108,6 +110,15 @@ def insert(
 def lock_table(cr: Any) -> None:
     """Take the lock of a writer on the table, as every INSERT does."""
     cr.execute("lock table queuemaster.queue_job in row exclusive mode")
+
+
+def queue_up(cr: Any, keys: Iterable[str]) -> None:
+    """Wait for others who store jobs of these identities; all wait in one order, so none for each other."""
+    cr.execute(
+        "select pg_advisory_xact_lock(%s, number)"
+        " from (select distinct hashtext(key) as number from unnest(%s::text[]) key order by 1) ordered",
+        (locks.IDENTITY, list(keys)),
+    )
 
 
 def insert_edges(cr: Any, pairs: Iterable[Tuple[int, int]]) -> None:
