@@ -118,11 +118,17 @@ def _screen(fd: int, said: str) -> str:
     return text
 
 
+def _with_ctrl_c() -> None:
+    # a shell that starts the tests in the background has them ignore it, and children inherit that
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _watching(running: Supervised) -> tuple[subprocess.Popen[bytes], int]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "queuemaster", "status", "--watch", "--pidfile", str(running.directory / "pid")],
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=_with_ctrl_c,  # noqa: PLW1509  (one system call)
         env={**environment(), "TERM": "xterm", "COLUMNS": "60", "LINES": "30"},
     )  # fmt: skip
     os.close(theirs)

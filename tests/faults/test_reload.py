@@ -192,10 +192,11 @@ def test_descriptors_stay_flat_over_many_reloads_under_load(
     assert jobs.states().get("done", 0) > 0
     assert jobs.value("select coalesce(max(attempt), 0) from queuemaster.queue_job") <= 1
     half = len(counts) // 2
+    # the least of each half: more for a moment are workers that leave while others come, a leak lifts the least too
     for before, after in zip(
-        *(map(max, zip(*part, strict=True)) for part in (counts[:half], counts[half:])), strict=True
+        *(map(min, zip(*part, strict=True)) for part in (counts[:half], counts[half:])), strict=True
     ):
-        assert after <= before + 3, counts
+        assert after <= before + 1, counts
 
 
 def test_root_capacity_by_signals(jobs: Queue, running: Supervised) -> None:
