@@ -178,10 +178,12 @@ def test_databases_that_nobody_named_are_found_when_the_server_is_back(
         wait_until(lambda: " reloaded" in log.read_text(), PATIENCE, f"a reload; log:\n{log.read_text()}")
         assert "new=odoo_crm,odoo_sales" in log.read_text()
         wait_until(
-            lambda: json.loads(queuemaster_("status", "--pidfile", tmp_path / "pid", "--json").stdout)[
-                "databases"
-            ].keys()
-            == set(DATABASES),
+            lambda: (
+                json.loads(queuemaster_("status", "--pidfile", tmp_path / "pid", "--json").stdout)[
+                    "databases"
+                ].keys()
+                == set(DATABASES)
+            ),
             PATIENCE,
             "both databases in the status",
         )
