@@ -279,3 +279,28 @@ def test_a_related_action_is_opened_in_odoo(conf: Path, odoo: OcaSession) -> Non
     result = invoke("related-action", odoo.uuid(odoo.add()), "-c", conf)
     assert result.exit_code == 2
     assert "the button on the job's form" in result.stderr
+
+
+@pytest.mark.parametrize("database", [14, 19], indirect=True)
+def test_old_jobs_are_purged_with_their_messages_unless_their_graph_waits(
+    conf: Path, odoo: OcaSession
+) -> None:
+    odoo.rows("create table mail_message (id serial, model varchar, res_id integer)")
+    old = {"date_done": "2026-01-01", "date_created": "2026-01-01"}
+    gone = [odoo.add("done", **old) for _ in range(1001)]
+    young = odoo.add("done", date_done=odoo.value("select queuemaster.utc_now()"))
+    parent, child = odoo.add("done", graph_uuid="g", **old), odoo.add(graph_uuid="g")
+    odoo.depend(child, odoo.add("failed", graph_uuid="g", **old))
+    failed = odoo.add("failed", **old)
+    odoo.rows(
+        "insert into mail_message (model, res_id) values ('queue.job', %s), ('queue.job', %s)", gone[0], young
+    )
+    odoo.rows("insert into mail_message (model, res_id) values ('res.partner', %s)", gone[0])
+    assert document("jobs", "purge", "--older-than", "30d", "-c", conf)["removed"] == len(gone)
+    left = [id for (id,) in odoo.rows("select id from public.queue_job order by id")]
+    assert left == [young, parent, child, child + 1, failed]
+    assert odoo.rows("select model, res_id from mail_message order by 1") == [
+        ("queue.job", young),
+        ("res.partner", gone[0]),
+    ]
+    assert document("jobs", "purge", "--state", "failed", "--older-than", "1d", "-c", conf)["removed"] == 1
