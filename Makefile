@@ -13,7 +13,7 @@ PY := .venv/bin/python
 # -qq: errors only, not what pip thinks of the machine
 PIP := -m pip --disable-pip-version-check -qq
 STAMP := .venv/.installed
-PROMTOOL := .venv/promtool
+PROGRAMS := .venv/debian
 # between 2 and 4: the tests start servers and workers of their own
 JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 
@@ -38,7 +38,7 @@ demo: $(STAMP)
 run: $(STAMP)
 	@$(PY) -m queuemaster run $(ARGS)
 
-test: lint $(PROMTOOL)
+test: lint $(PROGRAMS)
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP)
@@ -106,17 +106,9 @@ $(STAMP): setup.cfg
 	@$(PY) $(PIP) install --editable '.[service,test]'
 	@printf '%s\n' "$(CURDIR)" > $@
 
-# Prometheus' own judgement of our metrics. Only the program is taken out of Debian's package: to install that would
-# start a server. Without it the tests that want it are skipped, and say why.
-$(PROMTOOL): | $(STAMP)
+$(PROGRAMS): | $(STAMP)
 	@mkdir -p $@
-	@if ! command -v promtool > /dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	  echo "Fetching promtool from Debian's package prometheus"; \
-	  { apt-get -qq update && cd $@ && apt-get -qq download prometheus && \
-	    dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/promtool; } > /dev/null 2>&1 \
-	  || echo "promtool could not be fetched: its tests are skipped"; \
-	  rm -f "$(CURDIR)/$@"/*.deb; \
-	fi
+	@tests/fetch_programs.sh $@
 
 FORCE:
 

@@ -13,13 +13,24 @@ from queuemaster.config.options import Options
 from queuemaster.config.sources import compile_settings
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "queuemaster.conf"
+ODOO = SAMPLE.with_name("odoo.conf")
 
 
-def test_the_sample_is_valid_as_it_stands() -> None:
+@pytest.mark.parametrize("sample", [SAMPLE, ODOO])
+def test_the_samples_are_valid_as_they_stand(sample: Path) -> None:
     result = CliRunner(env={"QUEUEMASTER_DATA_DIR": None}).invoke(
-        main, ["check", "-c", str(SAMPLE), "--strict"]
+        main, ["check", "-c", str(sample), "--strict"]
     )
     assert result.exit_code == 0, result.stderr
+
+
+def test_what_the_sample_for_odoo_switches_off_is_known_too(tmp_path: Path) -> None:
+    active = tmp_path / "odoo.conf"
+    active.write_text(re.sub(r"^;(?=\w+ = )", "", ODOO.read_text(), flags=re.MULTILINE))
+    found = compile_settings(active, {}, [], {})
+    assert found.warnings == ()
+    given = {value.option for value in found.values if value.source == str(active)}
+    assert {"channels", "python", "user", "graceful_timeout"} <= given
 
 
 def test_every_supported_option_stands_in_the_sample_once() -> None:
