@@ -18,7 +18,7 @@ PROGRAMS := .venv/debian
 JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format bench bench-full verify-fresh dist install clean FORCE
+.PHONY: help demo run test lint format bench bench-full verify-fresh dist man install install-files clean FORCE
 
 help:
 	@echo 'make demo            the main job on a sample application, with its own PostgreSQL (ARGS=...)'
@@ -30,6 +30,7 @@ help:
 	@echo 'make verify-fresh    clones HEAD; runs demo and test twice, as root and as another user'
 	@echo 'make dist            sdist and wheel in dist/'
 	@echo 'make install         the service, in an environment of its own under PREFIX ($(PREFIX))'
+	@echo 'make man             docs/queuemaster.1, from the help of the commands'
 	@echo 'make clean           removes what was made here, .venv too'
 
 demo: $(STAMP)
@@ -79,15 +80,26 @@ dist: $(STAMP)
 	@$(PY) -m build --outdir dist . > .venv/build.log 2>&1 || { cat .venv/build.log >&2; exit 1; }
 	@ls dist
 
+# the page of the manual, from the help of the commands
+man: $(STAMP)
+	@$(PY) docs/manpage.py > docs/queuemaster.1
+
 install:
 	$(check_python)
-	@echo "Installing into $(DESTDIR)$(PREFIX)/lib/queuemaster"
-	@"$(PYTHON)" -m venv --clear "$(DESTDIR)$(PREFIX)/lib/queuemaster"
-	@"$(DESTDIR)$(PREFIX)/lib/queuemaster/$(PY:.venv/%=%)" $(PIP) install '.[service]'
-	@mkdir -p "$(DESTDIR)$(PREFIX)/bin"
-	@printf '#!/bin/sh\nexec "%s" -m queuemaster "$$@"\n' "$(PREFIX)/lib/queuemaster/bin/python" \
-	  > "$(DESTDIR)$(PREFIX)/bin/queuemaster"
-	@chmod 755 "$(DESTDIR)$(PREFIX)/bin/queuemaster"
+	@etc/install.sh program
+	@etc/install.sh files
+
+# the same without the program: cheap to look at, with DESTDIR
+install-files:
+	@etc/install.sh files
+
+install install-files: export PREFIX := $(PREFIX)
+install install-files: export DESTDIR := $(DESTDIR)
+install install-files: export PYTHON := $(PYTHON)
+install install-files: export SYSCONFDIR ?= /etc
+install install-files: export LOCALSTATEDIR ?= /var
+install install-files: export RUNSTATEDIR ?= /run
+install install-files: export SERVICE_USER ?= queuemaster
 
 clean:
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
