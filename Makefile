@@ -96,10 +96,12 @@ install-files:
 install install-files: export PREFIX := $(PREFIX)
 install install-files: export DESTDIR := $(DESTDIR)
 install install-files: export PYTHON := $(PYTHON)
-install install-files: export SYSCONFDIR ?= /etc
-install install-files: export LOCALSTATEDIR ?= /var
-install install-files: export RUNSTATEDIR ?= /run
-install install-files: export SERVICE_USER ?= queuemaster
+# below /usr it is a service of the system; elsewhere somebody's own, with all that belongs to it
+BELOW := $(if $(filter /usr /usr/%,$(PREFIX)),,$(PREFIX))
+install install-files: export SYSCONFDIR ?= $(BELOW)/etc
+install install-files: export LOCALSTATEDIR ?= $(BELOW)/var
+install install-files: export RUNSTATEDIR ?= $(BELOW)/run
+install install-files: export SERVICE_USER ?= $(if $(BELOW),,queuemaster)
 
 clean:
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -80,6 +80,8 @@ files() {
         put 644 "etc/$file" "$SHARE/queuemaster/$file"
     done
     put 644 docs/queuemaster.1 "$SHARE/man/man1/queuemaster.1"
+    # the init script makes it for a service user
+    [ -n "$SERVICE_USER" ] || mkdir -p "$DESTDIR$LOCALSTATEDIR/lib/queuemaster"
     mkdir -p "$DESTDIR$SHARE/doc/queuemaster"
     cp README.md CHANGELOG.md LICENSE docs/*.md docs/*.svg "$DESTDIR$SHARE/doc/queuemaster"
 }

@@ -64,9 +64,7 @@ def test_what_the_operator_has_changed_stays(tmp_path: Path) -> None:
 
 
 def test_below_one_directory_for_who_is_not_root(tmp_path: Path) -> None:
-    places = {"PREFIX": "", "SYSCONFDIR": "/etc", "LOCALSTATEDIR": "/var", "RUNSTATEDIR": "/run"}
-    arguments = [f"{name}={tmp_path}{place}" for name, place in places.items()]
-    made = make("install-files", *arguments, "SERVICE_USER=")
+    made = make("install-files", f"PREFIX={tmp_path}")
     assert made.returncode == 0, made.stderr
     script = (tmp_path / "etc/init.d/queuemaster").read_text()
     for name, path in {
