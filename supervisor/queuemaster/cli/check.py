@@ -17,7 +17,8 @@ from queuemaster.cli.live import Live, limits, reachable, words_of
 from queuemaster.cli.output import Refusal, console, print_json, printable, warn
 from queuemaster.cli.takes import Takes, what_it_takes
 from queuemaster.config.compiled import ChannelConfig
-from queuemaster.config.sources import Compiled, ConfigurationError
+from queuemaster.config.given import ConfigurationError
+from queuemaster.config.sources import Compiled
 from queuemaster.dispatcher.channels import Tree
 from queuemaster.dispatcher.channels.keys import show_rate, show_size
 from queuemaster.why.words import counted, lasting

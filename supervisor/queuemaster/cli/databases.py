@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -12,7 +13,8 @@ from queuejobs.store import schema
 from queuejobs.store.connection import connect
 from queuemaster import embedded
 from queuemaster.cli.output import Failure, Refusal
-from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings
+from queuemaster.config import discovery
+from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings, keep_ids
 from queuemaster.config.dsn import describe
 
 EMBEDDED_NAME = "queuemaster"
@@ -36,9 +38,26 @@ def embedded_server() -> Iterator[DatabaseConfig]:
         raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
 
 
+def located(settings: Settings) -> Settings:
+    """With the databases that the server has, when none is named beside Odoo. Raises :class:`Refusal`."""
+    if settings.discovery is None:
+        return settings
+    try:
+        found = discovery.find(settings.discovery)
+    except psycopg2.Error as error:
+        asked = describe(DatabaseConfig("postgres", settings.discovery.dsn))
+        raise Refusal(
+            f"the databases of {settings.odoo} are asked of {asked}, which fails: {server_message(error)}"
+        ) from error
+    return replace(settings, databases=keep_ids(found, settings.databases))
+
+
 @contextlib.contextmanager
 def chosen(settings: Settings) -> Iterator[tuple[DatabaseConfig, ...]]:
-    """The databases named, to be looked at; else the embedded one if it was ever used."""
+    """The databases named, to be looked at; else Odoo's, or the embedded one if it was ever used."""
+    settings = located(settings)
+    if settings.odoo and not settings.databases:
+        raise Refusal(f"no database of the user of {settings.odoo} is there; name one with --database")
     if settings.databases:
         yield settings.databases
         return
