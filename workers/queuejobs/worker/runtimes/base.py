@@ -154,12 +154,12 @@ class Runtime:
         return result
 
 
-def ended(ending: claims.Ending) -> str:
+def ended(ending: claims.Ending, error: str = "") -> str:
     """Log how a job ended that is not done; what the dispatcher calls that."""
     failed = ending.state == "failed"
     event(
         _log, logging.ERROR if failed else logging.INFO, f"job {_WORDS[ending.state]}",
-        delay=ending.delay, error=f"{ending.exc_name}: {ending.exc_message}",
+        delay=ending.delay, error=error or f"{ending.exc_name}: {ending.exc_message}",
     )  # fmt: skip
     return {"failed": "failed", "pending": "retried"}.get(ending.state, ending.state)
 

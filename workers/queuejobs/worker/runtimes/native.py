@@ -18,7 +18,7 @@ from ...store import claims
 from ..log import event
 from ..scoreboard import RunLimits
 from ..session import JobConnection, Session
-from .base import STOPS, Runtime, RunTakenAway, ended, ending_of
+from .base import STOPS, RunTakenAway, Runtime, ended, ending_of
 
 _log = logging.getLogger("queuemaster.worker")
 _UNKNOWN_CALL_PAUSE = 5.0  # seconds between two looks for a model that a deploy may bring
