@@ -1,4 +1,4 @@
-"""Beside Odoo: can its interpreter import it."""
+"""Beside Odoo: can its interpreter import it, and how do its databases stand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from queuemaster.cli.output import Refusal
+from rich.table import Table
+from rich.text import Text
+
+from queuemaster.cli.databases import located
+from queuemaster.cli.odoo_facts import OdooFacts, look
+from queuemaster.cli.output import Refusal, printable
 from queuemaster.config.compiled import Settings
 from queuemaster.master.account import Account
 
@@ -20,6 +28,52 @@ sys.path[:0] = [path for path in sys.argv[1:] if path]
 import psycopg2, odoo.release
 print(odoo.release.version)
 """
+
+
+@dataclass(frozen=True)
+class BesideOdoo:
+    """What ``check`` finds out beyond the configuration."""
+
+    settings: Settings  # with the databases that the server has
+    version: str  # Odoo's, "" when it cannot be imported
+    problems: tuple[str, ...]
+    facts: Mapping[str, OdooFacts]  # by database
+
+    def warnings(self) -> list[str]:
+        """What should be done before it is started."""
+        return [*self.problems, *(one for name, facts in self.facts.items() for one in facts.warnings(name))]
+
+    def document(self) -> dict[str, Any]:
+        """For ``--json``."""
+        databases = {name: facts.document() for name, facts in self.facts.items()}
+        return {"version": self.version or None, "databases": databases}
+
+    def table(self) -> Table:
+        """For people."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("database", "how it stands"):
+            table.add_column(heading, overflow="fold")
+        for name, facts in self.facts.items():
+            table.add_row(Text(printable(name)), Text(printable(facts.says())))
+        table.caption = f"Odoo {self.version}" if self.version else None
+        return table
+
+
+def beside(settings: Settings) -> BesideOdoo:
+    """Ask the interpreter, the server, and each database."""
+    problems: list[str] = []
+    version = ""
+    try:
+        version = odoo_version(settings, None)
+    except Refusal as refusal:
+        problems.append(refusal.message)
+    try:
+        settings = located(settings)
+    except Refusal as refusal:
+        problems.append(refusal.message)
+    return BesideOdoo(
+        settings, version, tuple(problems), {each.name: look(each) for each in settings.databases}
+    )
 
 
 def require_odoo(settings: Settings, become: Account | None) -> None:
