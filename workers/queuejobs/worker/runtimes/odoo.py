@@ -14,7 +14,6 @@ import threading
 from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
 
 import psycopg2
-from psycopg2.extensions import parse_dsn
 
 from ...exception import CancelledJobError
 from ...functions import JobFunction
@@ -57,8 +56,7 @@ class OdooRuntime(Runtime):
         super().__init__(settings, entry, interrupter, channel)
         self._connections = odoo_process.JobConnections()
         self._names: Dict[str, str] = {
-            database.name: parse_dsn(database.dsn).get("dbname", database.name)
-            for database in settings.databases
+            database.name: odoo_process.dbname(database) for database in settings.databases
         }
         self._started = True  # whether the last claim started its job
         self._reasons: Dict[str, Tuple[Any, str]] = {}  # by database: the registry looked at, what was found
