@@ -100,8 +100,7 @@ class OdooRuntime(Runtime):
         self._connections.name(database, session.worker_id, session.connection.server_version)
         try:
             with odoo_process.environments():
-                registry = odoo_process.registry(database).check_signaling()
-                run = _Run(session, row, limits, registry, self._started)
+                run = _Run(session, row, limits, odoo_process.registry(database), self._started)
                 if row["doom_name"]:
                     return self._store(run, odoo_endings.doomed(row))
                 return self._in_odoo(run)
@@ -112,6 +111,7 @@ class OdooRuntime(Runtime):
 
     def _in_odoo(self, run: _Run) -> str:
         with _cursor(run.registry) as cursor:
+            run = run._replace(registry=odoo_process.refreshed(run.registry, cursor))
             try:
                 env = odoo_process.environment(cursor)
                 config = odoo_hooks.declared(env, run.row["model_name"], run.row["method_name"])

@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import time
+from functools import lru_cache
 from typing import Any, ContextManager, Dict, Iterable, Iterator, Optional, Tuple
 
 import psycopg2
@@ -84,6 +85,17 @@ def preload(conf: str, path: str, databases: Iterable[Database]) -> None:
 def registry(database: str) -> Any:
     """The registry of a database, loaded on first use."""
     return module("odoo.modules.registry").Registry(database)
+
+
+def refreshed(known: Any, cursor: Any) -> Any:
+    """The registry as it is now: caches emptied, or loaded anew, as other processes have signalled."""
+    return known.check_signaling(cursor) if _checks_in(type(known)) else known.check_signaling()
+
+
+@lru_cache(maxsize=1)
+def _checks_in(registry_class: Any) -> bool:
+    """Whether it can do so in a transaction that is there anyway."""
+    return "cr" in inspect.signature(registry_class.check_signaling).parameters
 
 
 def environment(cursor: Any) -> Any:
