@@ -14,7 +14,6 @@ import threading
 from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
 
 import psycopg2
-from psycopg2.extensions import parse_dsn
 
 from ...exception import CancelledJobError
 from ...functions import JobFunction
@@ -57,8 +56,7 @@ class OdooRuntime(Runtime):
         super().__init__(settings, entry, interrupter, channel)
         self._connections = odoo_process.JobConnections()
         self._names: Dict[str, str] = {
-            database.name: parse_dsn(database.dsn).get("dbname", database.name)
-            for database in settings.databases
+            database.name: odoo_process.dbname(database) for database in settings.databases
         }
         self._started = True  # whether the last claim started its job
         self._reasons: Dict[str, Tuple[Any, str]] = {}  # by database: the registry looked at, what was found
@@ -102,8 +100,7 @@ class OdooRuntime(Runtime):
         self._connections.name(database, session.worker_id, session.connection.server_version)
         try:
             with odoo_process.environments():
-                registry = odoo_process.registry(database).check_signaling()
-                run = _Run(session, row, limits, registry, self._started)
+                run = _Run(session, row, limits, odoo_process.registry(database), self._started)
                 if row["doom_name"]:
                     return self._store(run, odoo_endings.doomed(row))
                 return self._in_odoo(run)
@@ -114,6 +111,7 @@ class OdooRuntime(Runtime):
 
     def _in_odoo(self, run: _Run) -> str:
         with _cursor(run.registry) as cursor:
+            run = run._replace(registry=odoo_process.refreshed(run.registry, cursor))
             try:
                 env = odoo_process.environment(cursor)
                 config = odoo_hooks.declared(env, run.row["model_name"], run.row["method_name"])

@@ -105,7 +105,10 @@ def _taken(cursor: Any, env: Any, kind: Any, row: Mapping[str, Any], started: bo
 
 
 def _decoded(env: Any, text: str) -> Any:
-    return json.loads(text, cls=module("odoo.addons.queue_job.fields").JobDecoder, env=env) if text else None
+    if not text:
+        return None
+    value = json.loads(text) if text[0] == '"' else text  # where the column is jsonb, it holds the JSON as a string
+    return json.loads(value, cls=module("odoo.addons.queue_job.fields").JobDecoder, env=env)
 
 
 def _no_commit(cursor: Any) -> ContextManager[Any]:

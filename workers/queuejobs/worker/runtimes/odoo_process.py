@@ -14,12 +14,14 @@ import logging
 import os
 import sys
 import time
-from configparser import ConfigParser, Error
-from typing import Any, ContextManager, Dict, Iterable, Iterator, List, Optional, Tuple
+from functools import lru_cache
+from typing import Any, ContextManager, Dict, Iterable, Iterator, Optional, Tuple
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
 
 from ..log import event
+from ..settings import Database
 
 _log = logging.getLogger("queuemaster.odoo")
 # a dead worker's job session must not keep its locks for as long as its query takes; from PostgreSQL 14 on
@@ -32,9 +34,13 @@ def module(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def configure(conf: str) -> None:
-    """Import Odoo and have it read its configuration; its logging stays ours. Raises ImportError, SystemExit."""
-    _make_importable(conf)
+def configure(conf: str, path: str) -> None:
+    """Import Odoo and have it read its configuration; its logging stays ours. Raises ImportError, SystemExit.
+
+    ``path``: a directory with Odoo's code, empty when the interpreter has it.
+    """
+    if path:
+        sys.path.insert(0, path)
     os.environ["TZ"] = "UTC"  # as Odoo's own start does: naive times are UTC everywhere in it
     time.tzset()
     if importlib.util.find_spec("odoo.init"):  # 19: what `import odoo` does in the others
@@ -50,14 +56,19 @@ def configure(conf: str) -> None:
         module("odoo.modules.module").initialize_sys_path()
 
 
-def preload(conf: str, databases: Iterable[str]) -> None:
+def dbname(database: Database) -> str:
+    """The name that Odoo knows it by."""
+    return str(parse_dsn(database.dsn).get("dbname", database.name))
+
+
+def preload(conf: str, path: str, databases: Iterable[Database]) -> None:
     """For the template: everything that workers share. No connection is left open.
 
     A database that cannot be read now is none of our failures: the workers load it when it is back.
     """
-    configure(conf)
+    configure(conf, path)
     module("odoo.service.server").load_server_wide_modules()
-    for name in databases:
+    for name in map(dbname, databases):
         started = time.monotonic()
         try:
             if not _has_addon(name):
@@ -74,6 +85,17 @@ def preload(conf: str, databases: Iterable[str]) -> None:
 def registry(database: str) -> Any:
     """The registry of a database, loaded on first use."""
     return module("odoo.modules.registry").Registry(database)
+
+
+def refreshed(known: Any, cursor: Any) -> Any:
+    """The registry as it is now: caches emptied, or loaded anew, as other processes have signalled."""
+    return known.check_signaling(cursor) if _checks_in(type(known)) else known.check_signaling()
+
+
+@lru_cache(maxsize=1)
+def _checks_in(registry_class: Any) -> bool:
+    """Whether it can do so in a transaction that is there anyway."""
+    return "cr" in inspect.signature(registry_class.check_signaling).parameters
 
 
 def environment(cursor: Any) -> Any:
@@ -121,7 +143,7 @@ class JobConnections:
         borrow = pool.borrow
         # a name has a blank in it, which the pool of old versions does not expect in a DSN
         if hasattr(pool, "_dsn_to_dict"):
-            pool._dsn_to_dict = lambda _, dsn: psycopg2.extensions.parse_dsn(dsn)
+            pool._dsn_to_dict = lambda _, dsn: parse_dsn(dsn)
         pool.borrow = lambda given, info: borrow(given, self._with_name(info))
 
     def name(self, database: str, worker_id: int, server_version: int) -> None:
@@ -168,37 +190,3 @@ def _has_addon(database: str) -> bool:
             return False
         cursor.execute("select true from ir_module_module where name = 'queue_job' and state = 'installed'")
         return cursor.fetchone() is not None
-
-
-def _make_importable(conf: str) -> None:
-    """Odoo from a source tree is on nobody's path but its odoo-bin's; its addons_path shows where it is."""
-    if _is_importable():
-        return
-    for entry in _addons_path(conf):
-        for tree in (os.path.dirname(entry), os.path.dirname(os.path.dirname(entry))):
-            if os.path.isfile(os.path.join(tree, "odoo", "release.py")):
-                sys.path.insert(0, tree)
-                sys.modules.pop("odoo", None)  # a namespace of addons only, installed by pip
-                importlib.invalidate_caches()
-                return
-    raise ImportError(
-        "Odoo cannot be imported: start the service with option 'python' naming Odoo's interpreter,"
-        f" in Odoo's directory, or name its own addons in addons_path of {conf}"
-    )
-
-
-def _is_importable() -> bool:
-    try:
-        return importlib.util.find_spec("odoo.release") is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _addons_path(conf: str) -> List[str]:
-    parser = ConfigParser(interpolation=None)
-    try:
-        parser.read(conf, encoding="utf-8")
-        given = parser.get("options", "addons_path", fallback="")
-    except Error:
-        return []
-    return [os.path.abspath(os.path.expanduser(path.strip())) for path in given.split(",") if path.strip()]
