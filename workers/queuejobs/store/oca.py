@@ -98,7 +98,7 @@ def install(connection: Any) -> bool:
         cursor.execute("select pg_advisory_xact_lock(%s, 0)", (locks.SCHEMA,))
         sql = statements(features(cursor))
         checksum = hashlib.sha256(sql.encode()).hexdigest()
-        if _installed(cursor) == checksum:
+        if _installed(cursor) == checksum and _views_stand(cursor):
             return False
         cursor.execute("create schema if not exists queuemaster")
         cursor.execute("set local search_path = queuemaster")
@@ -204,11 +204,20 @@ drop type if exists claimed;
 
 
 def _installed(cursor: Any) -> Any:
-    cursor.execute("select to_regclass('queuemaster.beside_odoo') is not null")
-    if not cursor.fetchone()[0]:
+    cursor.execute("select to_regclass('queuemaster.beside_odoo') is null")
+    if cursor.fetchone()[0]:
         return None
     cursor.execute("select checksum from queuemaster.beside_odoo")
     return cursor.fetchone()[0]
+
+
+def _views_stand(cursor: Any) -> bool:
+    """Odoo drops views on a column whose type it changes."""
+    cursor.execute(
+        "select to_regclass('queuemaster.queue_job') is not null"
+        " and to_regclass('queuemaster.queue_job_edge') is not null"
+    )
+    return bool(cursor.fetchone()[0])
 
 
 def _native_tables() -> str:

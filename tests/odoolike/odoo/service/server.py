@@ -1,0 +1,2 @@
+def load_server_wide_modules():
+    from .. import addons
