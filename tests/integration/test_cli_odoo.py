@@ -206,3 +206,76 @@ def test_a_native_queue_goes_only_when_that_is_said(server: ServerPlan, empty_da
     with connected(empty_database) as connection, connection.cursor() as cursor:
         cursor.execute("select to_regnamespace('queuemaster') is null")
         assert cursor.fetchone() == (True,)
+
+
+def test_jobs_are_listed_shown_and_explained(conf: Path, odoo: OcaSession) -> None:
+    first = odoo.add(channel="root.sale", arguments=["csv"])
+    parent, child = odoo.add("failed", exc_name="odoo.exceptions.UserError", exc_message="no"), odoo.add()
+    odoo.depend(child, parent)
+    listed = document("jobs", "list", "-c", conf)["jobs"]
+    assert [job["uuid"] for job in listed] == [odoo.uuid(job) for job in (child, parent, first)]
+    assert [job["uuid"] for job in document("jobs", "list", "-c", conf, "--channel", "sale")["jobs"]] == [
+        odoo.uuid(first)
+    ]
+    shown = document("jobs", "show", odoo.uuid(first), "-c", conf)
+    assert (shown["records"]["model"], shown["args"]) == ("res.partner", ["csv"])
+    assert "res.partner" in invoke("jobs", "show", odoo.uuid(first), "-c", conf).stdout
+    why = document("why", odoo.uuid(child), "-c", conf)
+    assert why["state"] == "wait_dependencies"
+    assert odoo.uuid(parent) in json.dumps(why["gates"])
+    assert document("why", odoo.uuid(first), "-c", conf)["waits"] is True
+
+
+def test_jobs_are_requeued_cancelled_and_set_to_done(conf: Path, odoo: OcaSession) -> None:
+    def state(job: int) -> str:
+        return str(odoo.value("select state from public.queue_job where id = %s", job))
+
+    failed, waiting, parent, child = odoo.add("failed"), odoo.add(), odoo.add(), odoo.add()
+    odoo.depend(child, parent)
+    assert invoke("jobs", "requeue", odoo.uuid(failed), "-c", conf).exit_code == 0
+    assert invoke("jobs", "cancel", odoo.uuid(waiting), "-c", conf).exit_code == 0
+    assert invoke("jobs", "done", odoo.uuid(parent), "-c", conf).exit_code == 0
+    assert [state(job) for job in (failed, waiting, parent, child)] == [
+        "pending",
+        "cancelled",
+        "done",
+        "pending",
+    ]
+    assert document("jobs", "cancel", "--state", "pending", "-c", conf)["changed"] == 2
+
+
+def test_a_channel_is_paused_live(conf: Path, odoo: OcaSession) -> None:
+    assert invoke("channel", "root", "--pause", "-c", conf).exit_code == 0
+    assert document("channel", "-c", conf)["channels"][0]["effective"]["paused"] is True
+    assert odoo.value("select paused from queuemaster.control where channel = 'root'") is True
+
+
+def test_before_a_supervisor_has_led_there_commands_say_so(untouched: str) -> None:
+    for command in (
+        ["jobs", "list"],
+        ["channel", "root", "--pause"],
+        ["jobs", "cancel", "--state", "pending"],
+    ):
+        result = invoke(*command, "--database", untouched)
+        assert result.exit_code == 2
+        assert "served beside Odoo: queuemaster run -c odoo.conf" in result.stderr
+
+
+def test_of_databases_that_nobody_named_those_are_asked_where_we_have_led(
+    database: str, untouched: str, odoo: OcaSession, tmp_path: Path
+) -> None:
+    job, where = odoo.add(), parse_dsn(database)
+    conf = tmp_path / "odoo.conf"
+    conf.write_text(
+        f"[options]\ndb_host = {where['host']}\ndb_port = {where['port']}\ndb_user = {where['user']}\n"
+        f"dbfilter = ({where['dbname']}|{parse_dsn(untouched)['dbname']})$\n"
+    )
+    assert [found["uuid"] for found in document("jobs", "list", "-c", conf)["jobs"]] == [odoo.uuid(job)]
+    conf.write_text(conf.read_text().replace("dbfilter = (", "dbfilter = nothing_of("))
+    assert "has led in no database" in invoke("jobs", "list", "-c", conf).stderr
+
+
+def test_a_related_action_is_opened_in_odoo(conf: Path, odoo: OcaSession) -> None:
+    result = invoke("related-action", odoo.uuid(odoo.add()), "-c", conf)
+    assert result.exit_code == 2
+    assert "the button on the job's form" in result.stderr
