@@ -119,8 +119,10 @@ class OcaSession(Session):
         return int(self.cursor.fetchall()[0][0])
 
     def _column_type(self, name: str) -> str:
-        statement = "select format_type(atttypid, null) from pg_attribute where attrelid = %s::regclass and attname = %s"
-        return str(self.value(statement, "public.queue_job", name))
+        statement = (
+            "select format_type(atttypid, null) from pg_attribute where attrelid = {} and attname = %s"
+        )
+        return str(self.value(statement.format("'public.queue_job'::regclass"), name))
 
     def uuid(self, job: int) -> str:
         return str(self.value("select uuid from public.queue_job where id = %s", job))
