@@ -33,7 +33,9 @@ def test_a_runner_that_does_otherwise(server: ServerPlan, tmp_path: Path) -> Non
             )  # fmt: skip
         try:
             wait_until(
-                lambda: f"late: db={runner.connection.info.dbname}" in said.read_text(), PATIENCE, said.read_text()
+                lambda: f"late: db={runner.connection.info.dbname}" in said.read_text(),
+                PATIENCE,
+                said.read_text(),
             )
             # two at once, where root has one slot
             for job in jobs[1:]:

@@ -8,6 +8,7 @@ MODELS = {}
 
 class BaseModel:
     _name = "base"
+    _fields = {}
 
     def __init_subclass__(cls):
         MODELS[cls._name] = cls

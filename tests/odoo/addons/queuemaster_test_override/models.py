@@ -17,5 +17,7 @@ class QueueJob(models.Model):
     def write(self, vals):
         result = super().write(vals)
         for record in self:
-            self.env["queuemaster.witnessed"].sudo().create({"job_uuid": record.uuid, "state": vals.get("state")})
+            self.env["queuemaster.witnessed"].sudo().create(
+                {"job_uuid": record.uuid, "state": vals.get("state")}
+            )
         return result

@@ -14,6 +14,7 @@ class Registry:
         return _registries[database]
 
     registries = _registries
+    _init_modules = {"base", "queue_job"}
 
     def cursor(self, **_kwargs):
         return Cursor(self.db_name)

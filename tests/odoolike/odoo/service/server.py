@@ -1,2 +1,2 @@
 def load_server_wide_modules():
-    from .. import addons
+    from ..addons import queue_job

@@ -2,7 +2,7 @@ import configparser
 
 
 class _Config(dict):
-    def parse_config(self, arguments):
+    def parse_config(self, arguments, setup_logging=True):
         file = arguments[arguments.index("-c") + 1]
         parser = configparser.RawConfigParser()
         parser.read(file)

@@ -143,11 +143,9 @@ class OdooRuntime(Runtime):
 
     def _done(self, run: _Run) -> str:
         """It is committed: whatever fails from here on changes nothing of that."""
-        _quietly("caches are not signalled", run.registry.signal_changes)
+        _quietly("signal changed caches", run.registry.signal_changes)
         if run.row["has_dependents"]:
-            _quietly(
-                "children are left to the sweep", lambda: _say(run.session, claims.release_children, run.row)
-            )
+            _quietly("release its children", lambda: _say(run.session, claims.release_children, run.row))
         return "done"
 
     def _found(self, run: _Run, error: str = "") -> str:
@@ -156,14 +154,14 @@ class OdooRuntime(Runtime):
         if not _say(run.session, claims.end_run, run.row) and state != "done":
             return _taken_away()
         if state == "done":
-            _quietly("caches are not signalled", run.registry.signal_changes)
+            _quietly("signal changed caches", run.registry.signal_changes)
             if run.row["has_dependents"]:
                 _quietly(
-                    "children are left to the sweep",
+                    "release its children",
                     lambda: odoo_endings.release_children(run.registry, run.row),
                 )
             return "done"
-        _quietly("caches are not reset", run.registry.reset_changes)
+        _quietly("reset caches", run.registry.reset_changes)
         outcome = _OUTCOMES.get(state, "lost")
         if outcome != "lost":
             ended(
@@ -185,7 +183,7 @@ class OdooRuntime(Runtime):
             # the addon has stored it, or what was to follow the commit failed
             _log.debug("the job's end is stored, its error is %r", error, exc_info=error)
             return self._found(run, repr(error))
-        _quietly("caches are not reset", run.registry.reset_changes)
+        _quietly("reset caches", run.registry.reset_changes)
         if isinstance(error, CancelledJobError):
             ending = claims.Ending("cancelled", None, False, type(error).__name__, str(error))
             return ended(ending) if _say(run.session, claims.settle, run.row, ending) else _taken_away()
@@ -220,11 +218,11 @@ def _say(session: Session, statement: Callable[..., Any], *arguments: Any) -> An
         return statement(cursor, *arguments)
 
 
-def _quietly(text: str, call: Callable[[], Any]) -> None:
+def _quietly(step: str, call: Callable[[], Any]) -> None:
     try:
         call()
     except Exception as error:
-        event(_log, logging.WARNING, text, error=str(error).strip())
+        event(_log, logging.WARNING, "a step after a job failed", step=step, error=str(error).strip())
 
 
 def _taken_away() -> str:

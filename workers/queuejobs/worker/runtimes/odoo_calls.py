@@ -107,7 +107,9 @@ def _taken(cursor: Any, env: Any, kind: Any, row: Mapping[str, Any], started: bo
 def _decoded(env: Any, text: str) -> Any:
     if not text:
         return None
-    value = json.loads(text) if text[0] == '"' else text  # where the column is jsonb, it holds the JSON as a string
+    value = (
+        json.loads(text) if text[0] == '"' else text
+    )  # where the column is jsonb, it holds the JSON as a string
     return json.loads(value, cls=module("odoo.addons.queue_job.fields").JobDecoder, env=env)
 
 

@@ -14,7 +14,6 @@ import logging
 import os
 import sys
 import time
-from functools import lru_cache
 from typing import Any, ContextManager, Dict, Iterable, Iterator, Optional, Tuple
 
 import psycopg2
@@ -89,13 +88,9 @@ def registry(database: str) -> Any:
 
 def refreshed(known: Any, cursor: Any) -> Any:
     """The registry as it is now: caches emptied, or loaded anew, as other processes have signalled."""
-    return known.check_signaling(cursor) if _checks_in(type(known)) else known.check_signaling()
-
-
-@lru_cache(maxsize=1)
-def _checks_in(registry_class: Any) -> bool:
-    """Whether it can do so in a transaction that is there anyway."""
-    return "cr" in inspect.signature(registry_class.check_signaling).parameters
+    # newer ones can do so in a transaction that is there anyway
+    takes = "cr" in inspect.signature(known.check_signaling).parameters
+    return known.check_signaling(cursor) if takes else known.check_signaling()
 
 
 def environment(cursor: Any) -> Any:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import namedtuple
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 
 from ...models import BaseModel
@@ -18,7 +18,16 @@ _STORED = (
     "state", "retry", "exc_name", "exc_message", "exc_info", "result", "date_enqueued", "date_started", "date_done",
     "date_cancelled", "eta", "worker_pid",
 )  # fmt: skip
-Config = namedtuple("Config", "allow_commit retry_pattern on_fail_method_name job_function_id")
+# in 14, 15 and 17 a job may commit as it likes
+_FORBIDS = version_info[0] in (16, 18, 19)
+Config = namedtuple(
+    "Config",
+    [*(["allow_commit"] if _FORBIDS else []), "retry_pattern", "on_fail_method_name", "job_function_id"],
+)
+
+
+def _unwrapped(text):
+    return json.loads(text) if text.startswith('"') else text
 
 
 class QueueJob(BaseModel):
@@ -40,7 +49,8 @@ class QueueJobFunction(BaseModel):
     def job_config(self, name):
         commits = name.endswith((".commits>", ".commits"))
         on_fail = "on_failure" if name.endswith(".broken") or name.endswith(".dies") else None
-        return Config(commits, {}, on_fail if version_info[0] >= 18 else None, None)
+        rest = ({}, on_fail if version_info[0] >= 18 else None, None)
+        return Config(commits, *rest) if _FORBIDS else Config(*rest)
 
     @staticmethod
     def job_function_name(model, method):
@@ -64,7 +74,8 @@ class Job:
     def __init__(self, env, uuid, row):
         self.uuid, self.id = uuid, row["id"]
         self.recordset, self.args, self.kwargs = (
-            json.loads(row[name], cls=JobDecoder, env=env) for name in ("records", "args", "kwargs")
+            json.loads(_unwrapped(row[name]), cls=JobDecoder, env=env)
+            for name in ("records", "args", "kwargs")
         )
         self.recordset = self.recordset.with_env(self.recordset.env(cr=env.cr))
         self.method_name, self.max_retries = row["method_name"], row["max_retries"]
@@ -108,7 +119,10 @@ class Job:
     def perform(self):
         self.retry += 1
         try:
-            self.result = self.func(*self.args, **self.kwargs)
+            with (
+                self.in_temporary_env() if getattr(self.job_config, "allow_commit", False) else nullcontext()
+            ):
+                self.result = self.func(*self.args, **self.kwargs)
         except RetryableJobError as error:
             if error.ignore_retry:
                 self.retry -= 1

@@ -11,17 +11,18 @@ from ....service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
 from ..exception import RetryableJobError
 from ..job import ENQUEUED, Job
 
+if version_info[0] in (16, 18, 19):
 
-@contextmanager
-def _prevent_commit(cr):
-    def forbidden(*_args, **_kwargs):
-        raise RuntimeError("Commit is forbidden in queue jobs.")
+    @contextmanager
+    def _prevent_commit(cr):
+        def forbidden(*_args, **_kwargs):
+            raise RuntimeError("Commit is forbidden in queue jobs.")
 
-    original, cr.commit = cr.commit, forbidden
-    try:
-        yield
-    finally:
-        cr.commit = original
+        original, cr.commit = cr.commit, forbidden
+        try:
+            yield
+        finally:
+            cr.commit = original
 
 
 def _failure(error, text):
@@ -33,7 +34,18 @@ class RunJobController(http.Controller):
     if version_info[0] in (14, 15, 17):
 
         def _try_perform_job(self, env, job):
-            raise NotImplementedError("this needs an HTTP request")
+            job.set_started()
+            job.store()
+            env.cr.commit()
+            if hasattr(job, "lock"):
+                job.lock()
+            job.perform()
+            job.set_done()
+            job.store()
+            env.cr.commit()
+
+        def _enqueue_dependent_jobs(self, _env, job):
+            job.enqueue_waiting()
 
         def _get_failure_values(self, _job, text, error):
             return _failure(error, text)
