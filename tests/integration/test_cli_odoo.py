@@ -226,6 +226,22 @@ def test_jobs_are_listed_shown_and_explained(conf: Path, odoo: OcaSession) -> No
     assert document("why", odoo.uuid(first), "-c", conf)["waits"] is True
 
 
+def test_why_knows_the_other_runner_and_modules_that_change(conf: Path, odoo: OcaSession) -> None:
+    uuid = odoo.uuid(odoo.add())
+
+    def gate(name: str) -> dict[str, Any]:
+        gates = document("why", uuid, "-c", conf)["gates"]
+        return next(gate for gate in gates if gate["gate"] == name)
+
+    assert (gate("database")["verdict"], gate("leader")["verdict"]) == ("open", "shut")
+    assert "no supervisor serves" in gate("leader")["says"]
+    odoo.rows("select pg_advisory_lock(%s)", oca.STOCK_LEADER)
+    assert "the stock runner of the addon leads" in gate("leader")["says"]
+    odoo.rows("insert into ir_module_module (name, state) values ('sale', 'to upgrade')")
+    assert gate("database")["verdict"] == "shut"
+    assert "sale to upgrade" in gate("database")["says"]
+
+
 def test_jobs_are_requeued_cancelled_and_set_to_done(conf: Path, odoo: OcaSession) -> None:
     def state(job: int) -> str:
         return str(odoo.value("select state from public.queue_job where id = %s", job))
