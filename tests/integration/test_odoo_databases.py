@@ -18,6 +18,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from besideodoo import ODOOLIKE
 from postgres import connected
 from queuemaster import embedded
 from queuemaster.config import discovery
@@ -158,12 +159,12 @@ def odoo_conf(directory: Path, dsn: str, more: str = "") -> Path:
 
 
 def test_databases_that_nobody_named_are_found_when_the_server_is_back(
-    landlord: Landlord, tree: Path, tmp_path: Path
+    landlord: Landlord, tmp_path: Path
 ) -> None:
     landlord.do("alter role {} nologin", landlord.name)
     conf = odoo_conf(tmp_path, landlord.dsn)
     log = tmp_path / "log"
-    options = ["-c", str(conf), "--python", sys.executable, "--set", f"odoo_path={tree}"]
+    options = ["-c", str(conf), "--python", sys.executable, "--set", f"odoo_path={ODOOLIKE}"]
     with log.open("a") as stream:
         process = psutil.Popen(
             command(tmp_path, *options),
