@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 from queuejobs.store.retention import FAILED, FINISHED, START, Place
 from queuejobs.store.retention import purge as purge_batch
 from queuemaster.cli.actions import asking, session
-from queuemaster.cli.databases import chosen
+from queuemaster.cli.asked import asked
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Refusal, print_json, warn
 from queuemaster.config.options import seconds
@@ -62,7 +62,7 @@ def purge(
         raise Refusal("these are kept for ever (retention, failed_retention): say how old with --older-than")
     asking(yes)(f"remove jobs that are {', '.join(ages)}, for good?")
     removed = 0
-    with chosen(configuration.settings) as databases:
+    with asked(configuration) as databases:
         for each in databases:
             with session(each) as connection:
                 removed += _purge(connection, ages, complete_name(channel) if channel else None)
