@@ -204,11 +204,13 @@ def test_uninstall_removes_what_is_ours_and_leaves_the_jobs(database: str, odoo:
     assert "nothing of ours is there" in invoke("uninstall", "--database", database).stdout
 
 
-def test_uninstall_is_refused_while_a_supervisor_is_at_work(database: str) -> None:
+def test_uninstall_is_refused_while_a_supervisor_is_at_work(database: str, untouched: str) -> None:
+    assert invoke("init", "--indexes", "--database", untouched).exit_code == 0
     worker = OcaWorkerSession(database)
-    result = invoke("uninstall", "--database", database)
+    result = invoke("uninstall", "--database", untouched, "--database", database)
     assert result.exit_code == 2
     assert "a supervisor is at work there: queuemaster stop" in result.stderr
+    assert result.stdout == ""  # the other one is not touched either
     worker.close()
     assert invoke("uninstall", "--database", database).exit_code == 0
 
