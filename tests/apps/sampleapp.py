@@ -16,6 +16,7 @@ from psycopg2.sql import SQL
 from queuejobs import FailedJobError, Model, RetryableJobError, job_function
 
 _hoard: list[bytearray] = []
+_left: list[subprocess.Popen[bytes]] = []
 EFFECTS = "create table effect (number integer not null, pid integer not null default pg_backend_pid())"
 
 
@@ -132,6 +133,8 @@ class Sample(Model):
         self.write()
         if how == "child":
             subprocess.run(["sleep", "600.4711"], check=True)
+        if how == "busy child":
+            subprocess.run([sys.executable, "-c", "while True: pass  # 600.4711"], check=True)
         while True:
             try:
                 self._go_on(how)
@@ -148,6 +151,20 @@ class Sample(Model):
             ctypes.PyDLL("").sleep(600)
         elif how == "memory":
             _hoard.append(bytearray(os.urandom(1 << 20)) * 8)
+
+    @job_function(cpu=1, memory="300M", timeout=600)
+    def run_away_within_limits(self, how: str) -> None:
+        """The same, where its function says what it may use."""
+        self.run_away(how)
+
+    def use_children(self, seconds: float, leave: bool) -> None:
+        """Have a child compute for so long; or leave it behind, computing."""
+        script = f"import time\nwhile time.process_time() < {seconds}: pass  # 600.4711"
+        child = subprocess.Popen([sys.executable, "-c", script])
+        if leave:
+            _left.append(child)
+        else:
+            child.wait()
 
     def leave_an_orphan(self, marker: str) -> None:
         """Start a process that outlives the job and belongs to nobody; wait until it is there."""

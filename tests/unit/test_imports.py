@@ -21,6 +21,7 @@ STDLIB = frozenset(sys.stdlib_module_names)
 # where a module belongs: the longest name that covers it
 PARTS = {
     "queuejobs": "model",
+    "queuejobs.amounts": "amounts",
     "queuejobs.store": "store",
     "queuejobs.worker": "worker",
     # the language of the links, the scoreboard, the log: the service speaks them too
@@ -49,16 +50,17 @@ PARTS = {
 }
 
 MAY_USE = {
+    "amounts": set(),
     "store": set(),
-    "model": {"store"},
+    "model": {"store", "amounts"},
     "shared": {"store"},
-    "worker": {"store", "model", "shared"},
+    "worker": {"store", "model", "shared", "amounts"},
     "version": set(),
     "compiled": set(),
     "status": set(),
     "green": set(),
     "embedded": {"compiled"},
-    "channels": {"compiled"},
+    "channels": {"compiled", "amounts"},
     "master": {"version", "compiled", "status", "embedded", "shared"},
     "dispatcher": {"version", "compiled", "status", "green", "channels", "store", "shared"},
     "why": {"compiled", "channels", "store"},
@@ -68,6 +70,7 @@ MAY_USE = {
 
 # the packages of others that a part may name
 NEEDS = {
+    "amounts": set(),
     "store": {"psycopg2"},
     "model": {"psycopg2"},
     "shared": {"setproctitle"},

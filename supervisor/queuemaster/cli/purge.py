@@ -8,13 +8,13 @@ from typing import Any
 import click
 from psycopg2.extensions import connection as Connection
 
+from queuejobs.amounts import read_duration
 from queuejobs.store.retention import FAILED, FINISHED, START, Place
 from queuejobs.store.retention import purge as purge_batch
 from queuemaster.cli.actions import asking, session
 from queuemaster.cli.databases import chosen
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Refusal, print_json, warn
-from queuemaster.config.options import seconds
 from queuemaster.dispatcher.channels.parse import complete_name
 
 
@@ -25,7 +25,7 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return seconds(value)
+            return read_duration(value)
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
 

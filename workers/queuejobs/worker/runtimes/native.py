@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Mapping, Optional
 import psycopg2
 from psycopg2.extensions import QueryCanceledError
 
+from ...amounts import LARGEST, LONGEST
 from ...exception import (
     CancelledJobError,
     LimitJobError,
@@ -23,7 +24,7 @@ from ...retry import Outcome, decide
 from ...store import claims
 from ..causes import Cause
 from ..interrupt import Interrupter
-from ..linux import this_process
+from ..linux import own_processor_time, this_process
 from ..log import event, job_context
 from ..scoreboard import Entry, RunLimits, State
 from ..session import JobConnection, Session
@@ -115,11 +116,17 @@ class NativeRuntime:
             return None
 
     def _limits(self, row: Mapping[str, Any], function: JobFunction) -> RunLimits:
-        """The job's own timeout, else its function's, else its channel's; processor time and memory by channel."""
-        said = (row["timeout"], function.timeout, self._channel.timeout)
-        timeout = next(seconds for seconds in said if seconds is not None)
-        used = time.process_time_ns()
-        return RunLimits(int(timeout * 1e9), int(self._channel.cpu * 1e9), used, self._channel.memory_hard)
+        """Of each what the job itself says, else its function, else its channel."""
+
+        def said(name: str, by_channel: float) -> float:
+            values = (row[name], getattr(function, name), by_channel)
+            return min(next(value for value in values if value is not None), LARGEST)
+
+        timeout, cpu = (
+            min(said(name, getattr(self._channel, name)), LONGEST) * 1e9 for name in ("timeout", "cpu")
+        )
+        memory = int(said("memory", self._channel.memory_hard))
+        return RunLimits(int(timeout), int(cpu), own_processor_time(), memory)
 
     # the run
 
