@@ -77,6 +77,19 @@ class Sample(Model):
         """Take the worker down each time."""
         os.kill(os.getpid(), signal.SIGKILL)
 
+    @job_function(on_fail_method="say_goodbye")
+    def run_into_the_end(self, marker: str, how: str) -> None:
+        """Note that it ran, where no rollback reaches, and take the worker down or run away."""
+        with open(marker, "a") as stream:
+            stream.write(f"{self.ids[0]}\n")
+        if how == "die":
+            self.always_die()
+        self.run_away(how)
+
+    def say_goodbye(self, marker: str, how: str) -> None:
+        """What is called after the last failure."""
+        self.browse([int(number) + 100 for number in self.ids]).write()
+
     def commit(self, how: str) -> None:
         """End the transaction in the middle, which is forbidden."""
         connection = self.env.cr.connection

@@ -56,6 +56,7 @@ def prepare(call: Call, properties: Properties) -> Job:
         "timeout": function.timeout if properties.timeout is None else properties.timeout,
         "cpu": function.cpu if properties.cpu is None else properties.cpu,
         "memory": function.memory if properties.memory is None else properties.memory,
+        "on_fail": function.on_fail_method is not None,
     }
     job = Job(env, row, (records, call.args, dict(call.kwargs)))
     key = properties.identity_key

@@ -76,12 +76,16 @@ class NativeRuntime:
         event(_log, logging.DEBUG, "job started")
         try:
             assert session.connection is not None
-            outcome = self._perform(session.connection, row, function, limits)
+            if row["doomed"]:
+                outcome = self._bury(session.connection, row, function)
+            else:
+                outcome = self._perform(session.connection, row, function, limits)
             if outcome == "done":
                 event(_log, logging.DEBUG, "job done", took=round((time.monotonic_ns() - now) / 1e9, 3))
         finally:
             job_context.job = {}
-        self._entry.count(self._counted_as(outcome), (time.monotonic_ns() - now) / 1e9)
+        if not row["doomed"]:  # the run that killed its worker was counted by the master
+            self._entry.count(self._counted_as(outcome), (time.monotonic_ns() - now) / 1e9)
         if outcome == "lost":
             session.recovered(stop)
         return outcome
@@ -197,15 +201,28 @@ class NativeRuntime:
             if isinstance(error, RunTakenAway):
                 event(_log, logging.WARNING, "run was taken away, rolled back")
                 return "lost"
-            ending = self._ending(row, function, error)
+        except psycopg2.Error as lost:
+            return _lost(connection, lost)
+        return self._end(connection, row, function, self._ending(row, function, error))
+
+    def _bury(self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction) -> str:
+        """A doomed job: recovery has found that it fails for good. It is not run, it ends, with the error it has."""
+        if function.on_fail_method is None:
+            event(_log, logging.WARNING, "job function has no on_fail_method any more")
+        kept = {name: row[name] for name in ("exc_name", "exc_message")}
+        return self._end(
+            connection, row, function, claims.Ending("failed", None, False, **kept, mark="interrupted")
+        )
+
+    def _end(
+        self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction, ending: claims.Ending
+    ) -> str:
+        try:
             connection.autocommit = True
             if not _settled(connection, row, ending):
                 return "lost"
         except psycopg2.Error as lost:
-            # the server has rolled the job back, or will when it notices: the new session settles the row
-            event(_log, logging.WARNING, "connection lost in a job", error=str(lost).strip())
-            connection.close()
-            return "lost"
+            return _lost(connection, lost)
         failed = ending.state == "failed"
         event(
             _log, logging.ERROR if failed else logging.INFO, f"job {_WORDS[ending.state]}",
@@ -252,6 +269,13 @@ class NativeRuntime:
 _STOPS = (TimeoutJobError, LimitJobError, CancelledJobError)
 _STOPPED_BY = {Cause.TIMEOUT: "timeout", Cause.CPU: "cpu", Cause.MEMORY: "memory"}
 _WORDS = {"failed": "failed", "pending": "postponed", "cancelled": "cancelled"}
+
+
+def _lost(connection: JobConnection, error: psycopg2.Error) -> str:
+    """The server has rolled the job back, or will when it notices: the new session settles the row."""
+    event(_log, logging.WARNING, "connection lost in a job", error=str(error).strip())
+    connection.close()
+    return "lost"
 
 
 def _ending(outcome: Outcome, **changes: Any) -> claims.Ending:
