@@ -27,7 +27,7 @@ from .control import LiveLimits
 from .database import QueueDatabase
 from .links import Grant, Link, LinkState
 from .recovery import Death
-from .retention import Retention, ages
+from .retention import Ages, Retention
 
 LONGEST_WAIT = 3600.0  # seconds; a channel may open in years, which is more than a timer takes
 _log = logging.getLogger("queuemaster.dispatcher")
@@ -87,7 +87,7 @@ class DispatchHub:
         configured = {config.id: config for config in settings.databases}
         gone = [self.databases.pop(number) for number in set(self.databases) - set(configured)]
         for database in self.databases.values():
-            database.configure(settings.poll_interval, Retention(database.name, ages(settings)))
+            database.configure(settings.poll_interval, Retention(database.name, Ages(settings)))
         new = [
             self._database(config, settings)
             for number, config in configured.items()
@@ -106,7 +106,7 @@ class DispatchHub:
         return new, gone
 
     def _database(self, config: DatabaseConfig, settings: Settings) -> QueueDatabase:
-        retention = Retention(config.name, ages(settings))
+        retention = Retention(config.name, Ages(settings))
         return QueueDatabase(config, self, settings.poll_interval, retention)
 
     def change_root(self, change: int) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from queuejobs.amounts import SIZES, read_size
+from queuejobs.amounts import SIZES, read_duration, read_size
 
 FALSE_WORDS = frozenset(("", "false", "no", "0", "off"))
 ERROR_POLICIES = ("fail", "retry")
@@ -109,5 +109,9 @@ KEYS = {
     "cpu": Reader(_read_seconds, "cpu=60"),
     "max_jobs": Reader(_whole(0, math.inf, "number of jobs"), "max_jobs=1000"),
     "on_error": Reader(_read_on_error, "on_error=retry"),
+    "retention": Reader(_saying(read_duration, "is no duration"), "retention=30d, or 0 for ever"),
+    "failed_retention": Reader(
+        _saying(read_duration, "is no duration"), "failed_retention=90d, or 0 for ever"
+    ),
     "nice": Reader(_whole(-20, 19, "nice value, from -20 to 19"), "nice=5"),
 }
