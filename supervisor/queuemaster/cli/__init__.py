@@ -19,6 +19,7 @@ from queuemaster.cli.reopen_logs import reopen_logs
 from queuemaster.cli.run import run
 from queuemaster.cli.status import status
 from queuemaster.cli.stop import stop
+from queuemaster.cli.uninstall import uninstall
 from queuemaster.cli.why import why
 
 
@@ -34,6 +35,7 @@ def main() -> None:
 for command in (
     run,
     init,
+    uninstall,
     check,
     status,
     why,

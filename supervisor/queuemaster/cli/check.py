@@ -14,10 +14,12 @@ from rich.tree import Tree as Drawing
 
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option
 from queuemaster.cli.live import Live, limits, reachable, words_of
-from queuemaster.cli.output import Refusal, console, print_json, printable, warn
+from queuemaster.cli.odoo import beside
+from queuemaster.cli.output import Refusal, console, note, print_json, printable, warn
 from queuemaster.cli.takes import Takes, what_it_takes
 from queuemaster.config.compiled import ChannelConfig
-from queuemaster.config.sources import Compiled, ConfigurationError
+from queuemaster.config.given import ConfigurationError
+from queuemaster.config.sources import Compiled
 from queuemaster.dispatcher.channels import Tree
 from queuemaster.dispatcher.channels.keys import show_rate, show_size
 from queuemaster.why.words import counted, lasting
@@ -56,6 +58,8 @@ def check(
     """Validate the configuration; print the channel tree and every option with its source.
 
     When databases are named and can be reached, what was changed live in them (queuemaster channel) is shown too.
+    Beside Odoo (-c odoo.conf, no app): whether its interpreter imports it, which databases there are, and how each
+    stands. Nothing is altered.
 
     --explain imports the application in a process of its own, to see how large it is, and counts workers, processes
     and database connections.
@@ -66,16 +70,26 @@ def check(
         if as_json:
             print_json({"valid": False, "errors": list(error.problems), "warnings": []})
         raise
+    odoo = None
+    if found.settings.odoo:
+        odoo = beside(found.settings)
+        found = replace(found, settings=odoo.settings, warnings=(*found.warnings, *odoo.warnings()))
     live = Live(found.settings.channels, reachable(found.settings.databases))
     takes = what_it_takes(found.settings) if explain and not found.off else None
     if takes is not None:
         found = replace(found, warnings=(*found.warnings, *takes.warnings()))
     if as_json:
-        print_json(
-            {**document(found, live, strict, explain), **({"takes": takes.document()} if takes else {})}
-        )
+        more = {
+            **({"odoo": odoo.document()} if odoo else {}),
+            **({"takes": takes.document()} if takes else {}),
+        }
+        print_json({**document(found, live, strict, explain), **more})
     else:
         draw(found, live, explain, takes)
+        if odoo is not None:
+            console().print(odoo.table())
+    for said in found.notes:
+        note(said)
     warn(found.warnings)
     if strict and found.warnings:
         count = len(found.warnings)
@@ -112,6 +126,7 @@ def document(found: Compiled, live: Live, strict: bool, explain: bool) -> dict[s
         "channels": channels,
         "options": options,
         "warnings": list(found.warnings),
+        "notes": list(found.notes),
         "errors": [],
     }
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from queuejobs.store import schema
+from queuejobs.store import oca, schema
 from queuejobs.store.connection import connect
 from queuemaster import embedded
 from queuemaster.cli.output import Failure, Refusal
-from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings
+from queuemaster.config import discovery
+from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings, keep_ids
 from queuemaster.config.dsn import describe
 
 EMBEDDED_NAME = "queuemaster"
@@ -36,9 +38,42 @@ def embedded_server() -> Iterator[DatabaseConfig]:
         raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
 
 
+def located(settings: Settings) -> Settings:
+    """With the databases that the server has, when none is named beside Odoo. Raises :class:`Refusal`."""
+    if settings.discovery is None:
+        return settings
+    try:
+        found = discovery.find(settings.discovery)
+    except psycopg2.Error as error:
+        asked = describe(DatabaseConfig("postgres", settings.discovery.dsn))
+        raise Refusal(
+            f"the databases of {settings.odoo} are asked of {asked}, which fails: {server_message(error)}"
+        ) from error
+    return replace(settings, databases=keep_ids(found, settings.databases))
+
+
+def _of_odoo(settings: Settings) -> tuple[DatabaseConfig, ...]:
+    """Those of the databases found in which a supervisor has led: the others have nothing to show."""
+    served = []
+    for database in settings.databases:
+        with opened(database) as connection, connection.cursor() as cursor:
+            if oca.is_installed(cursor):
+                served.append(database)
+    if not served:
+        names = ", ".join(database.name for database in settings.databases)
+        raise Refusal(
+            f"queuemaster has led in no database of {settings.odoo} yet (there are: {names or 'none'});"
+            " name one with --database, or start it: queuemaster run"
+        )
+    return tuple(served)
+
+
 @contextlib.contextmanager
 def chosen(settings: Settings) -> Iterator[tuple[DatabaseConfig, ...]]:
-    """The databases named, to be looked at; else the embedded one if it was ever used."""
+    """The databases named, to be looked at; else those of Odoo, or the embedded one if it was ever used."""
+    if settings.discovery is not None:
+        yield _of_odoo(located(settings))
+        return
     if settings.databases:
         yield settings.databases
         return
@@ -60,7 +95,10 @@ def upgrade(database: DatabaseConfig) -> list[int]:
         try:
             return schema.upgrade(connection)
         except schema.OcaDatabaseError as error:
-            raise Refusal(_oca(database, error)) from error
+            raise Refusal(
+                f"database {describe(database)}: {error}\n  beside Odoo nothing is to be made beforehand: start"
+                " queuemaster run -c odoo.conf; init --indexes adds the indexes that make a long queue fast"
+            ) from error
         except schema.SchemaError as error:
             raise Refusal(f"database {describe(database)}: {error}") from error
         except psycopg2.Error as error:
@@ -84,16 +122,30 @@ def opened(database: DatabaseConfig) -> Iterator[Connection]:
 def require_queue(database: DatabaseConfig) -> None:
     """Raise :class:`Refusal` unless the database can be reached and has our schema at this version."""
     with opened(database) as connection:
-        require_schema(database, connection)
+        require_native(database, connection)
 
 
 def require_schema(database: DatabaseConfig, connection: Connection) -> None:
-    """Raise :class:`Refusal` unless the server is new enough and the queue is there, at this version."""
+    """Raise :class:`Refusal` unless the server is new enough and has a queue of ours: a native one, or Odoo's."""
+    try:
+        with connection, connection.cursor() as cursor:
+            if oca.is_installed(cursor):
+                return
+    except psycopg2.Error as error:
+        raise Refusal(f"database {describe(database)}: {server_message(error)}") from error
+    require_native(database, connection)
+
+
+def require_native(database: DatabaseConfig, connection: Connection) -> None:
+    """The same, of a native queue at this version."""
     _require_server(database, connection)
     try:
         schema.require_current(connection)
     except schema.OcaDatabaseError as error:
-        raise Refusal(_oca(database, error)) from error
+        raise Refusal(
+            f"database {describe(database)}: {error}\n  it is served beside Odoo: queuemaster run -c odoo.conf, without"
+            " app; before that has led there once, the other commands find nothing in it"
+        ) from error
     except schema.SchemaError as error:
         raise Refusal(
             f"database {describe(database)}: {error}\n"
@@ -107,10 +159,6 @@ def _require_server(database: DatabaseConfig, connection: Connection) -> None:
     if connection.server_version < LEAST_SERVER:
         major = connection.server_version // 10000
         raise Refusal(f"database {describe(database)}: it is PostgreSQL {major}; expected 14 or newer")
-
-
-def _oca(database: DatabaseConfig, error: schema.OcaDatabaseError) -> str:
-    return f"database {describe(database)}: {error}\n  this version serves native queues only, not Odoo's"
 
 
 def argument(database: DatabaseConfig) -> str:

@@ -57,6 +57,12 @@ def _ask(database: DatabaseConfig) -> tuple[Override, ...]:
     connection = connect(database.dsn, "queuemaster command", connect_timeout=PATIENCE)
     try:
         with connection, connection.cursor() as cursor:
+            # a database of Odoo's has our schema only once a supervisor has led there
+            cursor.execute(
+                "select to_regclass('queuemaster.control') is null and to_regclass('queue_job') is not null"
+            )
+            if cursor.fetchone() == (True,):
+                return ()
             return control.read(cursor)
     finally:
         connection.close()

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from queuemaster import embedded
-from queuemaster.cli.databases import require_queue
+from queuemaster.cli.databases import located, require_queue
+from queuemaster.cli.odoo import require_odoo
 from queuemaster.cli.output import Failure, Refusal
 from queuemaster.cli.trust import acting_as, give_logfile, pwd_name
 from queuemaster.config.compiled import Settings
@@ -18,8 +19,11 @@ from queuemaster.master.account import Account, UnknownAccount, account
 from queuemaster.master.pidfile import AlreadyRunning, PidFileError, acquire
 
 
-def preflight(settings: Settings) -> Settings:
-    """The settings with the interpreter resolved. Raises Refusal with all that is wrong."""
+def preflight(settings: Settings, away: Callable[[str], None] | None = None) -> Settings:
+    """The settings with the interpreter resolved and the databases found. Raises Refusal with all that is wrong.
+
+    ``away``: whom to tell that the server, which is asked for the databases, cannot be reached; None: that is wrong.
+    """
     try:
         become = account(settings.user, settings.group)
     except UnknownAccount as error:
@@ -36,9 +40,20 @@ def preflight(settings: Settings) -> Settings:
     attempt(partial(give_logfile, settings.logfile, become))
     with acting_as(become):
         attempt(partial(require_program, settings.python))
-        for database in settings.databases:
+        if settings.odoo:
+            try:
+                settings = located(settings)
+            except Refusal as refusal:
+                if away is None:
+                    problems.append(refusal.message)
+                else:
+                    away(f"{refusal.message}\n  starting without; the databases are found when it is back")
+        # Odoo's databases are not ours to make ready: that of a module that is missing is what the dispatcher waits for
+        for database in () if settings.odoo else settings.databases:
             attempt(partial(require_queue, database))
-    if not settings.databases and become is not None:
+    if settings.odoo:
+        attempt(partial(require_odoo, settings, become))
+    elif not settings.databases and become is not None:
         attempt(partial(require_same_user, become))
     if problems:
         raise Refusal("\n".join(problems))

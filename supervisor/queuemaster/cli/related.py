@@ -13,7 +13,7 @@ import click
 
 import queuejobs.worker
 from queuejobs.store.jobs import by_uuid
-from queuemaster.cli.databases import chosen, opened, require_schema
+from queuemaster.cli.databases import chosen, opened, require_native
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Failure, Refusal, print_json, warn
 from queuemaster.config.compiled import DatabaseConfig, Settings
@@ -41,6 +41,8 @@ def related_action(
     """
     configuration = compiled(file, assignments, {"database": database, "app": app, "python": python})
     warn(configuration.warnings)
+    if configuration.settings.odoo:
+        raise Refusal("the related action of a job of Odoo's is opened in Odoo: the button on the job's form")
     with chosen(configuration.settings) as databases:
         for each in databases:
             if _has(each, uuid):
@@ -52,7 +54,7 @@ def related_action(
 
 def _has(database: DatabaseConfig, uuid: str) -> bool:
     with opened(database) as connection:
-        require_schema(database, connection)
+        require_native(database, connection)
         with connection.cursor() as cursor:
             return bool(by_uuid(cursor, [uuid]))
 

@@ -47,10 +47,14 @@ TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master 
 @click.option("--log-format", metavar="text|json", help="The form of a log line. Default: text.")
 @click.option("--log-level", metavar="LEVEL", help="The least level that is logged. Default: INFO.")
 @click.option("--log-handler", metavar="LOGGER:LEVEL", multiple=True, help="For one logger; repeatable.")
+@click.option(
+    "--shadow", is_flag=True, help="Beside Odoo: decide only, and say where the stock runner does otherwise."
+)
 @click.option("--compile-to", type=int, hidden=True)
 def run(
     file: Path | None,
     assignments: tuple[str, ...],
+    shadow: bool,
     compile_to: int | None,
     **flags: str | tuple[str, ...] | None,
 ) -> None:
@@ -58,22 +62,38 @@ def run(
     # the first process of a container is not ended by a signal that it does not handle
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(EXIT_TERMINATED))
     require_private_file(file)
-    configuration = compiled(file, assignments, flags)
+    configuration = compiled(file, assignments, {**flags, "shadow": "yes" if shadow else None})
     warn(configuration.warnings)
+    for said in configuration.notes:
+        note(said)
     if compile_to is not None:  # a running master is told to reload
         compile_again(configuration, compile_to)
         return
     if configuration.off:
-        note("switched off: the channel root has capacity 0, so there is nothing to run")
+        note(
+            "switched off: the channel root has capacity 0, so there is nothing to run"
+            + _off_here(configuration)
+        )
         return
-    settings = replace(preflight(configuration.settings), command=tuple(sys.argv[1:]))
+    settings = replace(preflight(configuration.settings, away=note), command=tuple(sys.argv[1:]))
     # with the pid file others find us, and what they may send would end a program that has no handlers yet
     signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_MASTER)
     held = lock(Path(settings.pidfile))
     register.outwait(register.path_beside(Path(settings.pidfile)), settings.graceful_timeout, note)
-    if settings.databases:
+    if settings.databases or settings.odoo:
         become_master(settings, held)
     run_embedded(settings, held)
+
+
+def _off_here(configuration: Compiled) -> str:
+    """Beside Odoo it may be the other runner that was to be switched off."""
+    if not configuration.settings.odoo:
+        return ""
+    source = next(value.source for value in configuration.values if value.option == "channels")
+    return (
+        f" (from {source})\n  to switch off the stock runner alone, give Odoo's service"
+        " ODOO_QUEUE_JOB_CHANNELS=root:0 in its environment, and this one QUEUEMASTER_CHANNELS or --channels"
+    )
 
 
 def compile_again(configuration: Compiled, fd: int) -> None:

@@ -20,6 +20,7 @@ from queuemaster.cli.sizing import BARE, Memory, Server
 from queuemaster.config.compiled import DatabaseConfig, Settings
 
 IMPORT_PATIENCE = 30.0  # seconds for the application's import
+_ODOO = "odoo.modules.registry"  # what a registry needs; the registries themselves come on top
 _BOOTSTRAP = Path(queuejobs.worker.__file__).with_name("bootstrap.py")
 
 # One row: which server it is, its limits, and the sessions of other programs than ours.
@@ -53,13 +54,16 @@ def servers(databases: Iterable[DatabaseConfig]) -> list[Server]:
 def memory(settings: Settings) -> Memory:
     """Of an interpreter of the application, with the application imported, in a process of its own."""
     receive, send = os.pipe()
-    command = [settings.python or sys.executable, str(_BOOTSTRAP), "footprint", str(send), *settings.app]
+    modules = (_ODOO,) if settings.odoo else settings.app
+    command = [settings.python or sys.executable, str(_BOOTSTRAP), "footprint", str(send), *modules]
+    path = os.pathsep.join(filter(None, (settings.odoo_path, os.environ.get("PYTHONPATH", ""))))
+    environment = {**os.environ, **({"PYTHONPATH": path} if settings.odoo_path else {})}
     with os.fdopen(receive) as answer:
         try:
             try:
                 process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    pass_fds=[send],
+                    pass_fds=[send], env=environment,
                 )  # fmt: skip
             finally:
                 os.close(send)

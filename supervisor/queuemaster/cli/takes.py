@@ -98,8 +98,9 @@ class Takes:
 
 def what_it_takes(settings: Settings) -> Takes:
     """Count, ask the servers, measure the application."""
-    databases = settings.databases or _embedded()
-    size = sizing(settings, embedded=not settings.databases)
+    own_server = not settings.databases and not settings.odoo
+    databases = _embedded() if own_server else settings.databases
+    size = sizing(settings, embedded=own_server)
     return Takes(size, servers(databases), memory(settings))
 
 

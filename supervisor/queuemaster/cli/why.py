@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection
 from rich.table import Table
 from rich.text import Text
 
-from queuejobs.store import schema
+from queuejobs.store import oca, schema
 from queuemaster.cli.databases import chosen, opened, server_message
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, console, note, print_json, printable, warn
@@ -140,6 +140,9 @@ def _ask(stack: contextlib.ExitStack, databases: Sequence[DatabaseConfig]) -> tu
 def _schema_problem(connection: Connection) -> str:
     """Why a supervisor of this version would refuse the database; it may be asked all the same."""
     try:
+        with connection, connection.cursor() as cursor:
+            if oca.is_installed(cursor):
+                return ""
         schema.require_current(connection)
     except schema.SchemaError as error:
         return str(error)

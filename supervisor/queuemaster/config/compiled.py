@@ -63,6 +63,15 @@ def keep_ids(new: tuple[DatabaseConfig, ...], old: tuple[DatabaseConfig, ...]) -
 
 
 @dataclass(frozen=True)
+class Discovery:
+    """No database is named: those that this user owns on the server are served (``config.discovery``)."""
+
+    dsn: str  # of the database where the server is asked; it may hold a password
+    pattern: str = ""  # a regular expression that a name begins with; "": any
+    template: str = ""  # what Odoo copies new databases from is none of them
+
+
+@dataclass(frozen=True)
 class ServerPlan:
     """How to start the embedded PostgreSQL: everything the master needs to exec it again."""
 
@@ -85,6 +94,11 @@ class Settings:
     command: tuple[str, ...] = ()  # the arguments of the command line, to compile it all again
     app: tuple[str, ...] = ()  # modules that the template imports
     python: str = ""  # the application's interpreter; "": ours
+    odoo: str = ""  # the path of odoo.conf: Odoo's databases, with its addon; "": native queues
+    odoo_path: str = ""  # a directory with Odoo's code, for its interpreter; "": it has it already
+    direct: bool = True  # jobs that allow it run without the addon's own bookkeeping
+    shadow: bool = False  # decide, but leave the acting to the stock runner
+    discovery: Discovery | None = None  # how databases are found, None: they are named
     server: ServerPlan | None = None  # the embedded PostgreSQL, None: databases by DSN only
     user: str = ""  # template, workers and dispatcher run as, when the master is root; "": as we do
     group: str = ""  # "": the user's
@@ -126,6 +140,8 @@ class Settings:
         data: dict[str, Any] = json.loads(text)
         data["channels"] = tuple(ChannelConfig(**c) for c in data["channels"])
         data["databases"] = tuple(DatabaseConfig(**d) for d in data["databases"])
+        if data["discovery"] is not None:
+            data["discovery"] = Discovery(**data["discovery"])
         if data["server"] is not None:
             server = data["server"]
             data["server"] = ServerPlan(**{**server, "argv": tuple(server["argv"])})

@@ -24,9 +24,11 @@ OF_OCA = {
         ("scheme", "host", "port", "http_auth_user", "http_auth_password"),
         "has no use here, ignored: jobs run in worker processes, not through HTTP requests",
     ),
+    "jobrunner_db_name": "is no option of the addon either, ignored: name databases with database",
     **{
-        f"jobrunner_db_{part}": "is not supported by this version, ignored: give the connection with database"
-        for part in ("host", "port", "name", "user", "password")
+        f"jobrunner_db_{part}": "counts beside Odoo only (a file with [options], and no app), ignored: give the"
+        " connection with database"
+        for part in ("host", "port", "user", "password")
     },
 }
 
@@ -39,6 +41,13 @@ def _positive_seconds(text: str) -> float:
     if value <= 0:
         raise ValueError(f"{DURATION_EXPECTED}, more than 0")
     return value
+
+
+def _yes_no(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in ("yes", "true", "on", "1", "no", "false", "off", "0"):
+        raise ValueError("expected yes or no")
+    return word in ("yes", "true", "on", "1")
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:
@@ -121,7 +130,17 @@ class Options(BaseModel):
         Settings.app, description="modules that register the application's models, by comma"
     )
     python: Annotated[str, BeforeValidator(_program)] = Field(
-        Settings.python, description="the application's interpreter; empty: the one of this command"
+        Settings.python,
+        description="the application's interpreter; empty: Odoo's beside Odoo, else this command's",
+    )
+    odoo_path: Annotated[str, BeforeValidator(_path)] = Field(
+        Settings.odoo_path, description="a directory with Odoo's code, when its interpreter does not have it"
+    )
+    direct: Annotated[bool, BeforeValidator(_yes_no)] = Field(
+        Settings.direct, description="beside Odoo: run jobs directly where that changes nothing; no: never"
+    )
+    shadow: Annotated[bool, BeforeValidator(_yes_no)] = Field(
+        Settings.shadow, description="beside Odoo: decide only, and compare with what the stock runner does"
     )
     max_workers: Annotated[int, BeforeValidator(_number(1, MOST_WORKERS))] = Field(
         Settings.max_workers, description="workers kept ready in all pools together"

@@ -9,16 +9,19 @@ from __future__ import annotations
 import configparser
 import difflib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from queuemaster import embedded
+from queuemaster.config import odoo_conf
 from queuemaster.config.compiled import DatabaseConfig, Settings
-from queuemaster.config.dsn import MASK, mask_dsn, split_databases
+from queuemaster.config.dsn import MASK, mask_dsn
+from queuemaster.config.given import SECRETS, ConfigurationError, Given, Value
+from queuemaster.config.odoo_conf import OdooFile
 from queuemaster.config.options import NOT_YET, OF_OCA, Options
 from queuemaster.dispatcher.channels import Parsed
 
@@ -27,43 +30,11 @@ PREFIX = "QUEUEMASTER_"
 OCA_PREFIX = "ODOO_QUEUE_JOB_"
 # read by other parts, hence no options: the directory of PostgreSQL's programs
 _OTHER_VARIABLES = frozenset((f"{PREFIX}PG_BINDIR", f"{PREFIX}DATA_DIR"))
-_SECRETS = frozenset(("http_password", "http_token"))
 _BY_OCA = ("channels",)
-
-
-class ConfigurationError(Exception):
-    """The configuration cannot be used. ``problems``: one message for each thing that is wrong."""
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
-
-
-@dataclass(frozen=True)
-class Given:
-    """An option as somebody gave it."""
-
-    option: str
-    text: str
-    source: str  # "--channels", "environment QUEUEMASTER_CHANNELS", "/etc/odoo.conf"
-
-    def shown(self) -> str:
-        """The text without its passwords."""
-        if self.option in _SECRETS:
-            return MASK
-        if self.option == "database":
-            return ", ".join(mask_dsn(part) for part in split_databases(self.text))
-        return self.text
-
-
-@dataclass(frozen=True)
-class Value:
-    """An option as it counts; databases without passwords, durations in seconds, lists as lists."""
-
-    option: str
-    value: str | int | float | list[str]
-    source: str
-    meaning: str
+_SHADOW_OF_NOBODY = (
+    "option shadow: there is no other runner to compare with; expected Odoo's configuration file (-c odoo.conf,"
+    " with its section [options]), and no app"
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +45,7 @@ class Compiled:
     off: bool  # root:0: there is nothing to run
     values: tuple[Value, ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # beside Odoo: what is right as it is, and worth knowing
 
 
 @dataclass
@@ -81,6 +53,7 @@ class _Collected:
     """What the sources said: the strongest value of each option, and what is odd about the others."""
 
     given: dict[str, Given] = field(default_factory=dict)
+    oca: dict[str, Given] = field(default_factory=dict)  # options of the addon's runner that are none of ours
     warnings: list[str] = field(default_factory=list)
 
     def add(self, option: str, text: str, source: str) -> None:
@@ -90,7 +63,7 @@ class _Collected:
         elif option in NOT_YET:
             self.warnings.append(f"option {option} (from {source}) is not supported by this version, ignored")
         elif option in OF_OCA:
-            self.warnings.append(f"option {option} (from {source}) {OF_OCA[option]}")
+            self.oca[option] = Given(option, text, source)
         else:
             self.warnings.append(f"unknown option {option} (from {source}), ignored; {nearest(option)}")
 
@@ -112,12 +85,20 @@ def compile_settings(
     """
     collected = _Collected()
     problems: list[str] = []
-    if file is not None:
-        _read_file(file, collected, problems)
+    sections = _read_file(file, problems) if file is not None else {}
+    for option, text in sections.get(SECTION, {}).items():
+        collected.add(option, text, str(file))
     _read_environment(environ, collected)
     _read_assignments(assignments, flags, collected, problems)
     for option, text in flags.items():
         collected.add(option, text, f"--{option.replace('_', '-')}")
+    odoo = _odoo_of(file, sections, collected)
+    if odoo is None:
+        collected.warnings += _odd_without_odoo(file, sections, collected, bool(problems))
+    else:
+        problems += odoo.problems()
+        for given in odoo.limits():
+            collected.given.setdefault(given.option, given)
     options = _validate(collected.given, problems)
     if options is not None:
         problems += options.http_problems()
@@ -125,9 +106,68 @@ def compile_settings(
         raise ConfigurationError(problems)
     if not options.pidfile:
         options = options.model_copy(update={"pidfile": str(default_pidfile(environ))})
+    if odoo is not None:
+        return _beside_odoo(options, odoo, collected, environ)
+    if options.shadow:
+        raise ConfigurationError([_SHADOW_OF_NOBODY])
     warnings = [*collected.warnings, *(f"channel {text}" for text in options.channels.warnings)]
     values = _values(options, collected.given)
     return Compiled(options.settings(), options.channels.off, values, tuple(warnings))
+
+
+def _odoo_of(
+    file: Path | None, sections: Mapping[str, Mapping[str, str]], collected: _Collected
+) -> OdooFile | None:
+    """Beside Odoo we are when the file is Odoo's, and no application is named whose queue is meant."""
+    app = collected.given.get("app")
+    if file is None or odoo_conf.SECTION not in sections or (app is not None and app.text.strip()):
+        return None
+    return OdooFile(file.absolute(), sections[odoo_conf.SECTION], collected.oca)
+
+
+def _odd_without_odoo(
+    file: Path | None, sections: Mapping[str, Mapping[str, str]], collected: _Collected, unread: bool
+) -> list[str]:
+    odd = [f"option {one.option} (from {one.source}) {OF_OCA[one.option]}" for one in collected.oca.values()]
+    if file is not None and SECTION not in sections and not unread:
+        odd.insert(0, f"configuration file {file} has no section [{SECTION}]: nothing was read")
+    return odd
+
+
+def _beside_odoo(
+    options: Options, odoo: OdooFile, collected: _Collected, environ: Mapping[str, str]
+) -> Compiled:
+    """Complete what Odoo's file leaves open: its interpreter, the databases."""
+    given, warnings, discovery = dict(collected.given), list(collected.warnings), None
+    if not options.python:
+        found = odoo_conf.interpreter(environ.get("PATH"), options.odoo_path)
+        if found is not None:
+            given["python"] = found
+            options = options.model_copy(update={"python": found.text})
+    named = odoo.named()
+    if options.database:
+        databases = odoo.located(options.database)
+    elif named is not None:
+        databases = odoo.databases()
+        given["database"] = named
+    else:
+        databases = ()
+        discovery, said = odoo.discovery()
+        warnings += said
+        given["database"] = Given("database", "", "asked of the server: all that the user owns")
+    problems = odoo_conf.ambiguous(databases)
+    if problems:
+        raise ConfigurationError(problems)
+    options = options.model_copy(update={"database": databases})
+    settings = replace(options.settings(), odoo=str(odoo.path), discovery=discovery)
+    notes = [
+        f"option {one.option} (from {one.source}) {OF_OCA[one.option]}"
+        for one in collected.oca.values()
+        if one.option not in odoo_conf.RUNNER
+    ]
+    warnings += [f"channel {text}" for text in options.channels.warnings]
+    values = (*_values(options, given), *odoo.values())
+    return Compiled(settings, options.channels.off, values, tuple(warnings), tuple(notes))
 
 
 def default_pidfile(environ: Mapping[str, str]) -> Path:
@@ -140,7 +180,8 @@ def default_pidfile(environ: Mapping[str, str]) -> Path:
     return embedded.default_data_dir().with_name("queuemaster.pid")
 
 
-def _read_file(file: Path, collected: _Collected, problems: list[str]) -> None:
+def _read_file(file: Path, problems: list[str]) -> dict[str, dict[str, str]]:
+    """Its sections."""
     # no interpolation: a password may contain %. No default section: its keys were not written for us.
     parser = configparser.RawConfigParser(default_section="")
     try:
@@ -161,13 +202,8 @@ def _read_file(file: Path, collected: _Collected, problems: list[str]) -> None:
         lines = ", ".join(str(number) for number, _ in error.errors)
         problems.append(f"configuration file {file}, line {lines}: expected OPTION = VALUE")
     else:
-        if not parser.has_section(SECTION):
-            collected.warnings.append(
-                f"configuration file {file} has no section [{SECTION}]: nothing was read"
-            )
-            return
-        for option, text in parser.items(SECTION):
-            collected.add(option, text, str(file))
+        return {section: dict(parser.items(section)) for section in parser.sections()}
+    return {}
 
 
 def _read_environment(environ: Mapping[str, str], collected: _Collected) -> None:
@@ -216,7 +252,7 @@ def _values(options: Options, given: Mapping[str, Given]) -> tuple[Value, ...]:
     for option, description in Options.model_fields.items():
         source = given[option].source if option in given else "default"
         shown = _shown(getattr(options, option))
-        if option in _SECRETS and shown:
+        if option in SECRETS and shown:
             shown = MASK
         if option == "channels" and option in given:
             shown = given[option].text

@@ -22,6 +22,7 @@ from queuemaster.status import StatusBoard
 from . import bulletin
 from .database import QueueDatabase
 from .hub import DispatchHub
+from .landscape import Landscape
 from .links import Link
 from .recovery import Death
 
@@ -54,6 +55,7 @@ class Dispatcher:
         self._status = status
         self._control = control
         self._hub = DispatchHub(settings, self._tell_master)
+        self._landscape = Landscape(settings, self._tell_master)
         self._serving: dict[int, gevent.Greenlet] = {}
         self._host, self._boot_id = socket.gethostname(), linux.boot_id()
 
@@ -76,6 +78,7 @@ class Dispatcher:
             self._serve(database)
         gevent.spawn(self._hub.run).link_exception(_end)
         gevent.spawn(bulletin.publish, self._hub, self._status).link_exception(_end)
+        gevent.spawn(self._landscape.watch).link_exception(_end)
         self._tell_master({"type": "ready"})
 
     def _obey(self, received: wire.Received) -> None:
@@ -112,6 +115,7 @@ class Dispatcher:
         self._settings = settings = Settings.from_descriptor(fd)
         os.close(fd)
         log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
+        self._landscape.configure(settings)
         new, gone = self._hub.reconfigure(settings)
         for database in gone:
             # its session ends with it, and so does our leadership there

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from queuemaster.config.compiled import Settings, keep_ids
 
 # what is open, locked or dropped for good when the master has started
-_FOR_LIFE = ("pidfile", "user", "group")
+_FOR_LIFE = ("pidfile", "user", "group", "odoo", "shadow")
 
 
 class Refused(Exception):
@@ -52,10 +52,13 @@ def finish(compilation: Compilation, status: int, current: Settings) -> tuple[Se
 
 def succeeding(new: Settings, current: Settings) -> Settings:
     """``new`` as far as a running master can take it over. Raises :class:`Refused`. Pure."""
-    if new.databases and current.server is not None:
+    if (new.databases or new.odoo) and current.server is not None:
         raise Refused("databases are named now, but the embedded PostgreSQL is in use: that needs a restart")
     changed = [name for name in _FOR_LIFE if getattr(new, name) != getattr(current, name)]
     if changed:
         raise Refused(f"{', '.join(changed)} cannot change while the supervisor runs: that needs a restart")
-    databases = keep_ids(new.databases, current.databases) if new.databases else current.databases
-    return replace(new, databases=databases, server=current.server, command=current.command)
+    # none is named: the embedded one stays; beside Odoo there may really be none, until somebody makes one
+    served = new.databases if new.databases or new.odoo else current.databases
+    return replace(
+        new, databases=keep_ids(served, current.databases), server=current.server, command=current.command
+    )

@@ -249,6 +249,8 @@ class Master:
             self._voice.standings[message["database"]] = message["standing"]
         elif kind == "want":
             self._happened(ev.Wanted(message["channels"]))
+        elif kind == "reload":
+            self._happened(ev.Reload())
         elif kind == "cancel":
             worker = self._core.pools.match(message["entry"], message["generation"])
             reading = None if worker is None else measure.read(self._board, worker)

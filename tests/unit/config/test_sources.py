@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from queuemaster.config.sources import Compiled, ConfigurationError, compile_settings, default_pidfile
+from queuemaster.config.given import ConfigurationError
+from queuemaster.config.sources import Compiled, compile_settings, default_pidfile
 
 
 @pytest.fixture
@@ -53,15 +54,13 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert compiled.warnings == ()
 
 
-def test_a_file_of_odoo_is_read_as_it_is(file: Path) -> None:
-    file.write_text(
-        "[options]\ndb_password = 100%\nworkers = 4\n\n"
-        "[queue_job]\nchannels = root:4,\n    sale:2\nscheme = https\njobrunner_db_host = db1\n"
-    )
+def test_options_of_the_addon_that_only_count_beside_odoo_are_said_to_do_nothing(file: Path) -> None:
+    file.write_text("[queue_job]\nchannels = root:4,\n    sale:2\nscheme = https\njobrunner_db_host = db1\n")
     compiled = compile_settings(file, {}, [], {})
     assert [channel.name for channel in compiled.settings.channels] == ["root", "root.sale"]
     assert len(compiled.warnings) == 2
     assert all("ignored" in warning for warning in compiled.warnings)
+    assert compiled.settings.odoo == ""
 
 
 def test_an_unknown_option_is_a_warning_with_the_nearest_name(file: Path) -> None:
@@ -138,7 +137,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_without_our_section_is_a_warning(file: Path) -> None:
-    file.write_text("[options]\nworkers = 4\n[DEFAULT]\nchannels = root:9\n")
+    file.write_text("[option]\nworkers = 4\n[DEFAULT]\nchannels = root:9\n")
     compiled = compile_settings(file, {}, [], {})
     assert compiled.warnings == (f"configuration file {file} has no section [queue_job]: nothing was read",)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from queuemaster.config.sources import ConfigurationError, compile_settings
+from queuemaster.config.given import ConfigurationError
+from queuemaster.config.sources import compile_settings
 from queuemaster.exporter.address import is_loopback, parse_address
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,16 @@ from queuemaster.master.systemd import Announcer, Notifier
 
 
 @pytest.fixture
-def end(tmp_path: Path) -> Iterator[socket.socket]:
+def end() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
-        opened.bind(str(tmp_path / "s"))
+        opened.bind("")  # a name without a path, of the kernel's choice: a path may be too long for a socket
         opened.setblocking(False)
         yield opened
+
+
+def address(end: socket.socket) -> str:
+    """As a service manager writes it."""
+    return f"@{end.getsockname()[1:].decode()}"
 
 
 def heard(end: socket.socket) -> list[str]:
@@ -51,8 +55,8 @@ def test_no_watchdog_is_meant_for_us(environ: dict[str, str]) -> None:
     notifier.send("READY=1")  # to nobody
 
 
-def test_what_finds_no_room_is_sent_later_in_order(end: socket.socket, tmp_path: Path) -> None:
-    notifier = Notifier(str(tmp_path / "s"))
+def test_what_finds_no_room_is_sent_later_in_order(end: socket.socket) -> None:
+    notifier = Notifier(address(end))
     for number in range(2000):
         notifier.send(f"X={number}")
     first = heard(end)
@@ -66,8 +70,8 @@ def test_what_finds_no_room_is_sent_later_in_order(end: socket.socket, tmp_path:
     assert found == [f"X={number}" for number in range(2000)]
 
 
-def test_each_thing_is_said_in_its_time(end: socket.socket, tmp_path: Path) -> None:
-    announcer = Announcer(Notifier(str(tmp_path / "s"), watchdog=10.0))
+def test_each_thing_is_said_in_its_time(end: socket.socket) -> None:
+    announcer = Announcer(Notifier(address(end), watchdog=10.0))
     announcer.look(False, "starting", 100.0)
     assert heard(end) == ["STATUS=starting", "WATCHDOG=1"]
     assert announcer.wait(101.0) == 4.0
@@ -88,8 +92,8 @@ def test_each_thing_is_said_in_its_time(end: socket.socket, tmp_path: Path) -> N
     assert heard(end) == ["STOPPING=1\nEXTEND_TIMEOUT_USEC=2500000"]
 
 
-def test_ready_is_not_said_by_one_that_is_stopping(end: socket.socket, tmp_path: Path) -> None:
-    announcer = Announcer(Notifier(str(tmp_path / "s")))
+def test_ready_is_not_said_by_one_that_is_stopping(end: socket.socket) -> None:
+    announcer = Announcer(Notifier(address(end)))
     announcer.stopping(1.0)
     announcer.look(True, "", 1.0)
     announcer.reloaded()

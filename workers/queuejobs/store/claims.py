@@ -49,14 +49,24 @@ def register(cursor: Any, process: Process, channel: str) -> int:
 
 
 def claim(
-    cursor: Any, epoch: int, channel: str, worker: int, pid: int, job: Optional[int], bound: Optional[Key]
+    cursor: Any,
+    epoch: int,
+    channel: str,
+    worker: int,
+    pid: int,
+    job: Optional[int],
+    bound: Optional[Key],
+    start: bool = True,
 ) -> Optional[Dict[str, Any]]:
-    """Start one ready job of the stored channel: the row, or None when there is nothing to start."""
+    """Start one ready job of the stored channel: the row, or None when there is nothing to start.
+
+    ``start`` False, beside Odoo only: take it as ``enqueued``, for the addon to start it itself.
+    """
     priority, created, least = bound if bound is not None else (None, None, None)
-    cursor.execute(
-        "select * from queuemaster.claim(%s, %s, %s, %s, %s, %s, %s, %s)",
-        (epoch, channel, worker, pid, job, priority, created, least),
-    )
+    statement = "select * from queuemaster.claim(%s, %s, %s, %s, %s, %s, %s, %s)"
+    if not start:
+        statement = statement[:-1] + ", false)"
+    cursor.execute(statement, (epoch, channel, worker, pid, job, priority, created, least))
     row = cursor.fetchone()
     if row is None:
         return None

@@ -41,6 +41,9 @@ class WorkerSettings(NamedTuple):
     log_level: str
     log_format: str
     log_handlers: Tuple[str, ...]
+    odoo: str  # the path of odoo.conf; "": native queues
+    odoo_path: str  # a directory with Odoo's code, for sys.path; "": it can be imported without
+    direct: bool  # False: every job of Odoo's goes through the addon's own code
 
 
 def read(fd: int) -> WorkerSettings:
@@ -61,6 +64,9 @@ def parse(data: Dict[str, Any]) -> WorkerSettings:
         log_level=data["log_level"],
         log_format=data["log_format"],
         log_handlers=tuple(data["log_handlers"]),
+        odoo=data["odoo"],
+        odoo_path=data["odoo_path"],
+        direct=data["direct"],
     )
 
 

@@ -1,0 +1,39 @@
+"""Which databases are served when none is named: those that Odoo's user owns, as Odoo lists them."""
+
+from __future__ import annotations
+
+import re
+
+from psycopg2.extensions import make_dsn
+
+from queuejobs.store.connection import connect
+
+from .compiled import DatabaseConfig, Discovery
+
+PATIENCE = 10  # seconds for a server to answer
+
+# Neither templates nor what nobody may connect to. Plan: a scan of pg_database, some rows.
+_OWNED = """
+select datname from pg_database
+ where pg_get_userbyid(datdba) = current_user and not datistemplate and datallowconn
+   and datname <> all(%s)
+ order by datname
+"""
+
+
+def find(discovery: Discovery) -> tuple[DatabaseConfig, ...]:
+    """Ask the server, over one short connection; sorted by name. Raises psycopg2.Error when it is away."""
+    connection = connect(discovery.dsn, "queuemaster discovery", connect_timeout=PATIENCE)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_OWNED, (["postgres", discovery.template],))
+            names = sorted(name for (name,) in cursor.fetchall())
+    finally:
+        connection.close()
+    return tuple(
+        DatabaseConfig(name, make_dsn(discovery.dsn, dbname=name))
+        for name in names
+        if re.match(
+            discovery.pattern, name
+        )  # an empty pattern matches all; Odoo does not ask for the end either
+    )
