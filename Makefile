@@ -13,12 +13,12 @@ PY := .venv/bin/python
 # -qq: errors only, not what pip thinks of the machine
 PIP := -m pip --disable-pip-version-check -qq
 STAMP := .venv/.installed
-PROMTOOL := .venv/promtool
+PROGRAMS := .venv/debian
 # between 2 and 4: the tests start servers and workers of their own
 JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format bench bench-full verify-fresh dist install clean FORCE
+.PHONY: help demo run test lint format bench bench-full verify-fresh dist man install install-files clean FORCE
 
 help:
 	@echo 'make demo            the main job on a sample application, with its own PostgreSQL (ARGS=...)'
@@ -30,6 +30,7 @@ help:
 	@echo 'make verify-fresh    clones HEAD; runs demo and test twice, as root and as another user'
 	@echo 'make dist            sdist and wheel in dist/'
 	@echo 'make install         the service, in an environment of its own under PREFIX ($(PREFIX))'
+	@echo 'make man             docs/queuemaster.1, from the help of the commands'
 	@echo 'make clean           removes what was made here, .venv too'
 
 demo: $(STAMP)
@@ -38,7 +39,7 @@ demo: $(STAMP)
 run: $(STAMP)
 	@$(PY) -m queuemaster run $(ARGS)
 
-test: lint $(PROMTOOL)
+test: lint $(PROGRAMS)
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP)
@@ -79,15 +80,28 @@ dist: $(STAMP)
 	@$(PY) -m build --outdir dist . > .venv/build.log 2>&1 || { cat .venv/build.log >&2; exit 1; }
 	@ls dist
 
+# the page of the manual, from the help of the commands
+man: $(STAMP)
+	@$(PY) docs/manpage.py > docs/queuemaster.1
+
 install:
 	$(check_python)
-	@echo "Installing into $(DESTDIR)$(PREFIX)/lib/queuemaster"
-	@"$(PYTHON)" -m venv --clear "$(DESTDIR)$(PREFIX)/lib/queuemaster"
-	@"$(DESTDIR)$(PREFIX)/lib/queuemaster/$(PY:.venv/%=%)" $(PIP) install '.[service]'
-	@mkdir -p "$(DESTDIR)$(PREFIX)/bin"
-	@printf '#!/bin/sh\nexec "%s" -m queuemaster "$$@"\n' "$(PREFIX)/lib/queuemaster/bin/python" \
-	  > "$(DESTDIR)$(PREFIX)/bin/queuemaster"
-	@chmod 755 "$(DESTDIR)$(PREFIX)/bin/queuemaster"
+	@etc/install.sh program
+	@etc/install.sh files
+
+# the same without the program: cheap to look at, with DESTDIR
+install-files:
+	@etc/install.sh files
+
+install install-files: export PREFIX := $(PREFIX)
+install install-files: export DESTDIR := $(DESTDIR)
+install install-files: export PYTHON := $(PYTHON)
+# below /usr it is a service of the system; elsewhere somebody's own, with all that belongs to it
+BELOW := $(if $(filter /usr /usr/%,$(PREFIX)),,$(PREFIX))
+install install-files: export SYSCONFDIR ?= $(BELOW)/etc
+install install-files: export LOCALSTATEDIR ?= $(BELOW)/var
+install install-files: export RUNSTATEDIR ?= $(BELOW)/run
+install install-files: export SERVICE_USER ?= $(if $(BELOW),,queuemaster)
 
 clean:
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
@@ -106,17 +120,9 @@ $(STAMP): setup.cfg
 	@$(PY) $(PIP) install --editable '.[service,test]'
 	@printf '%s\n' "$(CURDIR)" > $@
 
-# Prometheus' own judgement of our metrics. Only the program is taken out of Debian's package: to install that would
-# start a server. Without it the tests that want it are skipped, and say why.
-$(PROMTOOL): | $(STAMP)
+$(PROGRAMS): | $(STAMP)
 	@mkdir -p $@
-	@if ! command -v promtool > /dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	  echo "Fetching promtool from Debian's package prometheus"; \
-	  { apt-get -qq update && cd $@ && apt-get -qq download prometheus && \
-	    dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/promtool; } > /dev/null 2>&1 \
-	  || echo "promtool could not be fetched: its tests are skipped"; \
-	  rm -f "$(CURDIR)/$@"/*.deb; \
-	fi
+	@tests/fetch_programs.sh $@
 
 FORCE:
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -33,6 +34,18 @@ def describe(process: psutil.Process) -> str:
         return f"{process.pid} ({process.status()}) {' '.join(process.cmdline()) or process.name()}"
     except psutil.NoSuchProcess:
         return f"{process.pid} (gone)"
+
+
+def holders_of(processes: list[psutil.Process], path: Path) -> list[psutil.Process]:
+    """Who has the file open, whatever it is called now."""
+    wanted = path.stat()
+    found = []
+    for process in processes:
+        for fd in Path(f"/proc/{process.pid}/fd").iterdir():
+            there = os.stat(fd) if fd.exists() else None
+            if there and (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino) and int(fd.name) > 2:
+                found.append(process)
+    return found
 
 
 def _below(process: psutil.Process, excluding: frozenset[psutil.Process]) -> Iterator[psutil.Process]:

@@ -13,13 +13,32 @@ from queuemaster.config.options import Options
 from queuemaster.config.sources import compile_settings
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "queuemaster.conf"
+ODOO = SAMPLE.with_name("odoo.conf")
+
+
+def check(file: Path) -> None:
+    """`queuemaster check` finds nothing to warn of."""
+    result = CliRunner(env={"QUEUEMASTER_DATA_DIR": None}).invoke(
+        main, ["check", "-c", str(file), "--strict"]
+    )
+    assert result.exit_code == 0, result.stderr
 
 
 def test_the_sample_is_valid_as_it_stands() -> None:
-    result = CliRunner(env={"QUEUEMASTER_DATA_DIR": None}).invoke(
-        main, ["check", "-c", str(SAMPLE), "--strict"]
-    )
-    assert result.exit_code == 0, result.stderr
+    check(SAMPLE)
+
+
+def test_our_section_of_the_sample_for_odoo_is_valid(tmp_path: Path) -> None:
+    """Odoo's own section says that there is an Odoo, which is not here."""
+    ours = "[queue_job]\n" + ODOO.read_text().partition("\n[queue_job]\n")[2]
+    part = tmp_path / "odoo.conf"
+    part.write_text(ours)
+    check(part)
+    part.write_text(re.sub(r"^;(?=\w+ = )", "", ours, flags=re.MULTILINE))
+    found = compile_settings(part, {}, [], {})
+    given = {value.option for value in found.values if value.source == str(part)}
+    assert {"channels", "python", "odoo_path", "user", "timeout", "graceful_timeout"} <= given
+    assert [warning for warning in found.warnings if "odoo_path" not in warning] == []
 
 
 def test_every_supported_option_stands_in_the_sample_once() -> None:

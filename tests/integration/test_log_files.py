@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 from click.testing import CliRunner
 
+from processes import holders_of
 from queuejobs.worker.logfile import LogFile
 from queuemaster.cli import main
 from supervised import PATIENCE, Queue, queue, supervised
@@ -27,23 +27,11 @@ def jobs(database: str) -> Iterator[Queue]:
         yield opened
 
 
-def holders(processes: list[psutil.Process], path: Path) -> list[psutil.Process]:
-    """Who has the file open, whatever it is called now."""
-    wanted = path.stat()
-    found = []
-    for process in processes:
-        for fd in Path(f"/proc/{process.pid}/fd").iterdir():
-            there = os.stat(fd) if fd.exists() else None
-            if there and (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino) and int(fd.name) > 2:
-                found.append(process)
-    return found
-
-
 def test_everybody_lets_go_of_the_old_file(jobs: Queue, database: str, tmp_path: Path) -> None:
     with supervised(database, tmp_path, "root:2") as running:
         jobs.wait_for(jobs.sample(1).with_delay().log("first").uuid, "done")
         old = tmp_path / "log.1"
-        assert len(holders(running.everything(), tmp_path / "log")) == 5, (
+        assert len(holders_of(running.everything(), tmp_path / "log")) == 5, (
             "master, template, dispatcher, workers"
         )
         (tmp_path / "log").rename(old)
@@ -51,7 +39,9 @@ def test_everybody_lets_go_of_the_old_file(jobs: Queue, database: str, tmp_path:
         assert result.exit_code == 0, result.stderr
         assert f"pid {running.process.pid}" in result.stdout
         wait_until((tmp_path / "log").exists, PATIENCE)
-        wait_until(lambda: holders(running.everything(), old) == [], PATIENCE, "nobody to write the old file")
+        wait_until(
+            lambda: holders_of(running.everything(), old) == [], PATIENCE, "nobody to write the old file"
+        )
         jobs.wait_for(jobs.sample(2).with_delay().log("second").uuid, "done")
         wait_until(lambda: "second" in running.log, PATIENCE)
         assert "second" not in old.read_text()

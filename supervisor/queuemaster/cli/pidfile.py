@@ -11,7 +11,10 @@ from pathlib import Path
 import psutil
 
 from queuemaster.cli.output import Failure, Refusal
+from queuemaster.config.sources import Compiled
 from queuemaster.master.pidfile import PidFileError, owner
+
+OF_THE_SERVICE = Path("/run/queuemaster/queuemaster.pid")  # where unit and init script put it
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,23 @@ class Running:
             return not self.process.is_running() or self.process.status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return True
+
+
+def named(configuration: Compiled) -> Path:
+    """The pid file to look at: the one that is named; else the default one, or the service's if only that one runs."""
+    path = Path(configuration.settings.pidfile)
+    given = any(value.option == "pidfile" and value.source != "default" for value in configuration.values)
+    if given or _may_run(path) or not _may_run(OF_THE_SERVICE):
+        return path
+    return OF_THE_SERVICE
+
+
+def _may_run(path: Path) -> bool:
+    """Whether a master holds this file, or it cannot be told, which is said where it is looked at closely."""
+    try:
+        return owner(path) is not None
+    except PidFileError:
+        return True
 
 
 def find(path: Path) -> Running:

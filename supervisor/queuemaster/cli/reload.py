@@ -9,7 +9,7 @@ import click
 
 from queuemaster.cli.flags import compiled, configured, pidfile_option
 from queuemaster.cli.output import warn
-from queuemaster.cli.pidfile import find
+from queuemaster.cli.pidfile import find, named
 
 
 @click.command()
@@ -22,6 +22,6 @@ def reload(file: Path | None, assignments: tuple[str, ...], pidfile: str | None)
     """
     configuration = compiled(file, assignments, {"pidfile": pidfile})
     warn(configuration.warnings)
-    master = find(Path(configuration.settings.pidfile))
+    master = find(named(configuration))
     master.process.send_signal(signal.SIGHUP)
     click.echo(f"told to reload (pid {master.pid}); its log says what came of it")

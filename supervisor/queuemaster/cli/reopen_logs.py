@@ -10,7 +10,7 @@ import psutil
 
 from queuemaster.cli.flags import compiled, configured, pidfile_option
 from queuemaster.cli.output import Failure, warn
-from queuemaster.cli.pidfile import find
+from queuemaster.cli.pidfile import find, named
 
 
 @click.command("reopen-logs")
@@ -20,7 +20,7 @@ def reopen_logs(file: Path | None, assignments: tuple[str, ...], pidfile: str | 
     """Have the log file opened anew, for logrotate. Exit code 1 if no master runs."""
     configuration = compiled(file, assignments, {"pidfile": pidfile})
     warn(configuration.warnings)
-    path = Path(configuration.settings.pidfile)
+    path = named(configuration)
     master = find(path)
     try:
         master.process.send_signal(signal.SIGUSR1)

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -17,6 +18,7 @@ from typing import NoReturn
 import click
 
 from queuemaster import embedded
+from queuemaster.cli.daemon import detach, require_log
 from queuemaster.cli.databases import embedded_database, upgrade
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, note, warn
@@ -48,22 +50,31 @@ TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master 
 @click.option("--log-level", metavar="LEVEL", help="The least level that is logged. Default: INFO.")
 @click.option("--log-handler", metavar="LOGGER:LEVEL", multiple=True, help="For one logger; repeatable.")
 @click.option(
+    "--daemon", is_flag=True, help="Go into the background; return when it is ready. Needs a log file."
+)
+@click.option(
     "--shadow", is_flag=True, help="Beside Odoo: decide only, and say where the stock runner does otherwise."
 )
 @click.option("--compile-to", type=int, hidden=True)
 def run(
     file: Path | None,
     assignments: tuple[str, ...],
+    daemon: bool,
     shadow: bool,
     compile_to: int | None,
     **flags: str | tuple[str, ...] | None,
 ) -> None:
-    """Run the supervisor, in the foreground, until it is told to stop."""
+    """Run the supervisor, in the foreground, until it is told to stop.
+
+    With --daemon the command returns when the application is imported and the databases are served.
+    """
     # the first process of a container is not ended by a signal that it does not handle
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(EXIT_TERMINATED))
     require_private_file(file)
     configuration = compiled(file, assignments, {**flags, "shadow": "yes" if shadow else None})
     warn(configuration.warnings)
+    if daemon:
+        require_log(configuration.settings.logfile)
     for said in configuration.notes:
         note(said)
     if compile_to is not None:  # a running master is told to reload
@@ -76,13 +87,18 @@ def run(
         )
         return
     settings = replace(preflight(configuration.settings, away=note), command=tuple(sys.argv[1:]))
+    silence = detach(Path(settings.logfile)) if daemon else stay
     # with the pid file others find us, and what they may send would end a program that has no handlers yet
     signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_MASTER)
     held = lock(Path(settings.pidfile))
     register.outwait(register.path_beside(Path(settings.pidfile)), settings.graceful_timeout, note)
     if settings.databases or settings.odoo:
-        become_master(settings, held)
-    run_embedded(settings, held)
+        become_master(settings, held, silence)
+    run_embedded(settings, held, silence)
+
+
+def stay() -> None:
+    """In the foreground, where one is."""
 
 
 def _off_here(configuration: Compiled) -> str:
@@ -105,7 +121,7 @@ def compile_again(configuration: Compiled, fd: int) -> None:
         stream.write(settings.to_json())
 
 
-def run_embedded(settings: Settings, held: int) -> NoReturn:
+def run_embedded(settings: Settings, held: int, silence: Callable[[], None]) -> NoReturn:
     """The same with the embedded PostgreSQL, started first."""
     data_dir = embedded.default_data_dir()
     try:
@@ -119,7 +135,7 @@ def run_embedded(settings: Settings, held: int) -> NoReturn:
             f"embedded PostgreSQL in {data_dir}: applications connect to {database.dsn!r}"
         )  # no password is in it
         served = replace(settings, databases=(database,), server=plan if plan.pid else None)
-        become_master(served, held)
+        become_master(served, held, silence)
     except embedded.EmbeddedError as error:
         raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
     finally:
@@ -148,13 +164,17 @@ def attach_or_start(data_dir: Path, patience: float = TAKE_OVER_TIMEOUT) -> Serv
     return replace(plan, pid=process.pid)
 
 
-def become_master(settings: Settings, held: int) -> NoReturn:
-    """Replace this process by the master; settings, pid file and children go along."""
+def become_master(settings: Settings, held: int, silence: Callable[[], None]) -> NoReturn:
+    """Replace this process by the master; settings, pid file and children go along.
+
+    ``silence``: leaves the terminal, if it is to be left; called last.
+    """
     given = settings.to_descriptor()
     for fd in (given, held):
         os.set_inheritable(fd, True)
     sys.stdout.flush()
     sys.stderr.flush()
+    silence()
     descriptors = ["--settings-fd", str(given), "--pidfile-fd", str(held)]
     # our own modules are not to be looked for in the directory that somebody happens to stand in
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}

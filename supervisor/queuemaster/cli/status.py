@@ -13,7 +13,7 @@ from rich.live import Live
 
 from queuemaster.cli.flags import compiled, configured, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, console, print_json, warn
-from queuemaster.cli.pidfile import Running, find
+from queuemaster.cli.pidfile import Running, find, named
 from queuemaster.cli.standing import Names, standing
 from queuemaster.cli.standing_view import view
 from queuemaster.cli.supervisor import Supervisor, settings_of, supervisor_of
@@ -39,7 +39,7 @@ def status(
     configuration = compiled(file, assignments, {"pidfile": pidfile})
     warn(configuration.warnings)
     try:
-        master = find(Path(configuration.settings.pidfile))
+        master = find(named(configuration))
         supervisor = _supervisor(master)
     except Failure as failure:
         if as_json:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from queuemaster.cli.flags import compiled, configured, pidfile_option
 from queuemaster.cli.output import Failure, warn
-from queuemaster.cli.pidfile import Running, find
+from queuemaster.cli.pidfile import Running, find, named
 
 INTERVAL = 0.05
 
@@ -26,7 +26,7 @@ def stop(file: Path | None, assignments: tuple[str, ...], pidfile: str | None, n
     """Stop the master; running jobs may finish within graceful_timeout. Exit code 1 if none runs."""
     configuration = compiled(file, assignments, {"pidfile": pidfile})
     warn(configuration.warnings)
-    path = Path(configuration.settings.pidfile)
+    path = named(configuration)
     master = find(path)
     try:
         master.process.send_signal(signal.SIGINT if now else signal.SIGTERM)

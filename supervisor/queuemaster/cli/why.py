@@ -18,6 +18,7 @@ from queuejobs.store import oca, schema
 from queuemaster.cli.databases import chosen, opened, server_message
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, console, note, print_json, printable, warn
+from queuemaster.cli.pidfile import named
 from queuemaster.cli.supervisor import Supervisor, running_supervisor
 from queuemaster.config.compiled import DatabaseConfig
 from queuemaster.config.dsn import describe
@@ -57,7 +58,7 @@ def why(
     flags = {"channels": channels, "database": database, "pidfile": pidfile}
     configuration = compiled(file, assignments, flags)
     warn(configuration.warnings)
-    supervisor = running_supervisor(Path(configuration.settings.pidfile))
+    supervisor = running_supervisor(named(configuration))
     with _databases(configuration, supervisor) as databases:
         found = _look(uuid, databases, configuration, supervisor)
     if as_json:

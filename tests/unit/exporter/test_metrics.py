@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -16,6 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from programs import program
 from queuejobs.worker.scoreboard import BOUNDS, OUTCOMES, Counts, Scoreboard, State
 from queuemaster.config.compiled import ChannelConfig
 from queuemaster.dispatcher.channels import Tree
@@ -216,9 +216,7 @@ def test_an_entry_counts_for_its_own_worker_only() -> None:
 
 
 def test_promtool_finds_nothing_to_complain_about() -> None:
-    promtool = shutil.which("promtool") or shutil.which("promtool", path=str(ROOT / ".venv" / "promtool"))
-    if promtool is None:
-        pytest.skip("promtool is not there: Debian's package prometheus has it")
+    promtool = program("promtool", "prometheus")
     rows = [Rows("root", "pending", 1, 1.0)]
     shown = text(situation(dispatcher()), tree("root.a"), {"one": rows})
     checked = subprocess.run(

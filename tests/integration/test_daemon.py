@@ -1,0 +1,96 @@
+"""``queuemaster run --daemon``: the caller gets its prompt back when the supervisor is ready, or hears why not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from queuemaster.master.pidfile import owner
+from supervised import PATIENCE, command, environment, queue
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def start(directory: Path, dsn: str, app: str = "sampleapp", *more: str) -> subprocess.CompletedProcess[str]:
+    """The command; both of its streams are read to their ends, so nobody may have kept them."""
+    argv = command(directory, "--daemon", "--database", dsn, "--app", app, "--channels", "root:1", *more)
+    return subprocess.run(
+        argv, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=directory, env=environment()
+    )
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> Iterator[None]:
+    """Whatever runs in the background does not outlive the test."""
+    yield
+    pid = owner(tmp_path / "pid")
+    if pid is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE)
+
+
+@pytest.mark.usefixtures("ended")
+def test_it_is_ready_when_the_command_returns(database: str, tmp_path: Path) -> None:
+    ran = start(tmp_path, database)
+    assert ran.returncode == 0, ran.stderr
+    pid = owner(tmp_path / "pid")
+    assert pid is not None
+    assert ran.stdout == f"started (pid {pid})\n"
+    assert " leads " in (tmp_path / "log").read_text(), "it returned before anybody served the database"
+    assert os.getsid(pid) not in (pid, os.getsid(0)), "a session of its own, which it does not lead"
+    assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
+    with queue(database) as jobs:
+        jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
+    again = start(tmp_path, database)
+    assert again.returncode == 1
+    assert f"already running as process {pid}" in again.stderr
+    assert owner(tmp_path / "pid") == pid
+
+
+@pytest.mark.usefixtures("ended")
+def test_an_application_that_cannot_be_imported_is_told_to_the_caller(database: str, tmp_path: Path) -> None:
+    ran = start(tmp_path, database, "no_such_app")
+    assert ran.returncode == 2, ran.stderr
+    assert "not started: it ended before it was ready, exit code 2" in ran.stderr
+    assert "the application cannot be imported" in ran.stderr
+    assert ran.stdout == ""
+    assert owner(tmp_path / "pid") is None
+
+
+def test_what_is_wrong_beforehand_is_refused_as_in_the_foreground(database: str, tmp_path: Path) -> None:
+    ran = start(tmp_path, database, "sampleapp", "--logfile", "")
+    assert ran.returncode == 2
+    assert "--daemon has no terminal to log to; expected the option logfile" in ran.stderr
+    ran = start(tmp_path, database, "sampleapp", "--set", "max_workers=0")
+    assert ran.returncode == 2
+    assert "max_workers" in ran.stderr
+    assert not (tmp_path / "pid").exists()
+
+
+@pytest.mark.usefixtures("ended")
+def test_one_that_is_killed_while_it_starts(database: str, tmp_path: Path) -> None:
+    (tmp_path / "slowapp.py").write_text("import time\ntime.sleep(600)\n")
+    argv = command(tmp_path, "--daemon", "--database", database, "--app", "slowapp")
+    with subprocess.Popen(
+        argv, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment()
+    ) as waiting:
+        wait_until(
+            lambda: (tmp_path / "log").exists() and "template started" in (tmp_path / "log").read_text()
+        )
+        assert waiting.poll() is None, "it does not return before it is ready"
+        pid = owner(tmp_path / "pid")
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        assert waiting.wait(PATIENCE) == 1
+        assert waiting.stderr is not None
+        assert "not started: it ended before it was ready, SIGKILL" in waiting.stderr.read()

@@ -1,0 +1,69 @@
+"""The rotation of the log as it is delivered: everybody writes the new file, and nobody holds the old one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from initscript import InitScript
+from processes import holders_of
+from programs import environment, program
+from supervised import PATIENCE, queue
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+DELIVERED = Path(__file__).parents[2] / "etc" / "queuemaster.logrotate"
+
+
+@pytest.fixture
+def script(tmp_path: Path, database: str) -> Iterator[InitScript]:
+    made = InitScript(tmp_path, database)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def rules(script: InitScript) -> str:
+    """What is delivered, for the one that runs here."""
+    text = DELIVERED.read_text()
+    text = text.replace("/usr/local/bin/queuemaster ", f"{script.program} ")
+    text = text.replace("/run/queuemaster/queuemaster.pid", str(script.pidfile))
+    return text.replace("/var/log/queuemaster/*.log", str(script.directory / "log"))
+
+
+def test_what_it_calls_makes_everybody_let_go_of_the_old_file(script: InitScript, rules: str) -> None:
+    assert script.code("start") == 0
+    old = script.directory / "log.1"
+    (script.directory / "log").rename(old)
+    calls = rules.partition("postrotate\n")[2].partition("endscript")[0]
+    assert subprocess.run(["sh", "-ec", calls], check=False).returncode == 0
+    running = script.running()
+    wait_until(lambda: holders_of(running.everything(), old) == [], PATIENCE, "nobody holds the old file")
+    wait_until(lambda: "logs reopened" in running.log, PATIENCE)
+    assert script.code("stop") == 0
+    assert subprocess.run(["sh", "-ec", calls], check=False).returncode == 0, "not running is no failure"
+
+
+def test_logrotate_does_it(script: InitScript, rules: str, database: str) -> None:
+    logrotate = program("logrotate", "logrotate")
+    assert script.code("start") == 0
+    running = script.running()
+    with queue(database) as jobs:
+        jobs.wait_for(jobs.sample(1).with_delay().log("before the rotation").uuid, "done")
+        file = script.directory / "rules"
+        file.write_text(rules)
+        file.chmod(0o644)
+        argv = [logrotate, "--force", "--state", str(script.directory / "state"), str(file)]
+        ran = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment())
+        assert (ran.returncode, ran.stderr) == (0, "")
+        old = script.directory / "log.1"
+        assert "before the rotation" in old.read_text()
+        wait_until(lambda: holders_of(running.everything(), old) == [], PATIENCE, "nobody holds the old file")
+        jobs.wait_for(jobs.sample(2).with_delay().log("after the rotation").uuid, "done")
+    wait_until(lambda: "after the rotation" in running.log, PATIENCE)
+    assert "before the rotation" not in running.log
+    assert "after the rotation" not in old.read_text()

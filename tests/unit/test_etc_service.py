@@ -1,0 +1,107 @@
+"""The systemd unit: what it promises, and what systemd thinks of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from programs import program
+from queuemaster.cli.pidfile import OF_THE_SERVICE
+from queuemaster.config.sources import compile_settings
+
+ETC = Path(__file__).parents[2] / "etc"
+UNIT = ETC / "queuemaster.service"
+
+
+def settings(section: str) -> dict[str, list[str]]:
+    """The values of each key of a section; a key may stand there more than once."""
+    found: dict[str, list[str]] = {}
+    body = re.search(rf"^\[{section}\]$(.*?)(?=^\[|\Z)", UNIT.read_text(), re.MULTILINE | re.DOTALL)
+    assert body is not None
+    for line in body[1].splitlines():
+        if line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+SERVICE = settings("Service")
+
+
+def one(key: str) -> str:
+    """The value of a key that stands there once."""
+    (value,) = SERVICE[key]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Type", "notify"),
+        ("NotifyAccess", "main"),
+        ("KillMode", "mixed"),  # the group would end workers in the middle of their jobs
+        ("Restart", "on-failure"),
+        ("RestartPreventExitStatus", "2"),
+        ("OOMPolicy", "continue"),  # one job that is killed for its memory is no reason to stop all
+        ("ExecReload", "/bin/kill -HUP $MAINPID"),
+        ("NoNewPrivileges", "yes"),
+        ("CapabilityBoundingSet", ""),
+    ],
+)
+def test_what_the_service_depends_on(key: str, value: str) -> None:
+    assert one(key) == value
+
+
+def test_stopping_takes_longer_than_jobs_may() -> None:
+    defaults = compile_settings(None, {}, [], {}).settings
+    assert int(one("TimeoutStopSec")) > defaults.graceful_timeout + 20
+    assert int(one("WatchdogSec")) > 10
+    assert "ExecStop" not in SERVICE, "the signal is what stops it"
+
+
+def test_it_is_not_root_and_has_its_directories() -> None:
+    assert one("User") == one("Group") == "queuemaster"
+    for key in ("RuntimeDirectory", "StateDirectory", "LogsDirectory"):
+        assert one(key) == "queuemaster"
+    assert f"QUEUEMASTER_PIDFILE={OF_THE_SERVICE}" in SERVICE["Environment"]
+    assert re.search(r"^u queuemaster - ", (ETC / "queuemaster.sysusers").read_text(), re.MULTILINE)
+
+
+def test_unit_init_script_and_logrotate_mean_the_same_files() -> None:
+    script = (ETC / "queuemaster.init").read_text()
+    assert f"\nPIDFILE={OF_THE_SERVICE}\n" in script
+    rotation = (ETC / "queuemaster.logrotate").read_text()
+    assert f"--pidfile {OF_THE_SERVICE} " in rotation
+    log = re.search(r"^LOGFILE=(.*)$", script, re.MULTILINE)
+    assert log is not None
+    assert Path(log[1]).match(rotation[rotation.index("/var") : rotation.index(" {")])
+    program, config = re.findall(r"^(?:DAEMON|CONFIG)=(.*)$", script, re.MULTILINE)
+    assert one("ExecStart") == f"{program} run -c {config}"
+    assert one("EnvironmentFile").removeprefix("-") in script
+
+
+def test_systemd_accepts_it(tmp_path: Path) -> None:
+    analyze = program("systemd-analyze", "systemd")
+    unit = tmp_path / "queuemaster.service"
+
+    def complaints(text: str) -> list[str]:
+        unit.write_text(
+            text.replace("/usr/local/bin/queuemaster", "/bin/sh")
+        )  # ours need not be installed here
+        argv = [analyze, "verify", "--man=no", str(unit)]
+        ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return [line for line in ran.stderr.splitlines() if unit.name in line]
+
+    assert complaints(UNIT.read_text()) == []
+    assert complaints(UNIT.read_text().replace("KillMode=mixed", "KillMode=blended")) != []
+
+
+def test_the_settings_for_both_are_plain_lines() -> None:
+    """Systemd reads the file too, and knows no shell."""
+    lines = (ETC / "queuemaster.default").read_text().splitlines()
+    active = [line for line in lines if line and not line.startswith("# ")]
+    assert active
+    assert [line for line in active if not re.fullmatch(r"#|#?[A-Z_]+=[\w./:-]*", line)] == []
