@@ -166,3 +166,29 @@ def test_the_log_says_when_it_is_ready_and_in_which_database_a_job_ran(database:
     assert places == sorted(places)
     (line,) = (line.split() for line in text.splitlines() if "here I am" in line)
     assert {f"job_uuid={job.uuid}", f"db={name}", "channel=root", f"worker={line[2]}"} <= set(line)
+
+
+def test_commands_that_are_told_no_database_ask_that_of_the_supervisor_here(
+    database: str, tmp_path: Path
+) -> None:
+    env = {**environment(), "QUEUEMASTER_PIDFILE": str(tmp_path / "pid")}
+    env.pop("QUEUEMASTER_DATA_DIR", None)
+
+    def ask(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "queuemaster", *arguments], capture_output=True, text=True, timeout=PATIENCE,
+            check=False, env={**env, **more},
+        )  # fmt: skip
+
+    with queue(database) as jobs, supervised(database, tmp_path, CHANNELS):
+        job = jobs.sample(1).with_delay(channel="root.mail").fail()
+        jobs.wait_for(job.uuid, "failed")
+        assert job.uuid in ask("jobs", "list").stdout
+        paused = json.loads(ask("channel", "mail", "--pause", "--json").stdout)
+        assert jobs.value("select paused from queuemaster.control where channel = 'root.mail'"), paused
+        assert "root.slow" in ask("channel").stdout, "its channels are known too"
+        requeued = ask("jobs", "requeue", job.uuid)
+        assert requeued.returncode == 0, requeued.stderr
+        assert jobs.job(job.uuid)["state"] == "pending", "its channel is paused"
+        elsewhere = ask("jobs", "list", QUEUEMASTER_DATA_DIR=str(tmp_path / "nowhere"))
+        assert elsewhere.returncode == 2, "that directory is what is named"

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from queuemaster.cli import main
+from queuemaster.cli import main, pidfile
+from queuemaster.config.sources import compile_settings
 from waiting import wait_until
 
 # Holds the pid file as the master does, and leaves by the signals that it should get, saying which.
@@ -65,6 +67,25 @@ def test_the_master_is_told_and_waited_for(path: Path, arguments: list[str], sig
         assert master.poll() == 0
         assert master.stdout is not None
         assert master.stdout.read().strip() == signal
+
+
+def test_the_master_of_the_service_is_found_when_none_runs_at_the_default(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_at(where: Path, flags: dict[str, str]) -> Path:
+        compiled = compile_settings(None, flags, [], {})
+        return pidfile.named(replace(compiled, settings=replace(compiled.settings, pidfile=str(where))))
+
+    monkeypatch.setattr(pidfile, "OF_THE_SERVICE", path)
+    default, left = tmp_path / "default.pid", tmp_path / "left.pid"
+    left.write_text("4711\n")
+    assert looked_at(default, {}) == default
+    with holding(path):
+        assert looked_at(default, {}) == path
+        assert looked_at(left, {}) == path, "a file that was left names nobody"
+        assert looked_at(default, {"pidfile": str(default)}) == default, "it was named"
+        with holding(default):
+            assert looked_at(default, {}) == default
 
 
 def test_it_does_not_return_before_the_master_has_gone(path: Path) -> None:

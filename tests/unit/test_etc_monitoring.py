@@ -93,6 +93,8 @@ def test_the_dashboard_can_be_imported_anywhere() -> None:
 def test_every_alert_is_tested_and_says_what_to_do() -> None:
     alerts = re.findall(r"^\s+- alert: (\w+)$", RULES.read_text(), re.MULTILINE)
     assert len(alerts) > 8
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    assert sorted(re.findall(r"`(Queuemaster\w+)`", page)) == sorted(alerts)
     tested = TESTS.read_text()
     assert [name for name in alerts if tested.count(f"alertname: {name}") < 2] == [], (
         "once silent and once not"

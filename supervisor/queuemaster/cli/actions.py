@@ -18,7 +18,8 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from queuejobs.store import actions
-from queuemaster.cli.databases import chosen, opened, require_schema, server_message
+from queuemaster.cli.asked import asked
+from queuemaster.cli.databases import opened, require_schema, server_message
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Failure, Refusal, note, print_json, warn
 from queuemaster.cli.statements import MATCHING
@@ -70,7 +71,7 @@ def _command(name: str) -> click.Command:
         selection = _selection(uuids, state, channel)
         configuration = compiled(file, assignments, {"database": database})
         warn(configuration.warnings)
-        with chosen(configuration.settings) as databases:
+        with asked(configuration) as databases:
             outcomes = (
                 _named(name, databases, uuids)
                 if uuids

@@ -14,7 +14,8 @@ from psycopg2.extensions import connection as Connection
 from rich.table import Table
 from rich.text import Text
 
-from queuemaster.cli.databases import chosen, opened, require_schema, server_message
+from queuemaster.cli.asked import asked, supervisor_here
+from queuemaster.cli.databases import opened, require_schema, server_message
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option
 from queuemaster.cli.live import Live, limits, words_of, words_of_override
 from queuemaster.cli.output import Failure, Refusal, console, note, print_json, printable, warn
@@ -59,9 +60,10 @@ def channel(
 ) -> None:
     """Show the channels, or one; with options, change the limits of one live.
 
-    A change is kept in every database that is named or configured (else in the embedded PostgreSQL), counts at
-    once, and overrides the configuration until it is cleared, also after a restart. Jobs that run are never
-    ended by it: a channel that shrinks or pauses starts nothing until enough of them are over.
+    A change is kept in every database that is named or configured (else in those of the supervisor that runs
+    here, else in the embedded PostgreSQL), counts at once, and overrides the configuration until it is cleared,
+    also after a restart. Jobs that run are never ended by it: a channel that shrinks or pauses starts nothing
+    until enough of them are over.
 
     A supervisor that serves several databases has one tree: of what they say of a channel the smallest capacity,
     the smallest rate and any pause count, for the jobs of all of them.
@@ -77,7 +79,7 @@ def channel(
         warn([_unknown(wanted, tree)])
     if clear and wanted is None:
         raise Refusal("--clear: which channel? For instance: queuemaster channel root.mail --clear")
-    with chosen(configuration.settings) as databases:
+    with asked(configuration) as databases:
         overrides = _work(databases, wanted, clear, change)
     _show(tree, overrides, wanted, as_json)
 
@@ -101,9 +103,12 @@ def _change_of(
 
 
 def _known_tree(configuration: Compiled) -> Tree | None:
-    """None when nobody told this command the channels: those of the supervisor may be others than the default."""
+    """As named or configured, else as the supervisor that runs here has it; None when nobody can tell."""
     source = next(value.source for value in configuration.values if value.option == "channels")
-    return None if source == "default" else Tree(configuration.settings.channels)
+    if source != "default":
+        return Tree(configuration.settings.channels)
+    supervisor = supervisor_here(configuration)
+    return None if supervisor is None else Tree(supervisor.settings.channels)
 
 
 def _unknown(wanted: str, tree: Tree) -> str:

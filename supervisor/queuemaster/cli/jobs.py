@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from queuejobs.store.jobs import BY_UUID, COLUMNS, STATES
-from queuemaster.cli.databases import chosen, opened, require_schema, server_message
+from queuemaster.cli.asked import asked
+from queuemaster.cli.databases import opened, require_schema, server_message
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Commands, Failure, console, note, print_json, printable, warn
 from queuemaster.cli.statements import LIST
@@ -29,7 +30,10 @@ COLUMNS_SHOWN = (("uuid", 0), ("state", 0), ("channel", 72), ("try", 92), ("crea
 
 @click.group(cls=Commands)
 def jobs() -> None:
-    """Look at and change the jobs of the databases named or configured, or of the embedded PostgreSQL."""
+    """Look at and change the jobs of the databases named or configured.
+
+    None named: those of the supervisor that runs here, else the embedded PostgreSQL.
+    """
 
 
 @jobs.command("list")
@@ -55,7 +59,7 @@ def list_(
     filters = {"state": state, "channel": complete_name(channel) if channel else None, "limit": limit + 1}
     found: list[dict[str, Any]] = []
     cut = []
-    with chosen(configuration.settings) as databases:
+    with asked(configuration) as databases:
         for each in databases:
             rows = _read(each, LIST, filters)
             found.extend({"database": each.name, **row} for row in rows[:limit])
@@ -81,7 +85,7 @@ def show(
     """Everything that is known of one job."""
     configuration = compiled(file, assignments, {"database": database})
     warn(configuration.warnings)
-    with chosen(configuration.settings) as databases:
+    with asked(configuration) as databases:
         for each in databases:
             for row in _read(each, BY_UUID, ([uuid],)):
                 _show({"database": each.name, **row}, as_json)

@@ -12,7 +12,7 @@ from queuejobs.amounts import read_duration
 from queuejobs.store.retention import FAILED, FINISHED, START, Place
 from queuejobs.store.retention import purge as purge_batch
 from queuemaster.cli.actions import asking, session
-from queuemaster.cli.databases import chosen
+from queuemaster.cli.asked import asked
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Refusal, print_json, warn
 from queuemaster.dispatcher.channels.parse import complete_name
@@ -66,7 +66,7 @@ def purge(
         return ages.age(state, stored) if older_than is None else older_than
 
     removed = 0
-    with chosen(configuration.settings) as databases:
+    with asked(configuration) as databases:
         for each in databases:
             with session(each) as connection:
                 removed += _purge(connection, wanted, age)

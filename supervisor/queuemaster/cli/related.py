@@ -13,7 +13,8 @@ import click
 
 import queuejobs.worker
 from queuejobs.store.jobs import by_uuid
-from queuemaster.cli.databases import chosen, opened, require_native
+from queuemaster.cli.asked import asked
+from queuemaster.cli.databases import opened, require_native
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Failure, Refusal, print_json, warn
 from queuemaster.config.compiled import DatabaseConfig, Settings
@@ -43,7 +44,7 @@ def related_action(
     warn(configuration.warnings)
     if configuration.settings.odoo:
         raise Refusal("the related action of a job of Odoo's is opened in Odoo: the button on the job's form")
-    with chosen(configuration.settings) as databases:
+    with asked(configuration) as databases:
         for each in databases:
             if _has(each, uuid):
                 print_json(_ask(configuration.settings, each, uuid))

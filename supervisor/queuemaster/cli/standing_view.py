@@ -52,7 +52,11 @@ def _row(table: Table, *cells: str | Text) -> None:
 
 def _processes(document: Document) -> Table:
     master, table = document["master"], _table("process", "pid", "", folds=[""])
+    # a master that is on its way out has been running for so long, not draining
     since = "" if master["since"] is None else f" for {lasting(master['since'])}"
+    since = (
+        since if master["phase"] == "running" or not since else f", started {lasting(master['since'])} ago"
+    )
     version = f", version {master['version']}" if master["version"] else ""
     said = Text(f"{master['phase']}{since}{version}", style="" if master["phase"] == "running" else "yellow")
     _row(table, "master", str(master["pid"]), _silence(said, master["silent"].get("master")))
