@@ -100,6 +100,15 @@ class OcaSession(Session):
             "func_string": f"res.partner(1,).{method}()", "state": state, "priority": 10, "retry": 0, "max_retries": 5,
             "channel_method_name": f"<res.partner>.{method}", "channel": "root", **columns,
         }  # fmt: skip
+        if (
+            self.value(
+                "select pg_typeof(args)::text from public.queue_job right join (select 1) one on false"
+            )
+            == "jsonb"
+        ):
+            # the addon puts its JSON there as one string
+            for name in ("records", "args", "kwargs"):
+                values[name] = json.dumps(values[name])
         if "date_created" not in values:
             values["date_created"] = self.value("select clock_timestamp() at time zone 'utc'")
         statement = sql.SQL("insert into public.queue_job ({}) values ({}) returning id").format(
@@ -108,6 +117,12 @@ class OcaSession(Session):
         )
         self.cursor.execute(statement, list(values.values()))
         return int(self.cursor.fetchall()[0][0])
+
+    def _column_type(self, name: str) -> str:
+        statement = (
+            "select format_type(atttypid, null) from pg_attribute where attrelid = {} and attname = %s"
+        )
+        return str(self.value(statement.format("'public.queue_job'::regclass"), name))
 
     def uuid(self, job: int) -> str:
         return str(self.value("select uuid from public.queue_job where id = %s", job))

@@ -5,6 +5,7 @@ For each version of Odoo a database whose tables were written from what is known
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -71,7 +72,9 @@ def test_a_good_run(odoo: OcaSession, worker: OcaWorkerSession) -> None:
     late, job = odoo.add(priority=11), odoo.add(arguments=[1, "x"])
     row = worker.claim()
     assert row is not None
-    assert (row["id"], row["retry"], row["args"].replace(" ", "")) == (job, 0, '[1,"x"]')
+    arguments = json.loads(row["args"])  # from 18 on a string that holds JSON
+    assert (json.loads(arguments) if isinstance(arguments, str) else arguments) == [1, "x"]
+    assert (row["id"], row["retry"]) == (job, 0)
     started = odoo.job(job)
     assert {
         "state": "started",

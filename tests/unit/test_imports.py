@@ -47,6 +47,7 @@ PARTS = {
     "queuemaster.config": "command line",
     "queuemaster.cli": "command line",
     "queuemaster.demo": "command line",
+    "queuemaster.shadow": "shadow",
     "queuemaster.__main__": "command line",
 }
 
@@ -67,6 +68,7 @@ MAY_USE = {
     "dispatcher": {"version", "compiled", "discovery", "status", "green", "channels", "store", "shared"},
     "why": {"compiled", "channels", "store"},
     "exporter": {"version", "compiled", "status", "green", "channels", "why", "store", "shared"},
+    "shadow": {"version", "compiled", "channels", "store", "model"},
     "command line": set(PARTS.values()),
 }
 
@@ -83,6 +85,7 @@ NEEDS = {
     "status": set(),
     "green": {"gevent", "psycopg2"},
     "why": set(),
+    "shadow": {"psycopg2"},
     "embedded": set(),
     "channels": set(),
     "master": {"setproctitle", "psutil"},

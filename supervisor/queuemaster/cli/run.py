@@ -19,7 +19,7 @@ import click
 
 from queuemaster import embedded
 from queuemaster.cli.daemon import detach, require_log
-from queuemaster.cli.databases import embedded_database, upgrade
+from queuemaster.cli.databases import embedded_database, located, upgrade
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, note, warn
 from queuemaster.cli.preflight import lock, preflight
@@ -28,6 +28,7 @@ from queuemaster.config.compiled import ServerPlan, Settings
 from queuemaster.config.sources import Compiled
 from queuemaster.embedded_server import postmaster
 from queuemaster.master import register
+from queuemaster.shadow.watch import watch
 
 START_TIMEOUT = 60.0
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -85,6 +86,9 @@ def run(
             "switched off: the channel root has capacity 0, so there is nothing to run"
             + _off_here(configuration)
         )
+        return
+    if configuration.settings.shadow:
+        watch(located(configuration.settings), note)
         return
     settings = replace(preflight(configuration.settings, away=note), command=tuple(sys.argv[1:]))
     silence = detach(Path(settings.logfile)) if daemon else stay

@@ -27,7 +27,7 @@ from queuemaster.config.compiled import DatabaseConfig
 from . import control, statements
 from .channels import Head, Key, Override, Tree
 from .links import Grant
-from .recovery import Death, Recovery, sweep
+from .recovery import Death, Recovery, repair, sweep
 from .retention import Retention
 
 BEAT, DEPOSE_AFTER = 10.0, 30.0  # seconds
@@ -38,8 +38,14 @@ CANCEL_AGAIN = 1.0
 FIRST_PURGE = 5.0  # after the takeover, which has more urgent things to do
 PROMOTE_AT_ONCE = 1000
 READS_A_TURN = 4  # an empty read from a bound asks for one of everything
+QUARANTINE_AFTER, QUARANTINE_WITHIN, QUARANTINE = 5, 300.0, 300.0  # errors, in seconds; for so many seconds
+NOT_SERVED_POLL = 30.0
 _LOOK_AGAIN = {"control", "cancel"}  # what a notification that is no key may say
 _log = logging.getLogger("queuemaster.dispatcher")
+
+
+class NotServed(Exception):
+    """There is no queue for us in this database now; the message says why."""
 
 
 class Hub(Protocol):
@@ -56,6 +62,7 @@ class Hub(Protocol):
     def orphans(self, database: int, channels: list[str]) -> None: ...
     def started_last(self, channel: str, ago: float) -> None: ...
     def standing(self, database: int, standing: str) -> None: ...
+    def reload(self, why: str) -> None: ...
 
 
 class QueueDatabase:
@@ -76,6 +83,8 @@ class QueueDatabase:
             tuple[int, int], str
         ] = {}  # (job, attempt) started by workers not ours: stored channel
         self._due: dict[str, float] = {}  # what to do next, by name: monotonic time
+        self._errors: list[float] = []  # when it refused what we asked, not when it was away
+        self._told = ""  # why it is not served, as logged
 
     def wake(self) -> None:
         """Something is to be read or recovered."""
@@ -124,23 +133,46 @@ class QueueDatabase:
                 connection = connect(self._dsn, "queuemaster: dispatcher")
                 connection.autocommit = True
                 self._serve(connection)
+            except NotServed as why:
+                delay = NOT_SERVED_POLL
+                self._not_served(str(why))
             except psycopg2.Error as error:
                 delay = 0.1 if self.epoch is not None else min(delay * 2, 15.0)
-                self._hub.standing(self.index, "away")
-                event(
-                    _log,
-                    logging.WARNING,
-                    "database is away",
-                    db=self.name,
-                    error=str(error).strip(),
-                    retry=delay,
-                )
+                refused = connection is not None and not connection.closed
+                delay = self._lost(str(error).strip(), delay, refused)
             finally:
                 self.epoch = None
                 self.heads.clear()
                 if connection is not None:
                     connection.close()
             gevent.sleep(delay * random.uniform(0.5, 1.0))
+
+    def _not_served(self, why: str) -> None:
+        for death in self.recovery.drop():
+            self._hub.recovered(death, self.index)
+        self._hub.standing(self.index, "not served")
+        if why != self._told:
+            event(_log, logging.INFO, "database is not served", db=self.name, why=why)
+            self._told = why
+
+    def _lost(self, error: str, delay: float, refused: bool) -> float:
+        """Seconds until it is tried again. ``refused``: it is there, and does not let us do our work.
+
+        When that happens often the others must not suffer from it.
+        """
+        now = time.monotonic()
+        self._errors = [one for one in self._errors if one > now - QUARANTINE_WITHIN]
+        if refused:
+            self._errors.append(now)
+        if refused and len(self._errors) >= QUARANTINE_AFTER:
+            self._hub.standing(self.index, "quarantined")
+            event(
+                _log, logging.ERROR, "database is in quarantine", db=self.name, error=error, retry=QUARANTINE
+            )
+            return QUARANTINE
+        self._hub.standing(self.index, "away")
+        event(_log, logging.WARNING, "database is away", db=self.name, error=error, retry=delay)
+        return delay
 
     def _serve(self, connection: Connection) -> None:
         with connection.cursor() as cursor:
@@ -154,7 +186,7 @@ class QueueDatabase:
 
     def _lead(self, connection: Connection, cursor: Any) -> None:
         standing_by = False
-        while (epoch := statements.try_lead(cursor, socket.gethostname())) is None:
+        while (epoch := self._try_lead(connection, cursor)) is None:
             if not standing_by:
                 event(_log, logging.INFO, "another dispatcher leads, standing by", db=self.name)
                 standing_by = True
@@ -162,7 +194,7 @@ class QueueDatabase:
                 self._hub.overrides(self.index, ())
             for death in self.recovery.drop():
                 self._hub.recovered(death, self.index)
-            if statements.depose(cursor, DEPOSE_AFTER):
+            if self._depose(cursor):
                 event(_log, logging.WARNING, "ended the session of a leader that did not beat", db=self.name)
                 continue
             self._wake.wait(STANDBY_POLL)
@@ -173,16 +205,35 @@ class QueueDatabase:
         self._hub.standing(self.index, "leads")
         self._hub.changed()
 
+    # what differs where the queue is another's: see OcaDatabase
+
+    def _try_lead(self, _connection: Connection, cursor: Any) -> int | None:
+        return statements.try_lead(cursor, socket.gethostname())
+
+    def _depose(self, cursor: Any) -> bool:
+        return statements.depose(cursor, DEPOSE_AFTER)
+
+    def _started(self, cursor: Any) -> list[statements.Started]:
+        return statements.started(cursor)
+
+    def _repair(self, cursor: Any) -> None:
+        repair(cursor, self.name)
+
+    def _unknown(self, payload: str) -> None:
+        event(_log, logging.WARNING, "not our notification", db=self.name, payload=payload[:100])
+
+    def _clean_up(self, cursor: Any, now: float) -> None:
+        if self._due["purge"] <= now:
+            self._due["purge"] = now + self._retention.work(cursor)
+
     def _take_over(self, cursor: Any) -> None:
         """Deaths with a cause first, then the sweep; what still runs then occupies slots until it ends."""
         self._hub.overrides(self.index, control.read(cursor))
         self._recover(cursor)
-        sweep(cursor, self.name, self._hub.alive())
+        self._sweep(cursor)
         alive = self._hub.alive()
         self._orphans = {
-            (row.id, row.attempt): row.channel
-            for row in statements.started(cursor)
-            if row.process not in alive
+            (row.id, row.attempt): row.channel for row in self._started(cursor) if row.process not in alive
         }
         self._hub.orphans(self.index, list(self._orphans.values()))
         throttled = [channel.name for channel in self._hub.tree if channel.throttle]
@@ -205,7 +256,7 @@ class QueueDatabase:
         if self._is_due("beat", now, BEAT):
             statements.beat(cursor)
         if self._is_due("sweep", now, SWEEP):
-            sweep(cursor, self.name, self._hub.alive())
+            self._sweep(cursor)
         if self._is_due("cancel", now, SWEEP):
             self._cancel(cursor)
         if self._is_due("eta", now, self._poll_interval):
@@ -213,8 +264,7 @@ class QueueDatabase:
         if self._is_due("poll", now, self._poll_interval):
             self._poll(cursor)
         self._read_heads(cursor)
-        if self._due["purge"] <= now:
-            self._due["purge"] = now + self._retention.work(cursor)
+        self._clean_up(cursor, now)
 
     def _is_due(self, what: str, now: float, interval: float) -> bool:
         if self._due.get(what, now) > now:
@@ -250,7 +300,7 @@ class QueueDatabase:
                 return
             channel, *key = message
         except (ValueError, TypeError):
-            event(_log, logging.WARNING, "not our notification", db=self.name, payload=payload[:100])
+            self._unknown(payload)
             return
         if channel is None:
             self._due["eta"] = 0.0
@@ -267,8 +317,12 @@ class QueueDatabase:
         for death in self.recovery.work(cursor, time.monotonic()):
             self._hub.recovered(death, self.index)
 
+    def _sweep(self, cursor: Any) -> None:
+        sweep(cursor, self.name, self._hub.alive())
+        self._repair(cursor)
+
     def _watch_orphans(self, cursor: Any) -> None:
-        running = {(row.id, row.attempt) for row in statements.started(cursor)}
+        running = {(row.id, row.attempt) for row in self._started(cursor)}
         left = {run: channel for run, channel in self._orphans.items() if run in running}
         if not left:
             self._due.pop("orphans", None)

@@ -26,6 +26,7 @@ from .channels import Candidate, Key, Override, Scheduler, Tree
 from .control import LiveLimits
 from .database import QueueDatabase
 from .links import Grant, Link, LinkState
+from .oca_database import OcaDatabase
 from .recovery import Death
 from .retention import Ages, Retention
 
@@ -107,7 +108,13 @@ class DispatchHub:
 
     def _database(self, config: DatabaseConfig, settings: Settings) -> QueueDatabase:
         retention = Retention(config.name, Ages(settings))
-        return QueueDatabase(config, self, settings.poll_interval, retention)
+        kind = OcaDatabase if settings.odoo else QueueDatabase
+        return kind(config, self, settings.poll_interval, retention)
+
+    def reload(self, why: str) -> None:
+        """Other code for the workers: what a SIGHUP does."""
+        event(_log, logging.INFO, "asking for a reload", why=why)
+        self._tell_master({"type": "reload"})
 
     def change_root(self, change: int) -> None:
         """So many slots of root more, or less, than configured."""
@@ -190,13 +197,17 @@ class DispatchHub:
             self.changed()
 
     def died(self, death: Death) -> None:
-        """The master reaped a worker. Acknowledged once every database has recovered it."""
+        """The master reaped a worker. Acknowledged once every database that it may have worked for recovered it."""
         link = self._links.get(death.entry)
+        concerned = set(self.databases)
         if link is not None and link.generation == death.generation:
             self.gone(link)
+            if link.database in concerned:
+                # its slot waits for the one that it worked for; the others forget its session when they can
+                concerned = {link.database}
         if death in self._recovering:
             return
-        self._recovering[death] = set(self.databases)
+        self._recovering[death] = concerned
         for database in self.databases.values():
             database.recovery.add(death)
             database.wake()
@@ -251,8 +262,9 @@ class DispatchHub:
         self._tell_master({"type": "standing", "database": database, "standing": standing})
 
     def _all_served(self) -> bool:
-        """Each database has a dispatcher that leads it, this one or another."""
-        return all(self.standings.get(number) in ("leads", "stands by") for number in self.databases)
+        """Each database has a dispatcher that leads it, this one or another, or is none of ours."""
+        fine = ("leads", "stands by", "not served")
+        return all(self.standings.get(number) in fine for number in self.databases)
 
     def started_last(self, channel: str, ago: float) -> None:
         """The last start that the database remembers, for a channel that throttles."""
@@ -304,7 +316,7 @@ class DispatchHub:
         sequential = self.sequential(stored)
         assert database.epoch is not None  # else it has no candidates
         link.grant = Grant(next(self._numbers), index, database.epoch, stored, sequential)
-        link.state, link.claimed, link.holds_slot = LinkState.GRANTED, False, True
+        link.state, link.claimed, link.holds_slot, link.database = LinkState.GRANTED, False, True, index
         self._scheduler.take(choice.channel, now)
         head.grant()
         self._send(

@@ -46,3 +46,4 @@ class Link:
     holds_slot: bool = True
     idle_since: float = 0.0
     retiring: bool = False
+    database: int | None = None  # of its last grant, None when another dispatcher gave it

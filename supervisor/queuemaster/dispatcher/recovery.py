@@ -110,6 +110,10 @@ def sweep(cursor: Any, name: str, alive: set[claims.Process]) -> None:
                 _log, logging.WARNING, "interrupted job put back", db=name, worker_id=worker,
                 host=process.host, worker=process.pid,
             )  # fmt: skip
+
+
+def repair(cursor: Any, name: str) -> None:
+    """Rows of the native queue that no crash of one process explains."""
     released = statements.release_stranded(cursor)
     requeued = statements.requeue_enqueued(cursor)
     if released or requeued:

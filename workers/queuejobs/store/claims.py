@@ -87,6 +87,25 @@ def finish(
     return bool(cursor.fetchone()[0])
 
 
+def begin_run(cursor: Any, row: Mapping[str, Any]) -> bool:
+    """Beside Odoo: first of all in the job's transaction. False: the run was taken away."""
+    cursor.execute("select queuemaster.begin_run(%s, %s, %s)", (row["id"], row["attempt"], row["worker_id"]))
+    return bool(cursor.fetchone()[0])
+
+
+def end_run(cursor: Any, row: Mapping[str, Any]) -> bool:
+    """Beside Odoo: the addon stores this run's end itself. False: the run was taken away."""
+    cursor.execute("select queuemaster.end_run(%s, %s, %s)", (row["id"], row["attempt"], row["worker_id"]))
+    return bool(cursor.fetchone()[0])
+
+
+def state_of(cursor: Any, row: Mapping[str, Any]) -> Optional[str]:
+    """What the job's row says now; None when there is none."""
+    cursor.execute("select state from queuemaster.queue_job where id = %s", (row["id"],))
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
 def release_children(cursor: Any, row: Mapping[str, Any]) -> int:
     """Let the children of a done job go that wait for nobody else; how many."""
     cursor.execute("select queuemaster.release_children(%s)", (row["id"],))

@@ -98,7 +98,7 @@ def install(connection: Any) -> bool:
         cursor.execute("select pg_advisory_xact_lock(%s, 0)", (locks.SCHEMA,))
         sql = statements(features(cursor))
         checksum = hashlib.sha256(sql.encode()).hexdigest()
-        if _installed(cursor) == checksum:
+        if _installed(cursor) == checksum and _views_stand(cursor):
             return False
         cursor.execute("create schema if not exists queuemaster")
         cursor.execute("set local search_path = queuemaster")
@@ -151,7 +151,9 @@ def statements(found: Features) -> str:
     """The whole schema as one text."""
     words = {"features": f"Features: {found}.", **(_WITH_LOCK if found.lock_table else _WITHOUT_LOCK)}
     own = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DIRECTORY.glob("*.sql"))}
-    tables, views, functions = (Template(own[name]) for name in ("1_tables", "2_views", "3_functions"))
+    tables, views, functions, retention = (
+        Template(own[name]) for name in ("1_tables", "2_views", "3_functions", "4_retention")
+    )
     return "\n".join(
         [
             _native_tables(),
@@ -159,6 +161,7 @@ def statements(found: Features) -> str:
             _native_functions(),
             views.substitute(words),
             functions.substitute(words),
+            retention.substitute(words),
         ]
     )
 
@@ -201,11 +204,20 @@ drop type if exists claimed;
 
 
 def _installed(cursor: Any) -> Any:
-    cursor.execute("select to_regclass('queuemaster.beside_odoo') is not null")
-    if not cursor.fetchone()[0]:
+    cursor.execute("select to_regclass('queuemaster.beside_odoo') is null")
+    if cursor.fetchone()[0]:
         return None
     cursor.execute("select checksum from queuemaster.beside_odoo")
     return cursor.fetchone()[0]
+
+
+def _views_stand(cursor: Any) -> bool:
+    """Odoo drops views on a column whose type it changes."""
+    cursor.execute(
+        "select to_regclass('queuemaster.queue_job') is not null"
+        " and to_regclass('queuemaster.queue_job_edge') is not null"
+    )
+    return bool(cursor.fetchone()[0])
 
 
 def _native_tables() -> str:

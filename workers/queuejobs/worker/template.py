@@ -7,6 +7,7 @@ exits and the kernel gives the worker to the master (a subreaper).
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import importlib
 import logging
@@ -16,10 +17,11 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any, Dict, List, NoReturn
+from typing import Any, Callable, Dict, Iterator, List, NoReturn, Tuple
 
 from . import linux, log, settings, wire, worker
 from .log import event
+from .runtimes import odoo_process
 from .scoreboard import Scoreboard
 
 EXIT_CANNOT_IMPORT = 78  # EX_CONFIG: starting again would not help before somebody mends the code
@@ -51,9 +53,9 @@ def main() -> NoReturn:
 
 def _import_application(given: settings.WorkerSettings, control: socket.socket) -> None:
     sys.path.insert(0, os.getcwd())
-    for name in given.app:
+    for name, load in _parts(given):
         try:
-            importlib.import_module(name)
+            load()
         except BaseException as error:  # an application may also raise SystemExit at import
             _log.exception("cannot import the application: module %s", name)
             wire.send(
@@ -68,6 +70,13 @@ def _import_application(given: settings.WorkerSettings, control: socket.socket) 
             "the application starts threads at import: workers will not have them",
             threads=names,
         )
+
+
+def _parts(given: settings.WorkerSettings) -> Iterator[Tuple[str, Callable[[], Any]]]:
+    if given.odoo:
+        yield "odoo", lambda: odoo_process.preload(given.odoo, given.odoo_path, given.databases)
+    for name in given.app:
+        yield name, functools.partial(importlib.import_module, name)
 
 
 def _serve(control: socket.socket, board: Scoreboard, given: settings.WorkerSettings) -> None:

@@ -17,7 +17,9 @@ from .interrupt import Interrupter
 from .linux import die_with_parent, private_memory, set_title, start_time, wait_for_parent
 from .log import event
 from .recycling import Recycling
+from .runtimes.base import Runtime
 from .runtimes.native import NativeRuntime
+from .runtimes.odoo import OdooRuntime
 from .scoreboard import Entry, Scoreboard, State
 from .settings import WorkerSettings
 
@@ -44,7 +46,8 @@ def run(
     heartbeat.listen_to_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     heartbeat.start()
-    runtime = NativeRuntime(settings, entry, interrupter, request["channel"])
+    kind = OdooRuntime if settings.odoo else NativeRuntime
+    runtime = kind(settings, entry, interrupter, request["channel"])
     recycling = Recycling(settings.channels[request["channel"]], time.monotonic(), random)
     Worker(request, link, entry, runtime, recycling, heartbeat).serve()
 
@@ -57,7 +60,7 @@ class Worker:
         request: Dict[str, Any],
         link: socket.socket,
         entry: Entry,
-        runtime: NativeRuntime,
+        runtime: Runtime,
         recycling: Recycling,
         heartbeat: Heartbeat,
     ) -> None:

@@ -1,8 +1,12 @@
 -- The native names for whoever reads: a query on these columns runs on either queue. $features
 
+-- JSON of the addon's: text, or, in a column of JSON, one string that holds it.
+create function document(p_text text) returns json language sql immutable as
+$$$$ select case when p_text like '"%' then p_text::json #>> '{}' else nullif(p_text, '') end::json $$$$;
+
 create view queue_job as
 select job.id::bigint as id, job.uuid::text, job.graph_uuid::text, job.user_id, job.company_id, job.name::text,
-       job.model_name::text, job.method_name::text, job.records::json, job.args::json, job.kwargs::json,
+       job.model_name::text, job.method_name::text, queuemaster.document(job.records::text) as records, queuemaster.document(job.args::text) as args, queuemaster.document(job.kwargs::text) as kwargs,
        job.func_string::text, job.state, job.priority, job.exc_name::text, job.exc_message::text, job.exc_info,
        job.result, job.date_created, job.date_enqueued, job.date_started, job.date_done,
        job.date_cancelled, job.exec_time::double precision, job.eta, coalesce(job.retry, 0) as retry,

@@ -1,0 +1,42 @@
+"""Odoo's side of a test: code on standard input runs in Odoo's interpreter, as ``odoo-bin shell`` would run it.
+
+One JSON object a line comes in: ``database``, ``uid``, ``code``; one goes out: ``result``, what the code left in that
+name, or ``error``. ``code`` empty: the database is forgotten.
+"""
+
+import json
+import sys
+import traceback
+
+from queuejobs.worker.runtimes import odoo_process
+
+
+def main():
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # Odoo may print
+    odoo_process.configure(sys.argv[1], sys.argv[2])
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = {"result": run(**request)}
+        except Exception:  # shown in the test
+            answer = {"error": traceback.format_exc()}
+        answers.write(json.dumps(answer, default=str) + "\n")
+        answers.flush()
+
+
+def run(database, uid, code):
+    if not code:
+        odoo_process.module("odoo.modules.registry").Registry.delete(database)
+        odoo_process.module("odoo.sql_db").close_all()
+        return None
+    registry = odoo_process.registry(database).check_signaling()
+    names = {"result": None}
+    with registry.cursor() as cursor:
+        names["env"] = odoo_process.module("odoo.api").Environment(cursor, uid, {})
+        exec(code, names)
+    registry.signal_changes()
+    return names["result"]
+
+
+main()

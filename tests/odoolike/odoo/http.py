@@ -1,0 +1,6 @@
+class Controller:
+    pass
+
+
+def route(*_args, **_kwargs):
+    return lambda function: function

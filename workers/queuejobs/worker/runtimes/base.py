@@ -1,0 +1,181 @@
+"""What running a job has in common, whatever the queue: the claim, the limits, the application's code under guard."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Callable, Dict, Mapping, Optional
+
+import psycopg2
+
+from ...amounts import LARGEST, LONGEST
+from ...exception import CancelledJobError, LimitJobError, TimeoutJobError
+from ...functions import JobFunction
+from ...retry import Outcome
+from ...store import claims
+from ..causes import Cause
+from ..interrupt import Interrupter
+from ..linux import own_processor_time, this_process
+from ..log import event, job_context
+from ..scoreboard import Entry, RunLimits, State
+from ..session import Session
+from ..settings import ChannelSettings, WorkerSettings
+
+_log = logging.getLogger("queuemaster.worker")
+STOPS = (TimeoutJobError, LimitJobError, CancelledJobError)
+_STOPPED_BY = {Cause.TIMEOUT: "timeout", Cause.CPU: "cpu", Cause.MEMORY: "memory"}
+_WORDS = {"failed": "failed", "pending": "postponed", "cancelled": "cancelled"}
+
+
+class RunTakenAway(Exception):
+    """The row is not this run's any more: somebody put it back. Nothing is kept."""
+
+
+class Runtime:
+    """Everything a worker needs to run jobs; lives as long as the worker."""
+
+    def __init__(
+        self, settings: WorkerSettings, entry: Entry, interrupter: Interrupter, channel: str
+    ) -> None:
+        self._channel: ChannelSettings = settings.channels[channel]
+        self._settings = settings
+        self._entry = entry
+        self._interrupter = interrupter
+        self._process = this_process()
+        self.interrupted = False  # a run was stopped from outside
+        self._sessions: Dict[int, Session] = {
+            database.id: Session(database.dsn, database.name, channel, self._process)
+            for database in settings.databases
+        }
+
+    # what a queue has of its own
+
+    def _starts_at_once(self, session: Session) -> bool:
+        """Whether the claim may set the row to started."""
+        return True
+
+    def _declared(self, row: Mapping[str, Any]) -> JobFunction:
+        """What is declared for the job's method."""
+        raise NotImplementedError
+
+    def _is_first(self, row: Mapping[str, Any]) -> bool:
+        """Whether the job was never run before."""
+        raise NotImplementedError
+
+    def _perform(
+        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits
+    ) -> str:
+        """Run a claimed job to its end, whatever that is; says which."""
+        raise NotImplementedError
+
+    # a grant
+
+    def run(self, grant: Mapping[str, Any], claimed: Callable[[int], None], stop: Callable[[], bool]) -> str:
+        """Use a grant. Returns how it ended: done, failed, retried, cancelled, lost, or nothing (none started)."""
+        session = self._sessions[grant["database"]]
+        row = self._claim(session, grant, stop)
+        if row is None:
+            return "nothing"
+        function = self._declared(row)
+        limits = self._limits(row, function)
+        now = time.monotonic_ns()
+        self._entry.change(State.BUSY, now, grant["database"], row["id"], row["attempt"], limits)
+        claimed(row["id"])
+        if self._is_first(row):
+            self._entry.waited((row["date_started"] - row["date_created"]).total_seconds())
+        job_context.job = {
+            "job_uuid": row["uuid"], "model": row["model_name"], "method": row["method_name"],
+            "channel": row["channel"], "attempt": row["attempt"], "db": session.database, "job": row["id"],
+            "worker": self._process.pid,
+        }  # fmt: skip
+        event(_log, logging.DEBUG, "job started")
+        try:
+            outcome = self._perform(session, row, function, limits)
+            if outcome == "done":
+                event(_log, logging.DEBUG, "job done", took=round((time.monotonic_ns() - now) / 1e9, 3))
+        finally:
+            job_context.job = {}
+        self._entry.count(self._counted_as(row, outcome), (time.monotonic_ns() - now) / 1e9)
+        if outcome == "lost":
+            session.recovered(stop)
+        return outcome
+
+    def _counted_as(self, row: Mapping[str, Any], outcome: str) -> str:
+        """A run that was stopped counts as that, whether its job failed or is tried again."""
+        if row.get("doomed") or row.get("doom_name"):
+            return "nothing"  # it was not run: the master has counted the run that it is doomed for
+        if outcome not in ("failed", "retried"):
+            return outcome
+        return _STOPPED_BY.get(self._interrupter.cause, outcome)
+
+    def _claim(
+        self, session: Session, grant: Mapping[str, Any], stop: Callable[[], bool]
+    ) -> Optional[Dict[str, Any]]:
+        try:
+            connection = session.ready()
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                return claims.claim(
+                    cursor, grant["epoch"], grant["channel"], session.worker_id, self._process.pid,
+                    grant["job"], grant["bound"], start=self._starts_at_once(session),
+                )  # fmt: skip
+        except psycopg2.Error as error:
+            event(
+                _log, logging.WARNING, "claim failed",
+                db=session.database, channel=grant["channel"], worker=self._process.pid, error=str(error).strip(),
+            )  # fmt: skip
+            if session.connection is not None:
+                session.connection.close()
+            if session.worker_id:
+                # whether the claim got through is unknown: our slot is in use until that is settled
+                session.recovered(stop)
+            return None
+
+    def _limits(self, row: Mapping[str, Any], function: JobFunction) -> RunLimits:
+        """Of each what the job itself says, else its function, else its channel."""
+
+        def said(name: str, by_channel: float) -> float:
+            values = (row.get(name), getattr(function, name), by_channel)
+            return min(next(value for value in values if value is not None), LARGEST)
+
+        timeout, cpu = (
+            min(said(name, getattr(self._channel, name)), LONGEST) * 1e9 for name in ("timeout", "cpu")
+        )
+        memory = int(said("memory", self._channel.memory_hard))
+        return RunLimits(int(timeout), int(cpu), own_processor_time(), memory)
+
+    def _guarded(
+        self, row: Mapping[str, Any], limits: RunLimits, connection: Any, call: Callable[[], Any]
+    ) -> Any:
+        """The application's code, which may be stopped from outside. Whether it swallowed that is all the same."""
+        error: Optional[BaseException] = None
+        result = None
+        self._interrupter.begin(row["id"], row["attempt"], limits, connection)
+        try:
+            result = call()
+        except BaseException as raised:
+            error = raised
+        stopped = self._interrupter.end()
+        if stopped is not None:
+            raise stopped from error
+        if error is not None:
+            raise error
+        return result
+
+
+def ended(ending: claims.Ending, error: str = "") -> str:
+    """Log how a job ended that is not done; what the dispatcher calls that."""
+    failed = ending.state == "failed"
+    event(
+        _log, logging.ERROR if failed else logging.INFO, f"job {_WORDS[ending.state]}",
+        delay=ending.delay, error=error or f"{ending.exc_name}: {ending.exc_message}",
+    )  # fmt: skip
+    return {"failed": "failed", "pending": "retried"}.get(ending.state, ending.state)
+
+
+def ending_of(outcome: Outcome, **changes: Any) -> claims.Ending:
+    """An outcome as the database takes it."""
+    ending = claims.Ending(
+        outcome.state, outcome.delay, outcome.counted, outcome.exc_name, outcome.exc_message, outcome.exc_info
+    )
+    return ending._replace(**changes)

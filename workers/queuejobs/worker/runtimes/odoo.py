@@ -1,0 +1,248 @@
+"""Run one job of Odoo's addon ``queue_job`` in process, on one of two paths.
+
+Direct: the claim brings the row, the addon's decoder makes its recordset, the method is called, and SQL in the same
+transaction says done. The addon's own: its ``Job`` and controller do everything, for whoever has hooks there. Whatever
+leaves the good case on the direct path ends through the addon's ``Job`` as well. Odoo's cursor is another session than
+ours, which claims and proves that the worker lives; when either is lost, both go and recovery puts the job back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
+
+import psycopg2
+
+from ...exception import CancelledJobError
+from ...functions import JobFunction
+from ...store import claims
+from ..interrupt import Interrupter
+from ..log import event
+from ..scoreboard import Entry, RunLimits
+from ..session import Session
+from ..settings import WorkerSettings
+from . import odoo_calls, odoo_endings, odoo_hooks, odoo_process
+from .base import STOPS, RunTakenAway, Runtime, ended
+
+_log = logging.getLogger("queuemaster.odoo")
+_AWAY_PAUSE = 5.0  # seconds before a job is tried again that Odoo could not begin
+_UNDER_WAY = ("enqueued", "started")
+_OUTCOMES = {"failed": "failed", "pending": "retried", "wait_dependencies": "retried"}
+
+
+class _LostConnection(Exception):
+    """Of the job's session."""
+
+
+class _Run(NamedTuple):
+    """A job under way."""
+
+    session: Session
+    row: Dict[str, Any]
+    limits: RunLimits
+    registry: Any
+    started: bool  # by the claim; else it is enqueued
+    config: Any = None  # the addon's declaration of its method
+
+
+class OdooRuntime(Runtime):
+    """Jobs of the databases of one odoo.conf."""
+
+    def __init__(
+        self, settings: WorkerSettings, entry: Entry, interrupter: Interrupter, channel: str
+    ) -> None:
+        super().__init__(settings, entry, interrupter, channel)
+        self._connections = odoo_process.JobConnections()
+        self._names: Dict[str, str] = {
+            database.name: odoo_process.dbname(database) for database in settings.databases
+        }
+        self._started = True  # whether the last claim started its job
+        self._reasons: Dict[str, Tuple[Any, str]] = {}  # by database: the registry looked at, what was found
+
+    def _declared(self, row: Mapping[str, Any]) -> JobFunction:
+        return JobFunction()  # the addon knows no timeout, and the rest only Odoo can look up
+
+    def _is_first(self, row: Mapping[str, Any]) -> bool:
+        return not row["retry"]
+
+    def _starts_at_once(self, session: Session) -> bool:
+        self._started = not self._reason_for_addon(self._names[session.database])
+        return self._started
+
+    def _reason_for_addon(self, database: str) -> str:
+        if not self._settings.direct:
+            return "option direct is off"
+        try:
+            registry = odoo_process.registry(database)
+        except Exception:  # an addon's code, or the database is away: the run will tell
+            _log.debug("no registry of %s before the claim", database, exc_info=True)
+            return ""
+        known, reason = self._reasons.get(database, (None, ""))
+        if known is not registry:
+            reason = odoo_hooks.reason_for_addon(registry)
+            self._reasons[database] = (registry, reason)
+            if reason:
+                event(_log, logging.INFO, "jobs take the addon's path", db=database, reason=reason)
+        return reason
+
+    # the run
+
+    def _perform(
+        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits
+    ) -> str:
+        assert session.connection is not None
+        self.interrupted = False
+        database = self._names[session.database]
+        thread: Any = threading.current_thread()
+        thread.dbname, thread.uid = database, row["user_id"]  # Odoo's log and some addons look there
+        self._connections.name(database, session.worker_id, session.connection.server_version)
+        try:
+            with odoo_process.environments():
+                run = _Run(session, row, limits, odoo_process.registry(database), self._started)
+                if row["doom_name"]:
+                    return self._store(run, odoo_endings.doomed(row))
+                return self._in_odoo(run)
+        except (_LostConnection, psycopg2.InterfaceError) as error:
+            return _lost(session, error)
+        except Exception as error:
+            return _put_off(session, row, error)
+
+    def _in_odoo(self, run: _Run) -> str:
+        with _cursor(run.registry) as cursor:
+            run = run._replace(registry=odoo_process.refreshed(run.registry, cursor))
+            try:
+                env = odoo_process.environment(cursor)
+                config = odoo_hooks.declared(env, run.row["model_name"], run.row["method_name"])
+                run = run._replace(config=config)
+                reason = self._reason(env, run)
+                event(
+                    _log, logging.DEBUG, "path", path="addon" if reason else "direct", reason=reason or None
+                )
+
+                def guard(call: Callable[[], Any]) -> Any:
+                    return self._guarded(run.row, run.limits, self._connections, call)
+
+                if not reason:
+                    odoo_calls.direct(cursor, env, run.row, guard)
+                else:
+                    odoo_calls.by_addon(cursor, env, run.registry, run.row, guard, started=run.started)
+            except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
+                return self._settle(cursor, run, error)
+        return self._found(run) if reason else self._done(run)
+
+    def _reason(self, env: Any, run: _Run) -> str:
+        """Why this job takes the addon's path; empty when it need not."""
+        model, method = run.row["model_name"], run.row["method_name"]
+        if run.started:
+            return odoo_hooks.reason_of_job(env, run.config, model, method)
+        return self._reason_for_addon(self._names[run.session.database]) or "it was not started"
+
+    # its end
+
+    def _done(self, run: _Run) -> str:
+        """It is committed: whatever fails from here on changes nothing of that."""
+        _quietly("signal changed caches", run.registry.signal_changes)
+        if run.row["has_dependents"]:
+            _quietly("release its children", lambda: _say(run.session, claims.release_children, run.row))
+        return "done"
+
+    def _found(self, run: _Run, error: str = "") -> str:
+        """The addon has stored how it ended: what that was."""
+        state = _say(run.session, claims.state_of, run.row)
+        if not _say(run.session, claims.end_run, run.row) and state != "done":
+            return _taken_away()
+        if state == "done":
+            _quietly("signal changed caches", run.registry.signal_changes)
+            if run.row["has_dependents"]:
+                _quietly(
+                    "release its children",
+                    lambda: odoo_endings.release_children(run.registry, run.row),
+                )
+            return "done"
+        _quietly("reset caches", run.registry.reset_changes)
+        outcome = _OUTCOMES.get(state, "lost")
+        if outcome != "lost":
+            ended(
+                claims.Ending("failed" if outcome == "failed" else "pending", None, True),
+                error or "see the job",
+            )
+        return outcome
+
+    def _settle(self, cursor: Any, run: _Run, error: BaseException) -> str:
+        if isinstance(error, odoo_calls.Stopped) and error.__cause__ is not None:
+            error = error.__cause__
+        self.interrupted = isinstance(error, STOPS)
+        if cursor.closed:
+            raise _LostConnection(str(error).strip()) from error
+        cursor.close()  # rolled back
+        if isinstance(error, RunTakenAway):
+            return _taken_away()
+        if _say(run.session, claims.state_of, run.row) not in _UNDER_WAY:
+            # the addon has stored it, or what was to follow the commit failed
+            _log.debug("the job's end is stored, its error is %r", error, exc_info=error)
+            return self._found(run, repr(error))
+        _quietly("reset caches", run.registry.reset_changes)
+        if isinstance(error, CancelledJobError):
+            ending = claims.Ending("cancelled", None, False, type(error).__name__, str(error))
+            return ended(ending) if _say(run.session, claims.settle, run.row, ending) else _taken_away()
+        return self._store(run, odoo_endings.decided(error, run.row, self._channel.retry, run.config))
+
+    def _store(self, run: _Run, end: odoo_endings.End) -> str:
+        try:
+            odoo_endings.store(run.registry, run.row, end)
+        except RunTakenAway:
+            return _taken_away()
+        except Exception:  # any addon's code that looks on
+            _log.exception("Odoo cannot store the end of a job: it is stored without, and nobody is notified")
+            if not _say(run.session, claims.settle, run.row, end.ending):
+                return _taken_away()
+        return ended(end.ending, end.result or "")
+
+
+@contextlib.contextmanager
+def _cursor(registry: Any) -> Iterator[Any]:
+    cursor = registry.cursor()
+    try:
+        yield cursor
+    finally:
+        odoo_process.close(cursor)
+
+
+def _say(session: Session, statement: Callable[..., Any], *arguments: Any) -> Any:
+    """On our own session, each a transaction. psycopg2.InterfaceError when it is lost."""
+    connection = session.connection
+    assert connection is not None
+    with connection.cursor() as cursor:
+        return statement(cursor, *arguments)
+
+
+def _quietly(step: str, call: Callable[[], Any]) -> None:
+    try:
+        call()
+    except Exception as error:
+        event(_log, logging.WARNING, "a step after a job failed", step=step, error=str(error).strip())
+
+
+def _taken_away() -> str:
+    event(_log, logging.WARNING, "run was taken away, rolled back")
+    return "lost"
+
+
+def _lost(session: Session, error: BaseException) -> str:
+    # the server has rolled the job back, or will when it notices: recovery waits for that and puts the row back
+    event(_log, logging.WARNING, "connection lost in a job", error=str(error).strip())
+    if session.connection is not None:
+        session.connection.close()
+    return "lost"
+
+
+def _put_off(session: Session, row: Mapping[str, Any], error: BaseException) -> str:
+    """Odoo could not begin: no registry, no connection. None of the job's fault."""
+    _log.error("Odoo cannot run a job, it is put off", exc_info=error)
+    try:
+        ending = claims.Ending("pending", _AWAY_PAUSE, False)
+        return "retried" if _say(session, claims.settle, row, ending) else _taken_away()
+    except psycopg2.Error as lost:
+        return _lost(session, lost)
