@@ -70,9 +70,10 @@ def test_the_worker_that_ends_it_dies_too(database: str, tmp_path: Path) -> None
         jobs.rows(STAND_STILL)
         job = jobs.sample(1).with_delay(max_retries=1).run_into_the_end(str(marker), "die")
         undertakers: list[int] = []
-        for _ in range(2):
+        for _ in range(3):
             undertakers.append(wait_until(partial(undertaker, jobs, job.uuid, undertakers), PATIENCE))
-            psutil.Process(undertakers[-1]).send_signal(signal.SIGKILL)
+            if len(undertakers) < 3:
+                psutil.Process(undertakers[-1]).send_signal(signal.SIGKILL)
         jobs.rows("select pg_advisory_unlock(4711, 1)")
         row = ended(jobs, job.uuid)
         assert marker.read_text() == "1\n", "it is never run again"
