@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from queuejobs.store import oca, schema
-from queuejobs.store.connection import connect
+from queuejobs.store.connection import POOLED, connect, is_pooled
 from queuemaster import embedded
 from queuemaster.cli.output import Failure, Refusal
 from queuemaster.config import discovery
@@ -123,6 +123,9 @@ def require_queue(database: DatabaseConfig) -> None:
     """Raise :class:`Refusal` unless the database can be reached and has our schema at this version."""
     with opened(database) as connection:
         require_native(database, connection)
+        connection.autocommit = True
+        if is_pooled(connection, database.dsn):
+            raise Refusal(f"database {describe(database)}: {POOLED}")
 
 
 def require_schema(database: DatabaseConfig, connection: Connection) -> None:
