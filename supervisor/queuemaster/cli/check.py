@@ -74,7 +74,8 @@ def check(
     if found.settings.odoo:
         odoo = beside(found.settings)
         found = replace(found, settings=odoo.settings, warnings=(*found.warnings, *odoo.warnings()))
-    live = Live(found.settings.channels, reachable(found.settings.databases))
+    asked = odoo.served() if odoo is not None else found.settings.databases
+    live = Live(found.settings.channels, reachable(asked))
     takes = what_it_takes(found.settings) if explain and not found.off else None
     if takes is not None:
         found = replace(found, warnings=(*found.warnings, *takes.warnings()))
