@@ -32,6 +32,8 @@ _SHOWN: dict[str, Callable[[Any], str]] = {
     "timeout": lambda seconds: f"{seconds:g} s",
     "memory": show_size,
     "cpu": lambda seconds: f"{seconds:g} s",
+    "retention": lambda seconds: lasting(seconds) if seconds else "for ever",
+    "failed_retention": lambda seconds: lasting(seconds) if seconds else "for ever",
 }
 
 
@@ -203,4 +205,9 @@ def explanation(channel: ChannelConfig, tree: Tree) -> str:
         said.append(f"{show_rate(channel.rate)} starts, up to {channel.burst} of them at once")
     if channel.paused:
         said.append("paused: nothing starts")
+    for name, which in (("retention", "done and cancelled"), ("failed_retention", "failed")):
+        seconds = getattr(channel, name)
+        if seconds is not None:
+            how = f"removed after {lasting(seconds)}" if seconds else "kept for ever"
+            said.append(f"{which} jobs are {how}")
     return "; ".join(said)
