@@ -62,7 +62,7 @@ bench: $(STAMP)
 	@$(PY) -m bench.drain --jobs 300
 	@$(PY) -m bench.latency --samples 100
 	@$(PY) -m bench.recovery --kills 5
-	@$(PY) -m bench.exporter --rows 100000 --jobs 500 --rounds 1
+	@$(PY) -m bench.exporter --rows 100000 --rounds 1 --window 0.3
 	@$(PY) -m bench.limits --jobs 3
 	@$(PY) -m bench.memory
 
@@ -70,7 +70,7 @@ bench-full: $(STAMP)
 	@$(PY) -m bench.drain --jobs 5000 --rounds 5
 	@$(PY) -m bench.latency --samples 1000
 	@$(PY) -m bench.recovery --kills 50
-	@$(PY) -m bench.exporter --jobs 5000 --rounds 5
+	@$(PY) -m bench.exporter --rounds 6
 	@$(PY) -m bench.limits --jobs 30
 	@$(PY) -m bench.memory
 

@@ -1,8 +1,9 @@
 """What metrics cost: the statement on a large table, and whether jobs notice that somebody reads, or that it dies.
 
-Four drains of one queue length in turn, in each round: without anybody asking, the same again, with clients that ask
-for ``/metrics`` without a pause, and with the exporter killed again and again. Only their ratios mean anything; that
-of the second to the first is what the machine's other work does to a ratio, and no smaller effect can be told from it.
+While one queue is worked off, windows of a second follow each other in a random order: without anybody asking, the same
+again, with clients that ask for ``/metrics`` without a pause, with the exporter killed again and again, and with a
+process that only spins at the exporter's priority. The second quiet one is the control: what its ratio is off from 1,
+the machine's other work has done; the last tells what any process costs that takes a processor.
 """
 
 from __future__ import annotations
@@ -14,20 +15,34 @@ import multiprocessing
 import os
 import signal
 import statistics
-import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from typing import Any
 
 import psutil
+from psycopg2.extensions import connection as Connection
 
 from queuejobs import Environment
 from queuemaster.config.compiled import DatabaseConfig, ServerPlan
 from queuemaster.exporter.rows import QueueRows
 
 from . import common
+from .interleaved import Window, by_round, effects, orders
 
+WAYS = ("quiet", "quiet again", "hammered", "killed", "others spin")
+SETTLE = 0.2  # seconds at the beginning of a window that do not count
 _PORT = 18079
+_LEFT = "select exists (select from queuemaster.queue_job where state <> 'done')"
+_ENDS = "select extract(epoch from date_done) from queuemaster.queue_job where state = 'done' order by 1"
+_PAUSE = """
+insert into queuemaster.control (channel, paused) values ('root', true);
+select pg_notify('queue_job', '{"control": true}')
+"""
+_RESUME = """
+delete from queuemaster.control;
+select pg_notify('queue_job', '{"control": true}')
+"""
 _FILL = """
 insert into queuemaster.queue_job (uuid, model_name, method_name, records, state, channel, date_done)
 select gen_random_uuid()::text, 'bench', 'noop', '{{}}', '{state}', 'root.c' || n % 20, now()
@@ -60,10 +75,11 @@ def statement(
     return taken[1:], asked.estimated  # the first one connects
 
 
-def hammer(stop: Event) -> None:
+def hammer(on: Event, over: Event) -> None:
     """Ask without a pause, as one client after the other. Clients elsewhere would take no processor here at all."""
     os.nice(19)
-    while not stop.is_set():
+    while not over.is_set():
+        on.wait()
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection = http.client.HTTPConnection("127.0.0.1", _PORT, timeout=5)
             connection.request("GET", "/metrics")
@@ -71,63 +87,112 @@ def hammer(stop: Event) -> None:
             connection.close()
 
 
-def kill(stop: Event, master: int) -> None:
+def kill(on: Event, over: Event, master: int) -> None:
     """SIGKILL of whatever exporter there is, five times a second."""
     os.nice(19)
-    while not stop.wait(0.2):
+    while not over.is_set():
+        on.wait()
         for child in psutil.Process(master).children():
             with contextlib.suppress(psutil.Error):
-                if "exporter" in " ".join(child.cmdline()):
+                if not over.is_set() and "exporter" in " ".join(child.cmdline()):
                     os.kill(child.pid, signal.SIGKILL)
+        over.wait(0.2)
 
 
-@contextlib.contextmanager
-def disturbed(target: Callable[..., None] | None, count: int, *arguments: Any) -> Iterator[None]:
-    """As long as it lasts, ``count`` processes disturb."""
-    stop = multiprocessing.Event()
-    workers = [
-        multiprocessing.Process(target=target, args=(stop, *arguments)) for _ in range(count if target else 0)
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for worker in workers:
-            worker.join()
+def spin(on: Event, over: Event) -> None:
+    """What anything costs that takes processors at this priority, whatever it does: for comparison."""
+    os.nice(10)
+    while not over.is_set():
+        on.wait()
+        sum(range(10_000))
 
 
-def drain(server: ServerPlan, how: str, workers: int, jobs: int) -> float:
-    """Jobs a second, from the first start to the last end."""
+class Disturbance:
+    """Processes that stand by from the beginning, and disturb while they are told to: none is started in a window."""
+
+    def __init__(self, target: Callable[..., None], count: int, *arguments: Any) -> None:
+        self._on, self._over = multiprocessing.Event(), multiprocessing.Event()
+        self._processes = [
+            multiprocessing.Process(target=target, args=(self._on, self._over, *arguments))
+            for _ in range(count)
+        ]
+        for process in self._processes:
+            process.start()
+
+    def start(self) -> None:
+        self._on.set()
+
+    def stop(self) -> None:
+        self._on.clear()
+
+    def end(self) -> None:
+        self._over.set()
+        self._on.set()
+        for process in self._processes:
+            process.join()
+
+
+def watch(server: ServerPlan, workers: int, rounds: int, window: float) -> list[dict[str, float]]:
+    """Jobs a second in each window of each round, while the queue is never empty."""
     dsn = common.new_database(server)
     with common.connected(dsn) as connection:
-        env = Environment(connection)
-        env.delay_many(env["bench"].browse(number).delayable().insert() for number in range(1, jobs + 1))
-        left = "select exists (select from queuemaster.queue_job where state <> 'done')"
-        # paused until the exporter listens, so that all of it is disturbed
-        common.value(
-            connection, "insert into queuemaster.control (channel, paused) values ('root', true) returning 1"
-        )
-        with common.supervisor(dsn, f"root:{workers}", f"127.0.0.1:{_PORT}") as supervisor:
+        with common.supervisor(dsn, f"root:{workers}", http=f"127.0.0.1:{_PORT}") as supervisor:
             common.wait(_listens, 0.05)
-            with disturbed(*_disturbance(how, supervisor)):
-                common.value(
-                    connection,
-                    "delete from queuemaster.control returning pg_notify('queue_job', '{\"control\": true}')",
-                )
-                common.wait(lambda: not common.value(connection, left), 0.1)
-        span = "select extract(epoch from max(date_done) - min(date_started)) from queuemaster.queue_job"
-        return jobs / float(common.value(connection, span))
+            began = time.time()
+            _fill(connection, 1000)
+            common.wait(lambda: not common.value(connection, _LEFT), 0.05)
+            pace = 1000 / (time.time() - began)
+            # paused while it is filled, for that takes as long as many windows
+            _run(connection, _PAUSE)
+            _fill(connection, int(2 * pace * rounds * len(WAYS) * (window + SETTLE)))
+            _run(connection, "vacuum analyze queuemaster.queue_job")
+            _run(connection, _RESUME)
+            windows = _windows(supervisor.pid, rounds, window)
+            if not common.value(connection, _LEFT):
+                raise RuntimeError("the queue ran empty: the windows measured nothing")
+        with connection.cursor() as cursor:
+            cursor.execute(_ENDS)
+            ends = [float(row[0]) for row in cursor.fetchall()]
+    return by_round(windows, ends, len(WAYS))
 
 
-def _disturbance(how: str, supervisor: subprocess.Popen[bytes]) -> tuple[Any, ...]:
-    return {
-        "quiet": (None, 0),
-        "quiet again": (None, 0),
-        "hammered": (hammer, 2),
-        "killed": (kill, 1, supervisor.pid),
-    }[how]
+def _run(connection: Connection, statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def _fill(connection: Connection, jobs: int) -> None:
+    env = Environment(connection)
+    for first in range(0, jobs, 5000):
+        numbers = range(first, min(jobs, first + 5000))
+        env.delay_many(env["bench"].browse(number).delayable().insert() for number in numbers)
+
+
+def _windows(master: int, rounds: int, window: float) -> list[Window]:
+    disturbances = {
+        "hammered": Disturbance(hammer, 2),
+        "killed": Disturbance(kill, 1, master),
+        "others spin": Disturbance(spin, 1),
+    }
+    found = []
+    try:
+        time.sleep(2.0)  # it gets going
+        for ways in orders(WAYS, rounds, seed=rounds):
+            for how in ways:
+                if how in disturbances:
+                    disturbances[how].start()
+                time.sleep(SETTLE)
+                began = time.time()
+                time.sleep(window)
+                found.append(Window(how, began, time.time()))
+                if how in disturbances:
+                    disturbances[how].stop()
+                if how == "killed":
+                    common.wait(_listens, 0.05)  # it comes back by and by, which belongs to no window
+    finally:
+        for disturbance in disturbances.values():
+            disturbance.end()
+    return found
 
 
 def _listens() -> bool:
@@ -160,22 +225,18 @@ def _statements(server: ServerPlan, rows: int, times: int) -> list[dict[str, Any
     return found
 
 
-def _drains(server: ServerPlan, workers: int, jobs: int, rounds: int) -> list[dict[str, Any]]:
-    ways = ("quiet", "quiet again", "hammered", "killed")
-    speeds: dict[str, list[float]] = {how: [] for how in ways}
-    for number in range(rounds):
-        for how in ways[number % len(ways) :] + ways[: number % len(ways)]:  # nobody is always the first
-            speeds[how].append(drain(server, how, workers, jobs))
-    quiet = speeds["quiet"]
+def _drains(server: ServerPlan, workers: int, rounds: int, window: float) -> list[dict[str, Any]]:
+    measured = watch(server, workers, rounds, window)
+    found = effects(measured, (WAYS[0], WAYS[1]))
     rows = []
-    for how, reached in speeds.items():
-        ratios = [own / other for own, other in zip(reached, quiet, strict=True)]
+    for how in WAYS:
+        effect = found.get(how)
         rows.append(
             {
                 "exporter": how,
-                "jobs/s, median": round(statistics.median(reached)),
-                "ratio to quiet, median": round(statistics.median(ratios), 2),
-                "least and greatest": f"{min(ratios):.2f} to {max(ratios):.2f}",
+                "jobs/s, median": round(statistics.median(rates[how] for rates in measured)),
+                "ratio to quiet, median": "" if effect is None else f"{effect.ratio:.3f}",
+                "95 % interval": "" if effect is None else f"{effect.low:.3f} to {effect.high:.3f}",
             }
         )
     return rows
@@ -186,8 +247,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.exporter", description="what metrics cost")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--times", type=int, default=10)
-    parser.add_argument("--jobs", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=6, help="of ten windows of each kind")
+    parser.add_argument("--window", type=float, default=1.0, help="seconds")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -196,8 +257,9 @@ def main() -> None:
         common.tell(
             "exporter: the statement", about, _statements(server, options.rows, options.times), options.json
         )
-        drains = _drains(server, options.workers, options.jobs, options.rounds)
-    about = {**about, "jobs": options.jobs, "workers": options.workers, "rounds": options.rounds}
+        rounds = 10 * options.rounds
+        drains = _drains(server, options.workers, rounds, options.window)
+    about = {**about, "workers": options.workers, "windows_each": rounds, "window_s": options.window}
     common.tell("exporter: drain", about, drains, options.json)
 
 

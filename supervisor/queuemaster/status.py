@@ -87,11 +87,12 @@ class ChannelStatus(TypedDict):
 
 
 class DatabaseStatus(TypedDict):
-    """A database that is served. Without ``leader`` and with ``standing_by`` another supervisor leads it."""
+    """A database. Without ``leader`` and with ``standing_by`` another supervisor leads it."""
 
     up: bool  # there is a connection
     leader: bool
     standing_by: bool
+    standing: str  # also "away", "quarantined", "not served" (Odoo's, without the addon); "": not known yet
     epoch: int | None
 
 

@@ -226,6 +226,22 @@ def test_jobs_are_listed_shown_and_explained(conf: Path, odoo: OcaSession) -> No
     assert document("why", odoo.uuid(first), "-c", conf)["waits"] is True
 
 
+def test_why_knows_the_other_runner_and_modules_that_change(conf: Path, odoo: OcaSession) -> None:
+    uuid = odoo.uuid(odoo.add())
+
+    def gate(name: str) -> dict[str, Any]:
+        gates = document("why", uuid, "-c", conf)["gates"]
+        return next(gate for gate in gates if gate["gate"] == name)
+
+    assert (gate("database")["verdict"], gate("leader")["verdict"]) == ("open", "shut")
+    assert "no supervisor serves" in gate("leader")["says"]
+    odoo.rows("select pg_advisory_lock(%s)", oca.STOCK_LEADER)
+    assert "the stock runner of the addon leads" in gate("leader")["says"]
+    odoo.rows("insert into ir_module_module (name, state) values ('sale', 'to upgrade')")
+    assert gate("database")["verdict"] == "shut"
+    assert "sale to upgrade" in gate("database")["says"]
+
+
 def test_jobs_are_requeued_cancelled_and_set_to_done(conf: Path, odoo: OcaSession) -> None:
     def state(job: int) -> str:
         return str(odoo.value("select state from public.queue_job where id = %s", job))
@@ -279,3 +295,28 @@ def test_a_related_action_is_opened_in_odoo(conf: Path, odoo: OcaSession) -> Non
     result = invoke("related-action", odoo.uuid(odoo.add()), "-c", conf)
     assert result.exit_code == 2
     assert "the button on the job's form" in result.stderr
+
+
+@pytest.mark.parametrize("database", [14, 19], indirect=True)
+def test_old_jobs_are_purged_with_their_messages_unless_their_graph_waits(
+    conf: Path, odoo: OcaSession
+) -> None:
+    odoo.rows("create table mail_message (id serial, model varchar, res_id integer)")
+    old = {"date_done": "2026-01-01", "date_created": "2026-01-01"}
+    gone = [odoo.add("done", **old) for _ in range(1001)]
+    young = odoo.add("done", date_done=odoo.value("select queuemaster.utc_now()"))
+    parent, child = odoo.add("done", graph_uuid="g", **old), odoo.add(graph_uuid="g")
+    odoo.depend(child, odoo.add("failed", graph_uuid="g", **old))
+    failed = odoo.add("failed", **old)
+    odoo.rows(
+        "insert into mail_message (model, res_id) values ('queue.job', %s), ('queue.job', %s)", gone[0], young
+    )
+    odoo.rows("insert into mail_message (model, res_id) values ('res.partner', %s)", gone[0])
+    assert document("jobs", "purge", "--older-than", "30d", "-c", conf)["removed"] == len(gone)
+    left = [id for (id,) in odoo.rows("select id from public.queue_job order by id")]
+    assert left == [young, parent, child, child + 1, failed]
+    assert odoo.rows("select model, res_id from mail_message order by 1") == [
+        ("queue.job", young),
+        ("res.partner", gone[0]),
+    ]
+    assert document("jobs", "purge", "--state", "failed", "--older-than", "1d", "-c", conf)["removed"] == 1

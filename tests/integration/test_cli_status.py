@@ -47,7 +47,9 @@ DISPATCHER: DispatcherStatus = {
         "root": {"capacity": 2, "effective": 2, "in_use": 1, "paused": False, "rate": 0.0},
         "root.mail": {"capacity": 4, "effective": 2, "in_use": 0, "paused": True, "rate": 0.0},
     },
-    "databases": {"sales": {"up": True, "leader": True, "standing_by": False, "epoch": 3}},
+    "databases": {
+        "sales": {"up": True, "leader": True, "standing_by": False, "standing": "leads", "epoch": 3}
+    },
     "links": {},
 }
 

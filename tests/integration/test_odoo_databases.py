@@ -137,16 +137,6 @@ def test_a_server_that_is_away_is_asked_again(landlord: Landlord) -> None:
     assert told == [{"type": "reload"}]
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """What can be imported as Odoo, and does nothing."""
-    package = tmp_path / "tree" / "odoo"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "release.py").write_text('version = "19.0"\n')
-    return package.parent
-
-
 def odoo_conf(directory: Path, dsn: str, more: str = "") -> Path:
     """The configuration file of an Odoo on this server."""
     where = parse_dsn(dsn)
@@ -215,8 +205,8 @@ def test_root_0_in_the_common_file_says_how_to_switch_off_the_other_runner_alone
     assert "ODOO_QUEUE_JOB_CHANNELS=root:0" in ran.stderr
 
 
-def test_a_server_that_is_away_is_no_reason_to_reload(tmp_path: Path, tree: Path) -> None:
-    conf = odoo_conf(tmp_path, "host=127.0.0.1 port=1 user=odoo", f"odoo_path = {tree}")
+def test_a_server_that_is_away_is_no_reason_to_reload(tmp_path: Path) -> None:
+    conf = odoo_conf(tmp_path, "host=127.0.0.1 port=1 user=odoo", f"odoo_path = {ODOOLIKE}")
     compiled = tmp_path / "compiled"
     with compiled.open("w") as stream:
         ran = subprocess.run(

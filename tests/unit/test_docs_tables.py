@@ -37,3 +37,10 @@ def test_every_row_names_a_test(page: str) -> None:
     bare = [row for row in rows if not NAMED.search(row) and "shown by" not in row]
     assert bare == []
     assert len(rows) > 10
+
+
+def test_every_complaint_about_the_stock_runner_names_a_test() -> None:
+    table = PAGES["odoo.md"].partition("## What operators of the stock runner complain of")[2]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "#" in line]
+    assert [row for row in rows if not NAMED.search(row)] == []
+    assert len(rows) == 20

@@ -47,3 +47,10 @@ def test_bounds(root: int, mail: int, max_workers: int) -> None:
     assert size.ready <= size.most <= max_workers
     assert size.connections == size.most + 1
     assert at_most(size, Memory(1 << 20, True)) == (size.most + 1 << 20) + 2 * OURS
+
+
+def test_beside_odoo_a_worker_has_a_session_of_odoos_too() -> None:
+    settings = Settings(
+        parse_channels("root:4").channels, (), {"root": 4}, http="", odoo="/etc/odoo/odoo.conf"
+    )
+    assert sizing(settings, embedded=False).connections == 9

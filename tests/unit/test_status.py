@@ -20,7 +20,9 @@ def document(epoch: int, much: int = 0) -> DispatcherStatus:
         "pid": epoch,
         "draining": False,
         "channels": {},
-        "databases": {"one": {"up": True, "leader": True, "standing_by": False, "epoch": epoch}},
+        "databases": {
+            "one": {"up": True, "leader": True, "standing_by": False, "standing": "leads", "epoch": epoch}
+        },
         "links": {f"channel{number}": {"idle": epoch} for number in range(much)},
     }
 

@@ -23,6 +23,7 @@ class Sizing:
     most: int
     processes: Mapping[str, int]  # beside the workers
     connections: int  # to each database, at most
+    sessions: int = 1  # of a worker in a database
 
     @property
     def processes_at_most(self) -> int:
@@ -60,8 +61,11 @@ def sizing(settings: Settings, embedded: bool) -> Sizing:
     if embedded:
         processes["server"] = 1
     most = max(ready, min(settings.max_workers, wanted))
-    # each worker has a session in each database it has worked on; the dispatcher one, the exporter one
-    return Sizing(settings.pools, ready, most, processes, most + 1 + bool(settings.http))
+    # each worker has a session in each database it has worked on, beside Odoo another one of Odoo's; the dispatcher has
+    # one, the exporter one
+    sessions = 2 if settings.odoo else 1
+    connections = most * sessions + 1 + bool(settings.http)
+    return Sizing(settings.pools, ready, most, processes, connections, sessions)
 
 
 def needed(size: Sizing, server: Server) -> int:

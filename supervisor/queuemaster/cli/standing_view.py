@@ -91,6 +91,10 @@ def _standing(found: Document | None) -> Text:
         return Text(f"we lead, epoch {found['epoch']}")
     if found["standing_by"]:
         return Text("another supervisor leads, standing by", style="yellow")
+    if found["standing"] == "not served":
+        return Text("not served: there is no queue in it")
+    if found["standing"] == "quarantined":
+        return Text("in quarantine: it refuses what we do, the log says what", style="bold red")
     return (
         Text("connected, does not lead yet", style="yellow")
         if found["up"]

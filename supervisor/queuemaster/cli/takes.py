@@ -79,7 +79,8 @@ class Takes:
             ("workers", f"{size.ready} kept ready{demand}"),
             ("processes", f"{size.processes_at_most} at most: {', '.join(size.processes)}, and the workers"),
         ]
-        each = f"{size.connections} to each database at most: one a worker, one of the dispatcher"
+        of_worker = "one a worker" if size.sessions == 1 else "two a worker, ours and Odoo's"
+        each = f"{size.connections} to each database at most: {of_worker}, one of the dispatcher"
         each += ", one of the exporter" if "exporter" in size.processes else ""
         lines.append(("connections", each))
         for server in self.servers:

@@ -165,6 +165,12 @@ def _beside_odoo(
         for one in collected.oca.values()
         if one.option not in odoo_conf.RUNNER
     ]
+    notes += [
+        f"option {name} (from {given[name].source}) counts for queuemaster jobs purge only: Odoo's own scheduled action"
+        " removes old jobs"
+        for name in ("retention", "failed_retention")
+        if name in given
+    ]
     warnings += [f"channel {text}" for text in options.channels.warnings]
     values = (*_values(options, given), *odoo.values())
     return Compiled(settings, options.channels.off, values, tuple(warnings), tuple(notes))
@@ -265,6 +271,8 @@ def _shown(value: Any) -> str | int | float | list[str]:
         return ", ".join(f"{c.name}:{c.capacity}" for c in value.channels)
     if isinstance(value, tuple):
         return [mask_dsn(item.dsn) if isinstance(item, DatabaseConfig) else str(item) for item in value]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, (int, float)):
         return value
     return str(value)

@@ -56,5 +56,6 @@ def _database(hub: DispatchHub, database: QueueDatabase) -> DatabaseStatus:
         "up": standing in ("leads", "stands by"),
         "leader": standing == "leads",
         "standing_by": standing == "stands by",
+        "standing": standing,
         "epoch": database.epoch,
     }

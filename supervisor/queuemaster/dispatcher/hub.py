@@ -262,8 +262,9 @@ class DispatchHub:
         self._tell_master({"type": "standing", "database": database, "standing": standing})
 
     def _all_served(self) -> bool:
-        """Each database has a dispatcher that leads it, this one or another."""
-        return all(self.standings.get(number) in ("leads", "stands by") for number in self.databases)
+        """Each database has a dispatcher that leads it, this one or another, or is none of ours."""
+        fine = ("leads", "stands by", "not served")
+        return all(self.standings.get(number) in fine for number in self.databases)
 
     def started_last(self, channel: str, ago: float) -> None:
         """The last start that the database remembers, for a channel that throttles."""

@@ -181,6 +181,8 @@ def _service(situation: Situation, databases: Iterable[str], memory: Mapping[str
     up, leader = _gauge("database_up", "database"), _gauge("leader", "database")
     for database in databases:
         known = told.get(database)
+        if known is not None and known["standing"] == "not served":
+            continue  # Odoo's, without the addon: nothing is wrong with it
         up.add_metric([database], int(known is not None and known["up"]))
         leader.add_metric([database], int(known is not None and known["leader"]))
     yield up

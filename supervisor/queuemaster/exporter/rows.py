@@ -19,6 +19,7 @@ from queuejobs.worker.log import event
 from queuemaster.config.compiled import DatabaseConfig
 
 INTERVAL = 5.0  # seconds
+RARELY = 30.0  # seconds, where there is no queue
 LEISURE = 20
 PATIENCE = 2.0  # seconds that a scrape waits for a query under way
 _TIMEOUT = 4000  # ms; a long statement would hold back vacuum
@@ -28,11 +29,15 @@ _SAMPLE = 4 << 20  # bytes of the table that finished jobs are estimated from
 # million rows that VACUUM has not seen yet it reads the table eight times as fast in order as by an index.
 _SESSION = f"set statement_timeout = {_TIMEOUT}; set jit = off; set max_parallel_workers_per_gather = 0"
 
+# Beside Odoo the queue is a view on its table; without either there is nothing to count, yet.
+_TABLE = """
+select case relkind when 'v' then 'public.queue_job' else 'queuemaster.queue_job' end
+  from pg_class where oid = to_regclass('queuemaster.queue_job')
+"""
+
 # The same blocks each time, all of them while the table is small; and by what to multiply what is found there.
-_SHARE = "greatest(pg_relation_size('queuemaster.queue_job'), 1)"
-_SAMPLED = (
-    f"queuemaster.queue_job tablesample system (least(100.0, 100.0 * {_SAMPLE} / {_SHARE})) repeatable (1)"
-)
+_SHARE = "greatest(pg_relation_size('{table}'), 1)"
+_SAMPLED = f"{{table}} tablesample system (least(100.0, 100.0 * {_SAMPLE} / {_SHARE})) repeatable (1)"
 _TIMES = f"greatest({_SHARE} / {_SAMPLE}.0, 1)"
 
 # Live states and failed: counted; where they are few, or vacuumed, by their partial indexes (queue_job_ready and
@@ -87,6 +92,7 @@ class QueueRows:
         self._running: gevent.Greenlet | None = None
         self._next = 0.0
         self._told = False  # that it does not answer
+        self._table = ""
         self.rows: list[Rows] | None = None  # None: not known
         self.took = 0.0
         self.estimated = False  # all of them, the live ones too
@@ -106,10 +112,10 @@ class QueueRows:
         began = time.monotonic()
         try:
             if self._connection is None:
-                self._connection = connect(self._dsn, "queuemaster: exporter")
-                self._connection.autocommit = True
-                self._execute(_SESSION)
-            self.rows = self._counted()
+                self._connect()
+            self.rows = self._counted() if self._table else []
+            if not self._table:
+                self._disconnect()  # no session for ever where nothing is served
             self._told = False
         except psycopg2.Error as error:
             if not self._told:  # once an outage
@@ -117,18 +123,25 @@ class QueueRows:
             self.rows, self._told = None, True
             self._disconnect()
         self.took = time.monotonic() - began
-        self._next = began + max(INTERVAL, self.took * LEISURE)
+        self._next = began + max(INTERVAL if self._table else RARELY, self.took * LEISURE)
+
+    def _connect(self) -> None:
+        self._connection = connect(self._dsn, "queuemaster: exporter")
+        self._connection.autocommit = True
+        self._execute(_SESSION)
+        found = self._execute(_TABLE)
+        self._table = found[0][0] if found else ""
 
     def _counted(self) -> list[Rows]:
         try:
-            rows, self.estimated = self._execute(_ROWS), False
+            rows, self.estimated = self._execute(_ROWS.format(table=self._table)), False
         except QueryCanceledError:
             # a guess is better than a gap while the queue is longest
             event(
                 _log, logging.WARNING, "jobs could not be counted in time", db=self.name,
                 limit=_TIMEOUT / 1000,
             )  # fmt: skip
-            rows, self.estimated = self._execute(_ESTIMATE), True
+            rows, self.estimated = self._execute(_ESTIMATE.format(table=self._table)), True
         return [Rows._make(row) for row in rows]
 
     def _execute(self, statement: str) -> list[Any]:

@@ -62,6 +62,7 @@ class Leader:
     host: str = ""
     epoch: int = 0
     beat_ago: float | None = None
+    stock: bool = False  # beside Odoo: the addon's own runner does
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Facts:
     job: Job
     leader: Leader
     schema_problem: str = ""
+    modules: str = ""  # beside Odoo: those on their way in or out, for which jobs wait
     parents: Some = Some()  # those that are not done
     roots: Some = Some()  # jobs above that are not done, and do not wait for others themselves
     better: Some = Some()  # ready jobs of its stored channel that start before it

@@ -273,6 +273,11 @@ def order(facts: Facts) -> Gate:
 def leader(facts: Facts) -> Gate:
     """Whether anybody hands out the jobs of its database."""
     leads = facts.leader
+    if leads.stock:
+        return _shut(
+            "leader",
+            f"the stock runner of the addon leads {facts.database}, and starts its jobs; we stand by",
+        )
     if not leads.led:
         seen = (
             ""
@@ -323,5 +328,9 @@ def database(facts: Facts) -> Gate:
     if facts.schema_problem:
         return _shut(
             "database", f"no supervisor of this version accepts {facts.database}: {facts.schema_problem}"
+        )
+    if facts.modules:
+        return _shut(
+            "database", f"modules are changing in {facts.database}, jobs wait for them: {facts.modules}"
         )
     return _open("database", f"database {facts.database} has the queue, at this version")

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from queuejobs.store import locks
+from queuejobs.store import locks, oca
 from queuemaster.dispatcher.channels import Tree
 
 from .facts import COUNTED, Facts, Job, Leader, Other, Some, Worker
@@ -107,6 +107,12 @@ select epoch, coalesce(host, ''), {_AGO.format("beat")}, session_pid,
            and objsubid = 2 and granted and database = {_MINE} limit 1)
   from queuemaster.leader
 """
+# Beside Odoo: the lock by which the addon's own runner leads, as the leading dispatcher does there.
+_STOCK = f"""
+select exists (select from pg_locks
+                where locktype = 'advisory' and objsubid = 1 and granted and database = {_MINE}
+                  and (classid::bigint << 32 | objid::bigint) = {oca.STOCK_LEADER})
+"""
 
 _SESSIONS = f"""
 select channel, count(*) from queuemaster.worker job(worker_id, host, boot_id, pid, start_time, channel)
@@ -134,7 +140,7 @@ def read(cursor: Any, database: str, uuid: str, tree: Tree | None, schema_proble
         other.uuid, other.call, other.state, other.channel, retry, max_retries, attempt, created_ago, other.error,
         other.eta_in, other.started_ago, ended_ago, cancel_requested, unknown_for, other.worker,
     )  # fmt: skip
-    facts = Facts(database, job, _leader(cursor), schema_problem)
+    facts = Facts(database, job, _leader(cursor), schema_problem, _modules(cursor))
     if job.state not in ("wait_dependencies", "pending", "enqueued"):
         return facts
     number = found[0]
@@ -189,10 +195,17 @@ def _starts(cursor: Any, tree: Tree, path: Collection[str]) -> tuple[tuple[str, 
     return tuple((channel, float(ago)) for channel, ago in cursor.fetchall())
 
 
+def _modules(cursor: Any) -> str:
+    """Why jobs of Odoo's wait for its modules; of a native queue nothing."""
+    return oca.look(cursor).busy if oca.is_installed(cursor) else ""
+
+
 def _leader(cursor: Any) -> Leader:
     cursor.execute(_LEADER)
     epoch, host, beat_ago, session, holder = cursor.fetchone()
-    return Leader(holder is not None, holder is not None and holder != session, host, epoch, beat_ago)
+    cursor.execute(_STOCK)
+    stock = holder is None and bool(cursor.fetchone()[0])
+    return Leader(holder is not None, holder is not None and holder != session, host, epoch, beat_ago, stock)
 
 
 def _some(cursor: Any, statement: str, parameters: tuple[Any, ...], database: str) -> Some:

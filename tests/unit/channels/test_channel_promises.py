@@ -89,6 +89,15 @@ def test_heavy_jobs_one_at_a_time_while_small_ones_run_four_at_a_time() -> None:
     assert queue.start() == ["heavy0", "small0", "small1", "small2", "small3"]
 
 
+def test_one_job_a_company_and_all_companies_side_by_side() -> None:
+    queue = Queue("root:8,company.a:1,company.b:1,company.c:1")
+    for name in ("a1", "a2", "b1", "c1", "c2", "c3"):
+        queue.add(name, f"root.company.{name[0]}")
+    assert queue.start() == ["a1", "b1", "c1"]
+    queue.end("c1")
+    assert queue.start() == ["c2"]
+
+
 def test_a_job_runs_as_soon_as_a_slot_is_free() -> None:
     queue = Queue("root:1")
     queue.add("one", "root")

@@ -76,6 +76,7 @@ def test_each_value_says_where_it_was_taken_from_and_no_password_is_shown(file: 
     assert source_of(compiled, "db_password") == f"{file} [options] db_password"
     assert source_of(compiled, "channels") == str(file)
     assert source_of(compiled, "kill_grace") == "default"
+    assert next(value.value for value in compiled.values if value.option == "direct") == "yes"
     assert "pass%word" not in repr(compiled.values)
 
 
@@ -158,6 +159,13 @@ def test_what_has_no_use_here_is_a_note_and_no_warning(file: Path) -> None:
     assert len(compiled.notes) == 4
     assert "environment ODOO_QUEUE_JOB_PORT" in " ".join(compiled.notes)
     assert "hunter2" not in " ".join(compiled.notes)
+
+
+def test_removing_old_jobs_is_odoos_own_business(file: Path) -> None:
+    file.write_text(ODOO + "retention = 7d\n")
+    (note,) = compile_settings(file, {}, ["python=python3"], {}).notes
+    assert "option retention" in note
+    assert "jobs purge only" in note
 
 
 def test_what_is_wrong_in_odoos_section_is_named_with_its_place(file: Path) -> None:

@@ -12,9 +12,9 @@ from queuemaster.status import DatabaseStatus, DispatcherStatus, MasterStatus
 
 
 def situation(
-    age: float = 0.0, phase: str = "running", up: bool = True, **database: bool
+    age: float = 0.0, phase: str = "running", up: bool = True, **database: bool | str
 ) -> Situation:  # fmt: skip
-    one: DatabaseStatus = {"up": True, "leader": True, "standing_by": False, "epoch": 1}
+    one: DatabaseStatus = {"up": True, "leader": True, "standing_by": False, "standing": "leads", "epoch": 1}
     one.update(database)  # type: ignore[typeddict-item]
     told: DispatcherStatus = {
         "pid": 7, "draining": False, "channels": {}, "databases": {"one": one}, "links": {}
@@ -30,6 +30,8 @@ def test_well() -> None:
     assert ailing(0.1) == []
     assert unready(situation(), ["one"]) == []
     assert unready(situation(leader=False, standing_by=True), ["one"]) == [], "somebody else leads"
+    without_queue = situation(up=True, leader=False, standing="not served")
+    assert unready(without_queue, ["one"]) == [], "Odoo's, without the addon"
 
 
 @pytest.mark.parametrize(

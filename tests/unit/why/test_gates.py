@@ -165,6 +165,7 @@ def test_pause_says_by_whom() -> None:
         (Leader(False), SHUT, "no supervisor serves database sales:"),
         (Leader(False, host="far", beat_ago=90.0), SHUT, "since 1 min 30 s, when one did on far"),
         (Leader(True, True), SHUT, "about to take over"),
+        (Leader(False, stock=True), SHUT, "the stock runner of the addon leads sales"),
         (replace(LEADS, beat_ago=31.0), SHUT, "not been heard of for 31 s"),
     ],
 )

@@ -151,7 +151,9 @@ def statements(found: Features) -> str:
     """The whole schema as one text."""
     words = {"features": f"Features: {found}.", **(_WITH_LOCK if found.lock_table else _WITHOUT_LOCK)}
     own = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DIRECTORY.glob("*.sql"))}
-    tables, views, functions = (Template(own[name]) for name in ("1_tables", "2_views", "3_functions"))
+    tables, views, functions, retention = (
+        Template(own[name]) for name in ("1_tables", "2_views", "3_functions", "4_retention")
+    )
     return "\n".join(
         [
             _native_tables(),
@@ -159,6 +161,7 @@ def statements(found: Features) -> str:
             _native_functions(),
             views.substitute(words),
             functions.substitute(words),
+            retention.substitute(words),
         ]
     )
 

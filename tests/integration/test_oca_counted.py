@@ -1,0 +1,55 @@
+"""Odoo's queue in the metrics: counted and estimated like a native one; a database without it costs no session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ocaqueue import OcaSession, new_oca_database
+from queuemaster.config.compiled import DatabaseConfig, ServerPlan
+from queuemaster.exporter import rows
+from queuemaster.exporter.rows import QueueRows
+from rows import Session
+
+
+@pytest.fixture
+def database(server: ServerPlan, request: pytest.FixtureRequest) -> Iterator[str]:
+    with new_oca_database(server, request.param) as dsn:
+        yield dsn
+
+
+@pytest.mark.parametrize("database", [14, 19], indirect=True)
+def test_odoos_jobs_are_counted_by_channel_and_state(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    odoo = OcaSession(database)
+    for state in ("pending", "pending", "started", "failed", "done", "done", "done"):
+        odoo.add(state, channel="root.sale")
+    odoo.close()
+    asked = QueueRows(DatabaseConfig("sales", database))
+    asked.ask()
+    exactly = {(each.channel, each.state): each.jobs for each in asked.rows or ()}
+    assert exactly == {
+        ("root.sale", "pending"): 2,
+        ("root.sale", "started"): 1,
+        ("root.sale", "failed"): 1,
+        ("root.sale", "done"): 3,
+    }
+    monkeypatch.setattr(rows, "_ROWS", "select pg_sleep(60)")
+    asked.ask()
+    assert asked.estimated
+    assert {(each.channel, each.state): each.jobs for each in asked.rows or ()} == exactly
+    asked._disconnect()
+
+
+def test_where_nothing_is_served_nothing_is_counted_and_no_session_stays(empty_database: str) -> None:
+    asked = QueueRows(DatabaseConfig("empty", empty_database))
+    asked.ask()
+    assert asked.rows == []
+    session = Session(empty_database)
+    assert (
+        session.value(
+            "select count(*) from pg_stat_activity where application_name = 'queuemaster: exporter'"
+        )
+        == 0
+    )
+    session.close()

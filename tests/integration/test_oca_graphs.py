@@ -1,0 +1,78 @@
+"""Large graphs of Odoo's: a job of a group does not touch all that the group leads to, and nobody is left behind."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from ocaqueue import OcaSession, OcaWorkerSession, new_oca_database
+from queuemaster.config.compiled import ServerPlan
+
+SIZE = 30
+
+
+@pytest.fixture
+def odoo(server: ServerPlan) -> Iterator[OcaSession]:
+    with new_oca_database(server, 19) as dsn:
+        opened = OcaWorkerSession(dsn)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def groups(odoo: OcaSession) -> tuple[list[int], list[int]]:
+    """Two groups in a chain: each job of the second waits for all of the first, which are done but for two."""
+    above, below = ([str(uuid.uuid4()) for _ in range(SIZE)] for _ in range(2))
+    leads = json.dumps({"depends_on": [], "reverse_depends_on": below})
+    waits = json.dumps({"depends_on": above, "reverse_depends_on": []})
+    parents = [odoo.add("done", uuid=one, graph_uuid="g", dependencies=leads) for one in above]
+    children = [odoo.add("wait_dependencies", uuid=one, graph_uuid="g", dependencies=waits) for one in below]
+    odoo.rows("update public.queue_job set state = 'started' where id = any(%s)", parents[-2:])
+    return parents, children
+
+
+def release(odoo: OcaSession, parent: int) -> int:
+    return int(odoo.value("select queuemaster.release_children(%s)", parent))
+
+
+def locked(odoo: OcaSession, jobs: list[int]) -> int:
+    """How many rows anybody has locked or changed since they were stored."""
+    return int(odoo.value("select count(*) from public.queue_job where id = any(%s) and xmax <> '0'", jobs))
+
+
+def test_who_is_not_the_last_touches_no_child(odoo: OcaSession, groups: tuple[list[int], list[int]]) -> None:
+    parents, children = groups
+    assert release(odoo, parents[0]) == 0
+    assert locked(odoo, children) == 0
+    odoo.rows("update public.queue_job set state = 'done' where id = %s", parents[-1])
+    assert release(odoo, parents[-1]) == 0
+    odoo.rows("update public.queue_job set state = 'done' where id = %s", parents[-2])
+    assert release(odoo, parents[-2]) == SIZE
+
+
+def test_a_done_that_is_not_committed_looks_at_every_child(
+    odoo: OcaSession, groups: tuple[list[int], list[int]]
+) -> None:
+    """A person sets a job to done, in one transaction, while a worker's job ends: one of the two must see both."""
+    parents, children = groups
+    odoo.rows("begin")
+    done = odoo.value("select queuemaster.set_job_done(%s, null)", odoo.uuid(parents[-1]))
+    assert done == "started"  # not for those that run
+    odoo.rows("update public.queue_job set state = 'done' where id = %s", parents[-1])
+    assert release(odoo, parents[-1]) == 0
+    odoo.rows("commit")
+    assert locked(odoo, children) == SIZE
+
+
+def test_children_of_others_are_released_all_the_same(
+    odoo: OcaSession, groups: tuple[list[int], list[int]]
+) -> None:
+    parents, children = groups
+    own = odoo.add("wait_dependencies", graph_uuid="g")
+    odoo.depend(own, parents[0])
+    assert release(odoo, parents[0]) == 1
+    assert odoo.value("select state from public.queue_job where id = %s", own) == "pending"
+    assert locked(odoo, children) == 0

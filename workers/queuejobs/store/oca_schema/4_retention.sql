@@ -1,0 +1,42 @@
+-- Removing old jobs, when a person asks for it: Odoo's own scheduled action does so all the time, one record after the
+-- other, through the ORM. What the ORM would remove along with a job goes here too. $features
+
+-- As in the native queue, but in the order of ids: a batch of finished jobs that ended more than p_seconds ago, of which
+-- those stay whose graph still waits for something. ended is none of our business, id the last one looked at. Plan: the
+-- primary key from p_id on; where few are old it is read to its end, once.
+create function purge_jobs(p_state text, p_seconds double precision, p_ended timestamp, p_id bigint, p_limit integer,
+                           p_channel text default null, out removed integer, out ended timestamp, out id bigint)
+language plpgsql set enable_bitmapscan = off set jit = off as $$$$
+declare
+    v_ids integer[];
+    v_waiting text[];
+    v_trace record;
+    v_cutoff timestamp := queuemaster.utc_now() - make_interval(secs => p_seconds);
+begin
+    removed := 0;
+    ended := p_ended;
+    with old as (
+        select job.id from public.queue_job job
+         where job.id > p_id and state = p_state and state in ('done', 'cancelled', 'failed')
+           and coalesce(date_cancelled, date_done, date_created) < v_cutoff
+           and (p_channel is null or channel = p_channel or starts_with(channel, p_channel || '.'))
+         order by job.id limit p_limit for update skip locked)
+    select array_agg(old.id), max(old.id) into v_ids, id from old;
+    if v_ids is null then
+        return;
+    end if;
+    select coalesce(array_agg(distinct graph_uuid::text), '{}') into v_waiting
+      from public.queue_job where state = 'wait_dependencies' and graph_uuid is not null;
+    with gone as (
+        delete from public.queue_job job
+         where job.id = any(v_ids) and (graph_uuid is null or graph_uuid <> all(v_waiting)) returning job.id)
+    select array_agg(gone.id), count(*) into v_ids, removed from gone;
+    -- messages to managers, and who follows the job, name their record in two columns that no foreign key guards
+    for v_trace in values ('mail_message', 'model'), ('mail_followers', 'res_model'), ('mail_activity', 'res_model') loop
+        if to_regclass('public.' || v_trace.column1) is not null then
+            execute format('delete from public.%I where %I = ''queue.job'' and res_id = any($$1)',
+                           v_trace.column1, v_trace.column2) using v_ids;
+        end if;
+    end loop;
+    delete from queuemaster.run where job_id = any(v_ids);
+end $$$$;
