@@ -18,7 +18,7 @@ PROGRAMS := .venv/debian
 JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-odoo lint format bench bench-full verify-fresh dist man install install-files clean FORCE
+.PHONY: help demo run test test-odoo lint format bench bench-full bench-odoo verify-fresh dist man install install-files clean FORCE
 
 help:
 	@echo 'make demo            the main job on a sample application, with its own PostgreSQL (ARGS=...)'
@@ -73,6 +73,10 @@ bench-full: $(STAMP)
 	@$(PY) -m bench.exporter --rounds 6
 	@$(PY) -m bench.limits --jobs 30
 	@$(PY) -m bench.memory
+
+bench-odoo: export ODOO_PATH ODOO_PYTHON
+bench-odoo: $(STAMP)
+	@PYTHONPATH=tests:tests/apps $(PY) -m bench.odoo $(ARGS)
 
 # CHAOS_SEED repeats a run's dice
 chaos: export CHAOS_SECONDS ?= 300

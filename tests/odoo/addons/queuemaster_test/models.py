@@ -28,6 +28,9 @@ class Effect(models.Model):
     def noop(self):
         return None
 
+    def stamp(self):
+        return repr(time.time())
+
     def add(self, number, note=None):
         self.create({"number": number, "note": note})
         return f"added {number}"
