@@ -16,7 +16,7 @@ from rich.text import Text
 from queuemaster.cli.databases import located
 from queuemaster.cli.odoo_facts import OdooFacts, look
 from queuemaster.cli.output import Refusal, printable
-from queuemaster.config.compiled import Settings
+from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.master.account import Account
 
 PATIENCE = 60.0  # seconds: before 19 importing Odoo imports nearly all of it
@@ -42,6 +42,10 @@ class BesideOdoo:
     def warnings(self) -> list[str]:
         """What should be done before it is started."""
         return [*self.problems, *(one for name, facts in self.facts.items() for one in facts.warnings(name))]
+
+    def served(self) -> list[DatabaseConfig]:
+        """The databases that have a queue."""
+        return [each for each in self.settings.databases if not self.facts[each.name].problem]
 
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
