@@ -32,7 +32,7 @@ _LANG = "en_US"  # of a request that asks for none
 
 def module(name: str) -> Any:
     """A module of Odoo's or of the addon's."""
-    return importlib.import_module(name)
+    return sys.modules.get(name) or importlib.import_module(name)
 
 
 def configure(conf: str, path: str) -> None:
