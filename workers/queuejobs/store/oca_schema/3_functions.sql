@@ -441,3 +441,10 @@ returns setof record language sql stable set enable_seqscan = off set jit = off 
     select job.channel::text, job.priority, queuemaster.key_time(job.date_created), job.id::bigint, job.eta
       from public.queue_job job where job.uuid = any(p_uuids) and job.state = 'pending'
 $$$$;
+
+
+-- Changes whenever one of Odoo's processes told the others that the registry or a cache is not what it was.
+create function odoo_signal() returns text language plpgsql set enable_seqscan = off set jit = off as $$$$
+begin
+    return concat_ws(' ', $signals);
+end $$$$;

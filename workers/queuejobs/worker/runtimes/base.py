@@ -50,9 +50,9 @@ class Runtime:
 
     # what a queue has of its own
 
-    def _starts_at_once(self, session: Session) -> bool:
-        """Whether the claim may set the row to started."""
-        return True
+    def _take(self, session: Session, cursor: Any, *given: Any) -> Optional[Dict[str, Any]]:
+        """Claim a job by a grant."""
+        return claims.claim(cursor, *given)
 
     def _declared(self, row: Mapping[str, Any]) -> JobFunction:
         """What is declared for the job's method."""
@@ -115,9 +115,9 @@ class Runtime:
             connection = session.ready()
             connection.autocommit = True
             with connection.cursor() as cursor:
-                return claims.claim(
-                    cursor, grant["epoch"], grant["channel"], session.worker_id, self._process.pid,
-                    grant["job"], grant["bound"], start=self._starts_at_once(session),
+                return self._take(
+                    session, cursor, grant["epoch"], grant["channel"], session.worker_id, self._process.pid,
+                    grant["job"], grant["bound"],
                 )  # fmt: skip
         except psycopg2.Error as error:
             event(
