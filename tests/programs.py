@@ -20,7 +20,7 @@ def program(name: str, package: str) -> str:
 
 
 def copied(name: str, package: str, directory: Path) -> tuple[str, dict[str, str]]:
-    """The same with its environment, in a directory that other users may enter too: the checkout may be closed to them."""
+    """The same with its environment, where other users may enter too: the checkout may be closed to them."""
     path = program(name, package)
     if FETCHED not in Path(path).parents:
         return path, dict(os.environ)
