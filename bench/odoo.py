@@ -95,7 +95,11 @@ def measure(make: Callable[[], Odoo], options: argparse.Namespace) -> list[dict[
     for _ in range(options.rounds):
         for way in WAYS:
             with running(odoos[way], way) as first:
-                speeds[way].append(drain(odoos[way], options.jobs))
+                try:
+                    speeds[way].append(drain(odoos[way], options.jobs))
+                except TimeoutError as error:
+                    states = odoos[way].rows("select state, count(*) from queue_job group by 1")
+                    raise TimeoutError(f"{way}: {states}") from error
                 waits[way] += latency(odoos[way], options.samples)
                 sizes[way] = memory(first)
     stock = statistics.median(speeds[WAYS[0]])
