@@ -184,7 +184,7 @@ class OdooRuntime(Runtime):
         if isinstance(error, odoo_calls.Stopped) and error.__cause__ is not None:
             error = error.__cause__
         self.interrupted = isinstance(error, STOPS)
-        if cursor.closed:
+        if cursor._cnx.closed:  # not the cursor, which a job may have closed itself
             raise _LostConnection(str(error).strip()) from error
         cursor.close()  # rolled back
         if isinstance(error, RunTakenAway):
