@@ -88,6 +88,21 @@ def test_each_channel_its_own_time_or_that_of_the_nearest_above(session: Session
     assert len(rows) == sum(age * 86400 < limit for limit in limits.values() for age in AGES)
 
 
+def test_channels_are_looked_through_page_by_page(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "CHANNELS", 2)
+    names = [f"root.{name}" for name in ("a", "a.b", "a-b", "B", "é", "z")]
+    for name in names:
+        old(session, channel=name)
+    found, after = [], ""
+    while page := store.channels(session.cursor, "done", after):
+        assert len(page) <= 2
+        found += [each.channel for each in page]
+        after = found[-1]
+    assert sorted(found) == sorted(names), "each once, in whatever order the database sorts"
+    assert Retention("db", ages()).work(session.cursor) == CHECK
+    assert left(session) == set()
+
+
 def test_what_others_keep_for_ever_is_not_read(session: Session) -> None:
     """However many and however old they are: a look costs a few pages a channel."""
     session.rows(

@@ -16,8 +16,9 @@ from rich.text import Text
 from queuemaster.cli.databases import located
 from queuemaster.cli.odoo_facts import OdooFacts, look
 from queuemaster.cli.output import Refusal, printable
+from queuemaster.cli.trust import acting_as
 from queuemaster.config.compiled import DatabaseConfig, Settings
-from queuemaster.master.account import Account
+from queuemaster.master.account import Account, UnknownAccount, account
 
 PATIENCE = 60.0  # seconds: before 19 importing Odoo imports nearly all of it
 
@@ -66,18 +67,19 @@ class BesideOdoo:
 def beside(settings: Settings) -> BesideOdoo:
     """Ask the interpreter, the server, and each database."""
     problems: list[str] = []
-    version = ""
+    version, become = "", None
     try:
-        version = odoo_version(settings, None)
-    except Refusal as refusal:
-        problems.append(refusal.message)
-    try:
-        settings = located(settings)
-    except Refusal as refusal:
-        problems.append(refusal.message)
-    return BesideOdoo(
-        settings, version, tuple(problems), {each.name: look(each) for each in settings.databases}
-    )
+        become = account(settings.user, settings.group)
+        version = odoo_version(settings, become)
+    except (UnknownAccount, Refusal) as problem:
+        problems.append(str(problem))
+    with acting_as(become):
+        try:
+            settings = located(settings)
+        except Refusal as refusal:
+            problems.append(refusal.message)
+        facts = {each.name: look(each) for each in settings.databases}
+    return BesideOdoo(settings, version, tuple(problems), facts)
 
 
 def require_odoo(settings: Settings, become: Account | None) -> None:
