@@ -18,11 +18,12 @@ PROGRAMS := .venv/debian
 JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format bench bench-full verify-fresh dist man install install-files clean FORCE
+.PHONY: help demo run test test-odoo lint format bench bench-full bench-odoo verify-fresh dist man install install-files clean FORCE
 
 help:
 	@echo 'make demo            the main job on a sample application, with its own PostgreSQL (ARGS=...)'
 	@echo 'make test            everything: install, lint, types, tests (PYTEST_ARGS=...)'
+	@echo 'make test-odoo       what runs beside a real Odoo: ODOO_PATH=its tree ODOO_PYTHON=an interpreter with its addon'
 	@echo 'make run             the supervisor, on its own PostgreSQL unless ARGS name another'
 	@echo 'make lint            ruff and mypy --strict; make format rewrites the files'
 	@echo 'make bench           drain, latency, recovery, limits, memory, in three minutes; make bench-full takes longer'
@@ -41,6 +42,12 @@ run: $(STAMP)
 
 test: lint $(PROGRAMS)
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+# ODOO_PYTHON has Odoo's requirements and the addon: pip install odoo-addon-queue-job
+test-odoo: export ODOO_PATH ODOO_PYTHON
+test-odoo: $(STAMP)
+	@test -d "$$ODOO_PATH" || { echo "make test-odoo ODOO_PATH=/path/to/odoo ODOO_PYTHON=/path/to/its/python" >&2; exit 1; }
+	@$(PY) -m pytest -q tests/odoo $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	@$(PY) -m ruff check --quiet .
@@ -66,6 +73,10 @@ bench-full: $(STAMP)
 	@$(PY) -m bench.exporter --rounds 6
 	@$(PY) -m bench.limits --jobs 30
 	@$(PY) -m bench.memory
+
+bench-odoo: export ODOO_PATH ODOO_PYTHON
+bench-odoo: $(STAMP)
+	@PYTHONPATH=tests:tests/apps $(PY) -m bench.odoo $(ARGS)
 
 # CHAOS_SEED repeats a run's dice
 chaos: export CHAOS_SECONDS ?= 300

@@ -8,18 +8,19 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 from queuejobs import Environment
 from queuejobs.store import claims
-from queuejobs.store.retention import FINISHED, purge
+from queuejobs.store.retention import FINISHED, channels, purge
 from queuemaster.config.compiled import ServerPlan
 
 from . import common
 
 _FILL = """
-insert into queuemaster.queue_job (uuid, model_name, method_name, records, func_string, state, date_done)
-select n::text, 'bench', 'noop', '{"ids": [1]}', repeat('x', 300), 'done',
+insert into queuemaster.queue_job (uuid, model_name, method_name, records, func_string, state, channel, date_done)
+select n::text, 'bench', 'noop', '{"ids": [1]}', repeat('x', 300), 'done', 'root.c' || n %% %(channels)s,
        queuemaster.utc_now() - make_interval(secs => 86400.0 * 30 * n / %(rows)s)
   from generate_series(1, %(rows)s) n
 """
@@ -41,25 +42,28 @@ end $$
 """
 
 
-def looks(server: ServerPlan, rows: int) -> dict[str, Any]:
-    """Milliseconds of a look that finds nothing, and of a batch that removes a thousand."""
+def looks(server: ServerPlan, rows: int, count: int) -> dict[str, Any]:
+    """Milliseconds of a look into all channels, whatever their jobs' age, and of a batch that removes a thousand."""
     dsn = common.new_database(server)
     with common.connected(dsn) as connection, connection.cursor() as cursor:
-        cursor.execute(_FILL, {"rows": rows})
+        cursor.execute(_FILL, {"rows": rows, "channels": count})
         cursor.execute("vacuum analyze queuemaster.queue_job")
-        nothing = [_milliseconds(cursor, 31 * 86400.0) for _ in range(20)]
-        batches = [_milliseconds(cursor, 86400.0) for _ in range(20)]
+        nothing = [_milliseconds(lambda: [channels(cursor, state) for state in FINISHED]) for _ in range(20)]
+        batches = [
+            _milliseconds(lambda: purge(cursor, "done", f"root.c{n % min(count, 20)}", 86400.0))  # noqa: B023
+            for n in range(20)
+        ]
     return {
         "rows": rows,
-        "nothing to remove, ms": round(statistics.median(nothing), 2),
+        "channels": count,
+        "a look, ms": round(statistics.median(nothing), 2),
         "1,000 removed, ms": round(statistics.median(batches), 1),
     }
 
 
-def _milliseconds(cursor: Any, age: float) -> float:
+def _milliseconds(call: Callable[[], object]) -> float:
     began = time.perf_counter()
-    for state in FINISHED:
-        purge(cursor, state, age)
+    call()
     return (time.perf_counter() - began) * 1000
 
 
@@ -92,7 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     with common.durable_server() as server:
         about = common.machine(server)
-        found = looks(server, options.rows)
+        found = [looks(server, options.rows, count) for count in (20, 500)]
         pairs = [[cost(server, options.jobs, kind) for kind in (False, True)] for _ in range(options.rounds)]
     columns = list(zip(*pairs, strict=True))
     without, indexed = (
@@ -100,13 +104,16 @@ def main() -> None:
         for c in columns
     )
     row = {
-        **found,
         "µs a job without the index": round(without["time"]),
         "with": round(indexed["time"]),
         "WAL bytes a job without": round(without["wal"]),
         "with the index": round(indexed["wal"]),
     }
-    common.tell("retention", about, [row], options.json)
+    if options.json:
+        common.tell("retention", about, [*found, row], True)
+    else:
+        common.tell("retention", about, found, False)
+        common.tell("the index that it needs", about, [row], False)
 
 
 if __name__ == "__main__":

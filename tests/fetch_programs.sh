@@ -1,5 +1,5 @@
 #!/bin/sh
-# Programs of others that judge what we deliver: promtool and logrotate, into the directory named. Only the programs are
+# Programs of others that judge what we deliver or stand in its way, into the directory named. Only the programs are
 # taken out of Debian's packages: to install those would start services. Tests that want one that is not there say so.
 set -u
 cd "$1" || exit 1
@@ -19,8 +19,9 @@ fetch() { # PROGRAM FILES PACKAGE...
 }
 
 { [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; } || exit 0
-if ! { command -v promtool && command -v logrotate; } > /dev/null; then
+if ! { command -v promtool && command -v logrotate && command -v pgbouncer; } > /dev/null; then
     apt-get -qq update > /dev/null 2>&1
 fi
 fetch promtool ./usr/bin/promtool prometheus
+fetch pgbouncer './usr/sbin/pgbouncer ./usr/lib/*/libevent-2*.so* ./usr/lib/*/libcares.so*' pgbouncer libevent-2.1-7 libc-ares2
 fetch logrotate './usr/sbin/logrotate ./usr/lib/*/libpopt.so*' logrotate libpopt0

@@ -116,7 +116,7 @@ class Odoo:
         with (self.directory / "log").open("a") as stream:
             process = psutil.Popen(
                 [sys.executable, "-m", "queuemaster", "run", "-c", str(self.conf), *files, "--http", "",
-                 "--log-level", "INFO", "--log-handler", "queuemaster:DEBUG"],
+                 "--log-level", "INFO", *([] if "log_handler" in options else ["--log-handler", "queuemaster:DEBUG"])],
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment(), cwd=self.directory,
             )  # fmt: skip
         running = Supervised(process, self.directory)

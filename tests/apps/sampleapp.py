@@ -16,6 +16,7 @@ from psycopg2.sql import SQL
 from queuejobs import FailedJobError, Model, RetryableJobError, job_function
 
 _hoard: list[bytearray] = []
+_left: list[subprocess.Popen[bytes]] = []
 EFFECTS = "create table effect (number integer not null, pid integer not null default pg_backend_pid())"
 
 
@@ -76,6 +77,19 @@ class Sample(Model):
         """Take the worker down each time."""
         os.kill(os.getpid(), signal.SIGKILL)
 
+    @job_function(on_fail_method="say_goodbye")
+    def run_into_the_end(self, marker: str, how: str) -> None:
+        """Note that it ran, where no rollback reaches, and take the worker down or run away."""
+        with open(marker, "a") as stream:
+            stream.write(f"{self.ids[0]}\n")
+        if how == "die":
+            self.always_die()
+        self.run_away(how)
+
+    def say_goodbye(self, marker: str, how: str) -> None:
+        """What is called after the last failure."""
+        self.browse([int(number) + 100 for number in self.ids]).write()
+
     def commit(self, how: str) -> None:
         """End the transaction in the middle, which is forbidden."""
         connection = self.env.cr.connection
@@ -132,6 +146,8 @@ class Sample(Model):
         self.write()
         if how == "child":
             subprocess.run(["sleep", "600.4711"], check=True)
+        if how == "busy child":
+            subprocess.run([sys.executable, "-c", "while True: pass  # 600.4711"], check=True)
         while True:
             try:
                 self._go_on(how)
@@ -148,6 +164,20 @@ class Sample(Model):
             ctypes.PyDLL("").sleep(600)
         elif how == "memory":
             _hoard.append(bytearray(os.urandom(1 << 20)) * 8)
+
+    @job_function(cpu=1, memory="300M", timeout=600)
+    def run_away_within_limits(self, how: str) -> None:
+        """The same, where its function says what it may use."""
+        self.run_away(how)
+
+    def use_children(self, seconds: float, leave: bool) -> None:
+        """Have a child compute for so long; or leave it behind, computing."""
+        script = f"import time\nwhile time.process_time() < {seconds}: pass  # 600.4711"
+        child = subprocess.Popen([sys.executable, "-c", script])
+        if leave:
+            _left.append(child)
+        else:
+            child.wait()
 
     def leave_an_orphan(self, marker: str) -> None:
         """Start a process that outlives the job and belongs to nobody; wait until it is there."""

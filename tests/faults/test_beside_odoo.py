@@ -96,7 +96,7 @@ def test_jobs_of_every_kind_end_as_with_the_addons_runner(
         assert "it is broken" in failed["exc_message"]
         assert "ValueError" in failed["exc_name"]
         assert "Traceback" in failed["exc_info"]
-        assert odoo.effects(broken) == (["on_fail builtins.ValueError"] if version >= 18 else [])
+        assert odoo.effects(broken) == (["on_fail ValueError"] if version >= 18 else [])
         assert "Max. retries (1) reached" in odoo.ends(again, "failed")["exc_message"]
         odoo.ends(late, "done")
         odoo.ends(commits, "done")

@@ -64,6 +64,51 @@ def test_processor_time(database: str, tmp_path: Path) -> None:
         jobs.wait_for(waiting.uuid, "done")
 
 
+# where the limit is said, what is asked for, how it runs away, what it is ended for
+OF_JOBS: list[tuple[str, dict[str, Any], str, str]] = [
+    ("job", {"cpu": 1}, "loop", "cpu 1"),
+    ("job", {"cpu": 1}, "busy child", "cpu 1"),
+    ("job", {"memory": "300M"}, "memory", "> 300 MiB"),
+    ("function", {}, "loop", "cpu 1"),
+    ("function", {}, "busy child", "cpu 1"),
+    ("function", {}, "memory", "> 300 MiB"),
+]
+
+
+def test_limits_of_jobs_and_of_their_functions(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, "root:3, free:1:cpu=1", SOON) as running:
+        stored = []
+        for where, limits, how, _ in OF_JOBS:
+            sample = jobs.sample(1).with_delay(max_retries=1, **limits)
+            stored.append(sample.run_away(how) if where == "job" else sample.run_away_within_limits(how))
+        for job, (where, _, how, message) in zip(stored, OF_JOBS, strict=True):
+            row = jobs.wait_for(job.uuid, "failed")
+            assert message in row["exc_message"], (where, how, running.log)
+            assert row["exc_name"].rpartition(".")[2] in ("LimitJobError", "JobKilled")
+        assert left_children() == [], "a job's children go with it"
+        # 0 lifts the channel's limit; what ended and was waited for has counted, in the other one
+        free = jobs.sample(2).with_delay(channel="free", cpu=0, max_retries=1).use_children(2.5, False)
+        held = jobs.sample(2).with_delay(channel="free", max_retries=1).use_children(60, False)
+        jobs.wait_for(free.uuid, "done")
+        assert "cpu 1" in jobs.wait_for(held.uuid, "failed")["exc_message"]
+
+
+def test_a_job_does_not_pay_for_what_another_left_behind(database: str, tmp_path: Path) -> None:
+    with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON):
+        left = jobs.sample(1).with_delay().use_children(600, True)
+        jobs.wait_for(left.uuid, "done")
+        used = wait_until(
+            lambda: sum(child.cpu_times().user > 2 for child in left_children()), PATIENCE, "it computes"
+        )
+        assert used == 1
+        job = jobs.sample(2).with_delay(cpu=1, max_retries=1).write_slowly(3)
+        assert jobs.wait_for(job.uuid, "done", "failed")["state"] == "done"
+
+
+def left_children() -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cmdline"]) if "600.4711" in " ".join(p.info["cmdline"] or [])]
+
+
 def test_memory(database: str, tmp_path: Path) -> None:
     options = [*SOON, "--set", "limit_memory_hard=300M"]
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", options):

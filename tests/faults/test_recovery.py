@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psycopg2.extensions import parse_dsn
 
+from postgres import new_database
+from queuemaster.config.compiled import ServerPlan
 from supervised import PATIENCE, Queue, Supervised, queue, supervised
 from waiting import wait_until
 
@@ -165,3 +168,23 @@ def test_int_or_a_second_term_ends_at_once_and_gives_the_try_back(
     row = jobs.job(job.uuid)
     assert (row["state"], row["retry"], row["attempt"]) == ("pending", 0, 1)
     assert jobs.effects() == []
+
+
+def test_a_database_that_is_away_keeps_no_slot_of_another(
+    database: str, jobs: Queue, server: ServerPlan, template: str, tmp_path: Path
+) -> None:
+    """A worker's death concerns the database that it worked for."""
+    with new_database(server, template) as far:
+        with supervised(database, tmp_path, "root:1", options=["--database", far]) as running:
+            wait_until(lambda: "all databases ready" in running.log, PATIENCE, running.log)
+            name = str(parse_dsn(far)["dbname"])
+            jobs.rows(f"alter database {name} allow_connections false")
+            jobs.rows("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+            wait_until(lambda: "database is away" in running.log, PATIENCE, running.log)
+            first = jobs.sample(1).with_delay().write_slowly(600)
+            jobs.wait_for(first.uuid, "started")
+            running.one("worker", "root [").kill()
+            jobs.wait_for(first.uuid, "pending", "started")
+            assert jobs.rows("select queuemaster.cancel_job(%s)", (first.uuid,))
+            jobs.wait_for(jobs.sample(2).with_delay().write().uuid, "done")
+        jobs.rows(f"alter database {name} allow_connections true")

@@ -179,6 +179,19 @@ def test_purge_by_the_configured_retention(database: str, session: Session) -> N
     assert states(session) == {"failed": 1, "pending": 2}
 
 
+def test_purge_by_the_retention_of_channels(database: str, session: Session) -> None:
+    for channel in ("root", "root.audit.deep", "root.mail"):
+        for state in ("done", "failed"):
+            old(session, 40, state, channel=channel)
+    configured = ["--set", "channels=root:1, audit:1:retention=0, mail:1:retention=50d:failed_retention=10d"]
+    assert document("jobs", "purge", "--database", database, "--channel", "audit", *configured) == {
+        "removed": 0
+    }
+    assert document("jobs", "purge", "--database", database, *configured) == {"removed": 2}
+    left = "select channel, state from queuemaster.queue_job where channel <> 'root.audit.deep' order by 1, 2"
+    assert session.rows(left) == [("root", "failed"), ("root.mail", "done")]
+
+
 def test_purge_what_is_named(database: str, session: Session) -> None:
     for channel in ("root", "root.mail", "root.mail.bulk"):
         for state in ("done", "failed"):

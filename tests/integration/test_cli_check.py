@@ -54,6 +54,18 @@ def test_every_option_is_shown_with_its_source_and_no_password() -> None:
     assert set(shown.split()) == {"user=odoo", "password=***", "host=db1", "dbname=sales"}
 
 
+def test_retention_of_channels_is_shown_and_explained() -> None:
+    channels = "root:1:failed_retention=90d,audit:1:retention=0,mail:1:retention=36h:failed_retention=soon"
+    result = check("--channels", channels)
+    assert "retention for ever" in result.stdout
+    assert "retention 1 d 12 h" in result.stdout
+    assert "failed_retention=soon is no duration, ignored; expected: failed_retention=90d" in result.stderr
+    found = {entry["name"]: entry for entry in document("--explain", "--channels", channels)["channels"]}
+    assert found["root"]["explanation"].endswith("failed jobs are removed after 90 d")
+    assert found["root.audit"]["explanation"].endswith("done and cancelled jobs are kept for ever")
+    assert found["root.mail"]["options"] == {"retention": 129600.0}
+
+
 def test_explain_says_what_each_channel_means() -> None:
     found = document("--explain", "--channels", "root:2,mail:8")
     assert found["channels"][1]["explanation"] == "at most 2 jobs at a time, here and below; bounded by root"

@@ -93,6 +93,7 @@ def test_check_says_how_each_database_stands_and_alters_nothing(untouched: str, 
     assert "not served: it is no database of Odoo" in shown.stdout
     assert f"{conf} [options] db_host" in shown.stdout
     assert "it cannot import Odoo" in shown.stderr  # nobody has one here
+    assert "live limits" not in shown.stderr
     facts = document("check", "-c", conf, "--database", where["dbname"])["odoo"]["databases"][where["dbname"]]
     assert facts["problem"] == ""
     assert sorted(facts["missing"]) == sorted(oca.INDEXES)
@@ -135,6 +136,21 @@ def test_plain_init_is_refused_with_what_to_do_instead(database: str, untouched:
         assert result.exit_code == 2
         assert "queuemaster run -c odoo.conf" in result.stderr
         assert "init --indexes" in result.stderr
+
+
+def test_plain_init_with_odoos_file_makes_no_queue_anywhere(empty_database: str, tmp_path: Path) -> None:
+    where = parse_dsn(empty_database)
+    conf = tmp_path / "odoo.conf"
+    conf.write_text(
+        f"[options]\ndb_host = {where['host']}\ndb_port = {where['port']}\ndb_user = {where['user']}\n"
+    )
+    for arguments in ([], ["--database", where["dbname"]]):
+        result = invoke("init", "-c", conf, *arguments)
+        assert result.exit_code == 2
+        assert "nothing is to be made beforehand" in result.stderr
+    with connected(empty_database) as connection, connection.cursor() as cursor:
+        cursor.execute("select to_regnamespace('queuemaster') is null")
+        assert cursor.fetchone() == (True,)
 
 
 def test_indexes_are_made_while_jobs_are_enqueued_and_can_be_repeated(
@@ -188,11 +204,13 @@ def test_uninstall_removes_what_is_ours_and_leaves_the_jobs(database: str, odoo:
     assert "nothing of ours is there" in invoke("uninstall", "--database", database).stdout
 
 
-def test_uninstall_is_refused_while_a_supervisor_is_at_work(database: str) -> None:
+def test_uninstall_is_refused_while_a_supervisor_is_at_work(database: str, untouched: str) -> None:
+    assert invoke("init", "--indexes", "--database", untouched).exit_code == 0
     worker = OcaWorkerSession(database)
-    result = invoke("uninstall", "--database", database)
+    result = invoke("uninstall", "--database", untouched, "--database", database)
     assert result.exit_code == 2
     assert "a supervisor is at work there: queuemaster stop" in result.stderr
+    assert result.stdout == ""  # the other one is not touched either
     worker.close()
     assert invoke("uninstall", "--database", database).exit_code == 0
 

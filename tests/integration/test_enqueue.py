@@ -18,7 +18,7 @@ from queuejobs.perform import perform
 class Partner(Model):
     _name = "test.enqueue.partner"
 
-    @job_function(channel="export", retry_pattern={1: 10}, timeout=300)
+    @job_function(channel="export", retry_pattern={1: 10}, timeout=300, cpu=60, memory="1G")
     def export(self, fmt: str, force: bool = False) -> str:
         """Write the partners to a file.
 
@@ -74,6 +74,7 @@ def test_the_job_is_stored_by_the_callers_commit(database: str, connection: Any,
     stored = Job.load(Environment(connection), job.uuid)
     assert stored == job
     assert (stored.state, stored.channel, stored.timeout) == ("pending", "root.export", 300)
+    assert (stored.cpu, stored.memory) == (60, 2**30)
     assert (stored.priority, stored.max_retries, stored.retry, stored.eta) == (10, 5, 0, None)
     assert (stored.user_id, stored.company_id) == (4, 2)
     assert stored.description == "Write the partners to a file."
@@ -99,6 +100,9 @@ def test_every_property_is_stored(partners: Any, env: Environment) -> None:
     stored = Job.load(env, job.uuid)
     assert (stored.priority, stored.max_retries, stored.description) == (3, 0, "Export ü")
     assert (stored.channel, stored.identity_key, stored.timeout) == ("root.sale.night", "k", 0)
+    limited = Job.load(env, partners.with_delay(cpu=0.5, memory="512M").export("csv").uuid)
+    assert (limited.timeout, limited.cpu, limited.memory) == (300, 0.5, 2**29)
+    assert Job.load(env, partners.with_delay(memory=0).notify().uuid).memory == 0
     assert Job.load(env, partners.with_delay(priority=None).notify().uuid).priority == 10
     called = partners.with_delay(identity_key=lambda job: f"{job.method_name}-{job.args[0]}").notify(7)
     assert called.identity_key == "notify-7"
@@ -142,6 +146,9 @@ def test_an_aware_eta_is_converted_to_utc_and_a_naive_one_is_utc(partners: Any) 
         ({"max_retries": -1}, "max_retries=-1"),
         ({"channel": "a,b"}, "channel 'a,b'"),
         ({"timeout": -1}, "timeout=-1"),
+        ({"cpu": True}, "cpu=True: expected a number of seconds"),
+        ({"memory": -1}, "memory=-1: expected a size"),
+        ({"memory": "512 apples"}, "memory='512 apples': expected a size"),
         ({"description": "a\x00"}, "NUL"),
         ({"identity_key": 5}, "identity_key=5: expected a string"),
     ],

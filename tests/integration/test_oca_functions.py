@@ -106,7 +106,7 @@ def test_a_run_holds_the_addons_lock(odoo: OcaSession, worker: OcaWorkerSession)
 
 def test_the_addon_may_start_a_job_itself(odoo: OcaSession, worker: OcaWorkerSession) -> None:
     job = odoo.add()
-    row = claims.claim(worker.cursor, odoo.epoch(), "root", worker.id, 1, None, None, start=False)
+    row = claims.claim_beside_odoo(worker.cursor, odoo.epoch(), "root", worker.id, 1, None, None, start=False)
     assert row is not None
     assert (odoo.state(job), odoo.job(job)["worker_id"]) == ("enqueued", worker.id)
 

@@ -67,6 +67,17 @@ def test_a_done_that_is_not_committed_looks_at_every_child(
     assert locked(odoo, children) == SIZE
 
 
+def test_the_sweep_locks_nobody_that_still_waits(
+    odoo: OcaSession, groups: tuple[list[int], list[int]]
+) -> None:
+    parents, children = groups
+    stranded = odoo.add("wait_dependencies")
+    odoo.depend(stranded, parents[0])
+    assert odoo.value("select released from queuemaster.sweep()") == 1
+    assert odoo.value("select state from public.queue_job where id = %s", stranded) == "pending"
+    assert locked(odoo, children) == 0
+
+
 def test_children_of_others_are_released_all_the_same(
     odoo: OcaSession, groups: tuple[list[int], list[int]]
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from postgres import connected, new_database
-from queuejobs.store import claims, schema
+from queuejobs.store import claims, retention, schema
 from queuejobs.store.claims import Ending
 from queuemaster.config.compiled import ServerPlan
 from queuemaster.dispatcher import statements
@@ -75,6 +75,7 @@ def full(dsn: str) -> Iterator[Full]:
     for number in range(8):
         claim_all_ways(world.worker, number)
         end_all_ways(world, dsn)
+        purge_all_ways(world.dispatcher)
     application = Session(dsn)
     application.rows(FILL, "")
     application.close()
@@ -102,6 +103,12 @@ def end_all_ways(world: Full, dsn: str) -> None:
     victim.start(world.dispatcher.add())
     victim.close()
     recover(world.dispatcher, victim)
+
+
+def purge_all_ways(session: Session) -> None:
+    for state in ("done", "failed"):
+        retention.channels(session.cursor, state)
+        retention.purge(session.cursor, state, "root.c1", 86400)
 
 
 def recover(session: Session, victim: WorkerSession) -> None:
@@ -215,6 +222,23 @@ def test_etas(full: Full) -> None:
     assert_by_index(full.plans(full.dispatcher), "queue_job_eta")
     assert statements.promote(full.dispatcher.cursor, 1000) == 0
     assert_by_index(full.plans(full.dispatcher), "queue_job_eta")
+
+
+def test_retention(full: Full) -> None:
+    full.plans(full.dispatcher)
+    found = retention.channels(full.dispatcher.cursor, "done")
+    assert {f"root.c{number}" for number in range(20)} <= {each.channel for each in found}
+    assert_by_index(full.plans(full.dispatcher), "queue_job_ended")
+    nothing = retention.purge(full.dispatcher.cursor, "done", "root.c9", 1e9)  # a batch would say too much
+    assert nothing.looked_at == 0
+    plans = full.plans(full.dispatcher)
+    assert "Seq Scan on queue_job" not in plans
+    (scan,) = re.findall(r"Scan using queue_job_ended .*\n.*", plans)
+    assert "Index Cond: ((state = " in scan
+    assert "(channel = " in scan
+    batch = retention.purge(full.dispatcher.cursor, "done", "root.c9", 1)
+    assert (batch.removed, batch.looked_at) == (1000, 1000)
+    full.plans(full.dispatcher)
 
 
 def test_what_runs(full: Full) -> None:

@@ -21,6 +21,7 @@ STDLIB = frozenset(sys.stdlib_module_names)
 # where a module belongs: the longest name that covers it
 PARTS = {
     "queuejobs": "model",
+    "queuejobs.amounts": "amounts",
     "queuejobs.store": "store",
     "queuejobs.worker": "worker",
     # the language of the links, the scoreboard, the log: the service speaks them too
@@ -51,17 +52,18 @@ PARTS = {
 }
 
 MAY_USE = {
+    "amounts": set(),
     "store": set(),
-    "model": {"store"},
+    "model": {"store", "amounts"},
     "shared": {"store"},
-    "worker": {"store", "model", "shared"},
+    "worker": {"store", "model", "shared", "amounts"},
     "version": set(),
     "compiled": set(),
     "discovery": {"compiled", "store"},
     "status": set(),
     "green": set(),
     "embedded": {"compiled"},
-    "channels": {"compiled"},
+    "channels": {"compiled", "amounts"},
     "master": {"version", "compiled", "status", "embedded", "shared"},
     "dispatcher": {"version", "compiled", "discovery", "status", "green", "channels", "store", "shared"},
     "why": {"compiled", "channels", "store"},
@@ -72,6 +74,7 @@ MAY_USE = {
 
 # the packages of others that a part may name
 NEEDS = {
+    "amounts": set(),
     "store": {"psycopg2"},
     "model": {"psycopg2"},
     "shared": {"setproctitle"},

@@ -54,6 +54,9 @@ def prepare(call: Call, properties: Properties) -> Job:
         "channel": properties.channel or function.channel or "root",
         "identity_key": None,
         "timeout": function.timeout if properties.timeout is None else properties.timeout,
+        "cpu": function.cpu if properties.cpu is None else properties.cpu,
+        "memory": function.memory if properties.memory is None else properties.memory,
+        "on_fail": function.on_fail_method is not None,
     }
     job = Job(env, row, (records, call.args, dict(call.kwargs)))
     key = properties.identity_key

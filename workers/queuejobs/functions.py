@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar, Union, overload
 
 from . import registry
+from .amounts import seconds, size
 from .channel import complete
 from .exception import NoSuchMethodError
 
@@ -33,6 +35,8 @@ class JobFunction:
     on_fail_method: Optional[str] = None  # called in a fresh transaction after the final failure
     on_error: Optional[str] = None  # "fail", "retry"; None: the channel's or the service's
     timeout: Optional[float] = None
+    cpu: Optional[float] = None  # processor time, of its processes together
+    memory: Optional[int] = None  # bytes; declared as such or as "512M"
     allow_commit: bool = False  # may end the transaction itself, and with it exactly-once
     isolation: Optional[str] = None  # of the job's transaction; None: read committed
 
@@ -155,12 +159,6 @@ def _on_error(policy: Any) -> str:
     return str(policy)
 
 
-def _timeout(seconds: Any) -> float:
-    if not _is_seconds(seconds):
-        raise ValueError(f"timeout {seconds!r}: expected a number of seconds, 0 for none")
-    return float(seconds)
-
-
 def _allow_commit(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"allow_commit {value!r}: expected True or False")
@@ -180,7 +178,9 @@ _CHECKS: Dict[str, Callable[[Any], Any]] = {
     "related_action": _related_action,
     "on_fail_method": _on_fail_method,
     "on_error": _on_error,
-    "timeout": _timeout,
+    "timeout": partial(seconds, "timeout"),
+    "cpu": partial(seconds, "cpu"),
+    "memory": partial(size, "memory"),
     "allow_commit": _allow_commit,
     "isolation": _isolation,
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
+from .amounts import seconds, size
 from .channel import complete
 
 DEFAULT_PRIORITY = 10
@@ -26,6 +27,8 @@ class Properties:
     channel: Optional[str] = None
     identity_key: Union[str, Callable[[Any], Optional[str]], None] = None
     timeout: Optional[float] = None
+    cpu: Optional[float] = None
+    memory: Optional[int] = None
 
 
 def parse(given: Mapping[str, Any]) -> Properties:
@@ -33,9 +36,9 @@ def parse(given: Mapping[str, Any]) -> Properties:
     unknown = sorted(set(given) - set(NAMES))
     if unknown:
         raise ValueError(f"unknown job property {unknown[0]!r}; there are: {', '.join(NAMES)}")
-    eta, seconds = _eta(given)
+    eta, eta_seconds = _eta(given)
     return Properties(
-        eta=eta, eta_seconds=seconds, **{name: check(given.get(name)) for name, check in _CHECKS.items()}
+        eta=eta, eta_seconds=eta_seconds, **{name: check(given.get(name)) for name, check in _CHECKS.items()}
     )
 
 
@@ -72,10 +75,10 @@ def _moment(name: str, value: Eta) -> Tuple[Optional[datetime], Optional[float]]
         return None, None
     if isinstance(value, datetime):
         return (value.astimezone(timezone.utc).replace(tzinfo=None) if value.tzinfo else value), None
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    wait = value.total_seconds() if isinstance(value, timedelta) else value
     # the server could not add more than this to its clock
-    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and abs(seconds) < 1e11:
-        return None, float(seconds)
+    if isinstance(wait, (int, float)) and not isinstance(wait, bool) and abs(wait) < 1e11:
+        return None, float(wait)
     raise ValueError(f"{name}={value!r}: expected a datetime, a timedelta or a number of seconds from now")
 
 
@@ -104,12 +107,8 @@ def _identity_key(value: Any) -> Any:
     return checked_text("identity_key", value)
 
 
-def _timeout(value: Any) -> Optional[float]:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e11:
-        raise ValueError(f"timeout={value!r}: expected a number of seconds, 0 for none")
-    return float(value)
+def _if_given(check: Callable[[str, Any], Any], name: str) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else check(name, value)
 
 
 _CHECKS: Dict[str, Callable[[Any], Any]] = {
@@ -118,7 +117,9 @@ _CHECKS: Dict[str, Callable[[Any], Any]] = {
     "description": _description,
     "channel": _channel,
     "identity_key": _identity_key,
-    "timeout": _timeout,
+    "timeout": _if_given(seconds, "timeout"),
+    "cpu": _if_given(seconds, "cpu"),
+    "memory": _if_given(size, "memory"),
 }
 NAMES = (
     "priority",
@@ -129,4 +130,6 @@ NAMES = (
     "channel",
     "identity_key",
     "timeout",
+    "cpu",
+    "memory",
 )

@@ -32,6 +32,8 @@ _SHOWN: dict[str, Callable[[Any], str]] = {
     "timeout": lambda seconds: f"{seconds:g} s",
     "memory": show_size,
     "cpu": lambda seconds: f"{seconds:g} s",
+    "retention": lambda seconds: lasting(seconds) if seconds else "for ever",
+    "failed_retention": lambda seconds: lasting(seconds) if seconds else "for ever",
 }
 
 
@@ -72,7 +74,8 @@ def check(
     if found.settings.odoo:
         odoo = beside(found.settings)
         found = replace(found, settings=odoo.settings, warnings=(*found.warnings, *odoo.warnings()))
-    live = Live(found.settings.channels, reachable(found.settings.databases))
+    asked = odoo.served() if odoo is not None else found.settings.databases
+    live = Live(found.settings.channels, reachable(asked))
     takes = what_it_takes(found.settings) if explain and not found.off else None
     if takes is not None:
         found = replace(found, warnings=(*found.warnings, *takes.warnings()))
@@ -202,4 +205,9 @@ def explanation(channel: ChannelConfig, tree: Tree) -> str:
         said.append(f"{show_rate(channel.rate)} starts, up to {channel.burst} of them at once")
     if channel.paused:
         said.append("paused: nothing starts")
+    for name, which in (("retention", "done and cancelled"), ("failed_retention", "failed")):
+        seconds = getattr(channel, name)
+        if seconds is not None:
+            how = f"removed after {lasting(seconds)}" if seconds else "kept for ever"
+            said.append(f"{which} jobs are {how}")
     return "; ".join(said)

@@ -10,9 +10,9 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from queuejobs.store import oca, schema
-from queuejobs.store.connection import connect
+from queuejobs.store.connection import POOLED, connect, is_pooled
 from queuemaster import embedded
-from queuemaster.cli.output import Failure, Refusal
+from queuemaster.cli.output import Failure, Refusal, note
 from queuemaster.config import discovery
 from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings, keep_ids
 from queuemaster.config.dsn import describe
@@ -56,9 +56,12 @@ def _of_odoo(settings: Settings) -> tuple[DatabaseConfig, ...]:
     """Those of the databases found in which a supervisor has led: the others have nothing to show."""
     served = []
     for database in settings.databases:
-        with opened(database) as connection, connection.cursor() as cursor:
-            if oca.is_installed(cursor):
-                served.append(database)
+        try:
+            with opened(database) as connection, connection.cursor() as cursor:
+                if oca.is_installed(cursor):
+                    served.append(database)
+        except Refusal as refusal:
+            note(refusal.message)  # nobody named it: that it is away keeps nobody from the others
     if not served:
         names = ", ".join(database.name for database in settings.databases)
         raise Refusal(
@@ -123,6 +126,9 @@ def require_queue(database: DatabaseConfig) -> None:
     """Raise :class:`Refusal` unless the database can be reached and has our schema at this version."""
     with opened(database) as connection:
         require_native(database, connection)
+        connection.autocommit = True
+        if is_pooled(connection, database.dsn):
+            raise Refusal(f"database {describe(database)}: {POOLED}")
 
 
 def require_schema(database: DatabaseConfig, connection: Connection) -> None:

@@ -31,12 +31,17 @@ def init(file: Path | None, assignments: tuple[str, ...], database: tuple[str, .
     """
     configuration = compiled(file, assignments, {"database": database})
     warn(configuration.warnings)
-    settings = located(configuration.settings)
-    databases = settings.databases
     if indexes:
-        add_indexes(settings)
+        add_indexes(located(configuration.settings))
         return
-    if not databases and not settings.odoo:
+    if configuration.settings.odoo:
+        raise Refusal(
+            f"{configuration.settings.odoo} is Odoo's, and in Odoo's databases nothing is to be made beforehand: start"
+            " queuemaster run; init --indexes adds the indexes that make a long queue fast.\n  For a native queue name"
+            " its app too, or leave out this file"
+        )
+    databases = configuration.settings.databases
+    if not databases:
         with embedded_server() as embedded:
             click.echo(f"embedded PostgreSQL, {describe(embedded)}: {initialise(embedded)}")
         return

@@ -16,8 +16,9 @@ from rich.text import Text
 from queuemaster.cli.databases import located
 from queuemaster.cli.odoo_facts import OdooFacts, look
 from queuemaster.cli.output import Refusal, printable
-from queuemaster.config.compiled import Settings
-from queuemaster.master.account import Account
+from queuemaster.cli.trust import acting_as
+from queuemaster.config.compiled import DatabaseConfig, Settings
+from queuemaster.master.account import Account, UnknownAccount, account
 
 PATIENCE = 60.0  # seconds: before 19 importing Odoo imports nearly all of it
 
@@ -43,6 +44,10 @@ class BesideOdoo:
         """What should be done before it is started."""
         return [*self.problems, *(one for name, facts in self.facts.items() for one in facts.warnings(name))]
 
+    def served(self) -> list[DatabaseConfig]:
+        """The databases that have a queue."""
+        return [each for each in self.settings.databases if not self.facts[each.name].problem]
+
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
         databases = {name: facts.document() for name, facts in self.facts.items()}
@@ -62,18 +67,19 @@ class BesideOdoo:
 def beside(settings: Settings) -> BesideOdoo:
     """Ask the interpreter, the server, and each database."""
     problems: list[str] = []
-    version = ""
+    version, become = "", None
     try:
-        version = odoo_version(settings, None)
-    except Refusal as refusal:
-        problems.append(refusal.message)
-    try:
-        settings = located(settings)
-    except Refusal as refusal:
-        problems.append(refusal.message)
-    return BesideOdoo(
-        settings, version, tuple(problems), {each.name: look(each) for each in settings.databases}
-    )
+        become = account(settings.user, settings.group)
+        version = odoo_version(settings, become)
+    except (UnknownAccount, Refusal) as problem:
+        problems.append(str(problem))
+    with acting_as(become):
+        try:
+            settings = located(settings)
+        except Refusal as refusal:
+            problems.append(refusal.message)
+        facts = {each.name: look(each) for each in settings.databases}
+    return BesideOdoo(settings, version, tuple(problems), facts)
 
 
 def require_odoo(settings: Settings, become: Account | None) -> None:

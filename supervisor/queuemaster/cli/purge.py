@@ -8,14 +8,15 @@ from typing import Any
 import click
 from psycopg2.extensions import connection as Connection
 
+from queuejobs.amounts import read_duration
 from queuejobs.store.retention import FAILED, FINISHED, START, Place
 from queuejobs.store.retention import purge as purge_batch
 from queuemaster.cli.actions import asking, session
 from queuemaster.cli.asked import asked
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Refusal, print_json, warn
-from queuemaster.config.options import seconds
 from queuemaster.dispatcher.channels.parse import complete_name
+from queuemaster.dispatcher.retention import Age, Ages, due
 
 
 class Duration(click.ParamType[float]):
@@ -25,7 +26,7 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return seconds(value)
+            return read_duration(value)
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
 
@@ -51,34 +52,39 @@ def purge(
     """Remove jobs that ended long ago. What waiting jobs still depend on stays, whatever its age."""
     configuration = compiled(file, assignments, {"database": database})
     warn(configuration.warnings)
-    kept = {
-        **dict.fromkeys(FINISHED, configuration.settings.retention),
-        FAILED: configuration.settings.failed_retention,
-    }
-    ages = {state: older_than if older_than is not None else kept[state] for state in states or FINISHED}
+    ages = Ages(configuration.settings)
+    wanted = list(states or FINISHED)
     if older_than is None:
-        ages = {state: kept[state] for state in states or kept if kept[state]}
-    if not ages:
+        wanted = [state for state in ages.states if state in (states or ages.states)]
+    if not wanted:
         raise Refusal("these are kept for ever (retention, failed_retention): say how old with --older-than")
-    asking(yes)(f"remove jobs that are {', '.join(ages)}, for good?")
+    asking(yes)(f"remove jobs that are {', '.join(wanted)}, for good?")
+
+    def age(state: str, stored: str) -> float | None:
+        if channel and not f"{complete_name(stored)}.".startswith(f"{complete_name(channel)}."):
+            return None
+        return ages.age(state, stored) if older_than is None else older_than
+
     removed = 0
     with asked(configuration) as databases:
         for each in databases:
             with session(each) as connection:
-                removed += _purge(connection, ages, complete_name(channel) if channel else None)
+                removed += _purge(connection, wanted, age)
     if as_json:
         print_json({"removed": removed})
     else:
         click.echo(f"{removed} jobs removed")
 
 
-def _purge(connection: Connection, ages: dict[str, float], channel: str | None) -> int:
+def _purge(connection: Connection, states: list[str], age: Age) -> int:
     """All of it, in batches of a transaction each."""
     removed = 0
     with connection.cursor() as cursor:
-        for state, age in ages.items():
+        for each in due(lambda: cursor, states, age):
+            if isinstance(each, int):
+                continue
             place: Place | None = START
             while place is not None:
-                batch = purge_batch(cursor, state, age, place, channel)
+                batch = purge_batch(cursor, *each, place)
                 removed, place = removed + batch.removed, batch.place
     return removed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -51,14 +51,30 @@ def uninstall(file: Path | None, assignments: tuple[str, ...], database: tuple[s
     settings = located(configuration.settings)
     if not settings.databases:
         raise Refusal("no database is named (option database): expected those to remove the queue from")
-    failed: list[str] = []
-    for each in settings.databases:
+    # in none of them, if in one somebody is at work: it is not half uninstalled
+    _each(settings.databases, require_nobody)
+    _each(settings.databases, lambda each: click.echo(f"{describe(each)}: {remove(each, _asking(yes), yes)}"))
+
+
+def _each(databases: Iterable[DatabaseConfig], work: Callable[[DatabaseConfig], None]) -> None:
+    """All of them, whatever is wrong with one; then what was wrong."""
+    refused: list[str] = []
+    for each in databases:
         try:
-            click.echo(f"{describe(each)}: {remove(each, _asking(yes), yes)}")
+            work(each)
         except Refusal as refusal:
-            failed.append(refusal.message)
-    if failed:
-        raise Refusal("\n".join(failed))
+            refused.append(refusal.message)
+    if refused:
+        raise Refusal("\n".join(refused))
+
+
+def require_nobody(database: DatabaseConfig) -> None:
+    """Raise :class:`Refusal` when a supervisor is at work in it."""
+    with opened(database) as connection, connection, connection.cursor() as cursor:
+        if _one(cursor, _THERE) and _one(cursor, _AT_WORK):
+            raise Refusal(
+                f"database {describe(database)}: a supervisor is at work there: queuemaster stop, then again"
+            )
 
 
 def _asking(yes: bool) -> Callable[[str], None]:
@@ -84,12 +100,7 @@ def _remove(
     with connection, connection.cursor() as cursor:
         beside_odoo = oca.is_installed(cursor)
         there = bool(_one(cursor, _THERE))
-        at_work = there and bool(_one(cursor, _AT_WORK))
         jobs = _one(cursor, _JOBS) if there and not beside_odoo else 0
-    if at_work:
-        raise Refusal(
-            f"database {describe(database)}: a supervisor is at work there: queuemaster stop, then again"
-        )
     if there and not beside_odoo:
         if not native:
             raise Refusal(

@@ -33,6 +33,8 @@ class ChannelConfig:
     max_jobs: int = 0  # a worker is replaced after so many
     on_error: str = ""  # "fail" or "retry"
     nice: int = 0
+    retention: float | None = None  # seconds; 0: for ever
+    failed_retention: float | None = None
 
     @property
     def parent(self) -> str | None:

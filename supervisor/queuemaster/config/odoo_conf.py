@@ -38,6 +38,11 @@ _CONNECTION = {
 }
 # options of the addon's runner that count here too
 RUNNER = {f"jobrunner_db_{part}": part for part in ("host", "port", "user", "password")}
+# libpq's variable → Odoo's option
+_OF_LIBPQ = {
+    "PGDATABASE": "db_name", "PGHOST": "db_host", "PGPORT": "db_port", "PGUSER": "db_user", "PGPASSWORD": "db_password",
+    "PGSSLMODE": "db_sslmode",
+}  # fmt: skip
 # how Odoo writes an option that is not set
 _UNSET = frozenset(("", "false", "none"))
 # A name in the first line of a program says: whatever stands first on PATH.
@@ -102,6 +107,17 @@ class OdooFile:
                     " expression, for instance ^sales"
                 )
         return found
+
+    def warnings(self, environ: Mapping[str, str]) -> list[str]:
+        """Odoo 19 lets libpq's variables override its file, older ones do not: then it is elsewhere than we."""
+        return [
+            f"environment {variable} is not what {self.path} [{SECTION}] {option} says: Odoo 19 follows the"
+            " environment, older ones and queuemaster the file; expected one of them only"
+            for variable, option in _OF_LIBPQ.items()
+            if (told := environ.get(variable))
+            and (given := self.option(option)) is not None
+            and given.text != told
+        ]
 
     def dsn(self, name: str) -> str:
         """How to connect to a database of this name."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf
 
+from queuejobs.amounts import DURATION_EXPECTED, read_duration, read_size
 from queuemaster.config.compiled import DatabaseConfig, Settings, keep_ids
 from queuemaster.config.dsn import parse_databases
 from queuemaster.dispatcher.channels import Parsed, Tree, parse_channels
@@ -34,36 +35,12 @@ OF_OCA = {
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MOST_WORKERS = 4096  # entries of the scoreboard
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.ASCII)
-_DURATION_EXPECTED = "expected a duration: seconds (30, 0.5) or with a unit (30s, 5m, 1h, 30d)"
-
-
-def seconds(text: str) -> float:
-    """``30``, ``30s``, ``5m``, ``1h``, ``30d`` → seconds."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if match is None:
-        raise ValueError(_DURATION_EXPECTED)
-    return float(match[1]) * _UNITS[match[2]]
-
 
 def _positive_seconds(text: str) -> float:
-    value = seconds(text)
+    value = read_duration(text)
     if value <= 0:
-        raise ValueError(f"{_DURATION_EXPECTED}, more than 0")
+        raise ValueError(f"{DURATION_EXPECTED}, more than 0")
     return value
-
-
-_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
-
-
-def size(text: str) -> int:
-    """``512M``, ``2G``, ``1048576`` → bytes."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("expected a size: bytes (1048576) or with a unit (512M, 2G)")
-    return int(float(match[1]) * _SIZES[match[2].upper()])
 
 
 def _yes_no(text: str) -> bool:
@@ -134,8 +111,8 @@ def _program(text: str) -> str:
     return _path(text) if os.sep in text or text.startswith("~") else text.strip()
 
 
-Duration = Annotated[float, BeforeValidator(seconds)]
-Size = Annotated[int, BeforeValidator(size)]
+Duration = Annotated[float, BeforeValidator(read_duration)]
+Size = Annotated[int, BeforeValidator(read_size)]
 
 
 class Options(BaseModel):

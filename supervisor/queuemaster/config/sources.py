@@ -171,6 +171,7 @@ def _beside_odoo(
         for name in ("retention", "failed_retention")
         if name in given
     ]
+    warnings += odoo.warnings(environ)
     warnings += [f"channel {text}" for text in options.channels.warnings]
     values = (*_values(options, given), *odoo.values())
     return Compiled(settings, options.channels.off, values, tuple(warnings), tuple(notes))

@@ -20,7 +20,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from queuejobs.store.claims import Process
-from queuejobs.store.connection import connect
+from queuejobs.store.connection import POOLED, connect, is_pooled
 from queuejobs.worker.log import event
 from queuemaster.config.compiled import DatabaseConfig
 
@@ -132,7 +132,10 @@ class QueueDatabase:
             try:
                 connection = connect(self._dsn, "queuemaster: dispatcher")
                 connection.autocommit = True
+                if is_pooled(connection, self._dsn):
+                    raise NotServed(POOLED)
                 self._serve(connection)
+                self._told = ""
             except NotServed as why:
                 delay = NOT_SERVED_POLL
                 self._not_served(str(why))
@@ -152,7 +155,7 @@ class QueueDatabase:
             self._hub.recovered(death, self.index)
         self._hub.standing(self.index, "not served")
         if why != self._told:
-            event(_log, logging.INFO, "database is not served", db=self.name, why=why)
+            event(_log, logging.WARNING, "database is not served", db=self.name, why=why)
             self._told = why
 
     def _lost(self, error: str, delay: float, refused: bool) -> float:

@@ -28,7 +28,7 @@ from .database import QueueDatabase
 from .links import Grant, Link, LinkState
 from .oca_database import OcaDatabase
 from .recovery import Death
-from .retention import Retention, ages
+from .retention import Ages, Retention
 
 LONGEST_WAIT = 3600.0  # seconds; a channel may open in years, which is more than a timer takes
 _log = logging.getLogger("queuemaster.dispatcher")
@@ -88,7 +88,7 @@ class DispatchHub:
         configured = {config.id: config for config in settings.databases}
         gone = [self.databases.pop(number) for number in set(self.databases) - set(configured)]
         for database in self.databases.values():
-            database.configure(settings.poll_interval, Retention(database.name, ages(settings)))
+            database.configure(settings.poll_interval, Retention(database.name, Ages(settings)))
         new = [
             self._database(config, settings)
             for number, config in configured.items()
@@ -107,7 +107,7 @@ class DispatchHub:
         return new, gone
 
     def _database(self, config: DatabaseConfig, settings: Settings) -> QueueDatabase:
-        retention = Retention(config.name, ages(settings))
+        retention = Retention(config.name, Ages(settings))
         kind = OcaDatabase if settings.odoo else QueueDatabase
         return kind(config, self, settings.poll_interval, retention)
 

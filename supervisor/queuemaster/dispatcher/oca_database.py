@@ -34,6 +34,14 @@ select job.id::bigint, coalesce(run.attempt, 0), job.channel::text, coalesce(run
   left join queuemaster.worker on worker.id = run.worker_id
  where job.state in ('enqueued', 'started')
 """
+# The session by which the addon's runner leads; Odoo names its sessions so.
+_DISPLACED = """
+select count(pg_terminate_backend(activity.pid))
+  from pg_locks join pg_stat_activity activity using (pid)
+ where locktype = 'advisory' and granted and objsubid = 1 and (classid::bigint << 32 | objid::bigint) = %s
+   and pg_locks.database = (select oid from pg_database where datname = current_database())
+   and application_name like 'odoo%%' and usename = current_user
+"""
 # Taken lately, and by none of our workers.
 _RIVALS = """
 select count(*) from public.queue_job job
@@ -70,9 +78,21 @@ class OcaDatabase(QueueDatabase):
             cursor.execute("select pg_try_advisory_lock(%s)", (oca.STOCK_LEADER,))
             self._holds = bool(cursor.fetchone()[0])
         if not self._holds:
+            self._displace(cursor)
             return None
         self._install(connection)
         return super()._try_lead(connection, cursor)
+
+    def _displace(self, cursor: Any) -> None:
+        """The addon's runner never gives its lock back by itself. Without its session it comes again, and stands by.
+
+        It only hands jobs out: those that it has handed out go on in Odoo's workers, and keep their slots here.
+        """
+        cursor.execute(_DISPLACED, (oca.STOCK_LEADER,))
+        displaced = cursor.fetchone()[0]
+        if displaced:
+            event(_log, logging.INFO, "the addon's runner is sent to stand by", db=self.name)
+            self._wake.set()  # it asks again in five seconds, we at once
 
     def _install(self, connection: Connection) -> None:
         connection.autocommit = False

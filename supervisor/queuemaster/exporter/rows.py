@@ -93,7 +93,7 @@ class QueueRows:
         self._next = 0.0
         self._told = False  # that it does not answer
         self._table = ""
-        self.rows: list[Rows] | None = None  # None: not known
+        self.rows: list[Rows] | None = None  # None: not known, or there is no queue
         self.took = 0.0
         self.estimated = False  # all of them, the live ones too
 
@@ -113,7 +113,7 @@ class QueueRows:
         try:
             if self._connection is None:
                 self._connect()
-            self.rows = self._counted() if self._table else []
+            self.rows = self._counted() if self._table else None
             if not self._table:
                 self._disconnect()  # no session for ever where nothing is served
             self._told = False

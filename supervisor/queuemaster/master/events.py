@@ -327,6 +327,11 @@ class Log:
     context: tuple[tuple[str, object], ...] = ()
 
 
+def log(level: int, text: str, **context: object) -> Log:
+    """Say it with its context; what is None is left out."""
+    return Log(level, text, tuple((key, value) for key, value in context.items() if value is not None))
+
+
 @dataclass(frozen=True)
 class Exit:
     """Everything is down."""

@@ -7,7 +7,6 @@ import logging
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from .account import account
 from .bulletin import Bulletin
 from .events import Limits, Plan, Role
 from .launch import launch
+from .links import Links
 from .peer import Peer
 from .pools import Worker, WorkerState
 from .register import Register, path_beside
@@ -35,7 +35,6 @@ from .voice import Voice, open_log
 from .watch import INTERVAL
 
 _log = logging.getLogger("queuemaster.master")
-WORDS = 16384  # bytes of tracebacks that are kept
 _EVENTS: dict[int, ev.Event] = {
     signal.SIGHUP: ev.Reload(),
     signal.SIGTTIN: ev.ChangeRoot(+1),
@@ -61,8 +60,7 @@ class Master:
         self._selector = selectors.DefaultSelector()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._peers: dict[Role, Peer] = {}
-        self._links: dict[int, Peer] = {}  # by entry: duplicates of the dispatcher's ends
-        self._words: dict[int, int] = {}  # by entry: a file for the tracebacks of a worker that is killed
+        self._links = Links(self._selector)
         self._next_look = 0.0
         self._readings: tuple[ev.Reading, ...] = ()
         self._account = account(settings.user, settings.group)
@@ -180,7 +178,7 @@ class Master:
             self._happened(ev.Reaped(pid, status) if worker is None else self._obituary(worker, status))
 
     def _obituary(self, worker: Worker, status: int) -> ev.Reaped:
-        words = os.pread(self._words[worker.entry], WORDS, 0).decode(errors="replace").strip()
+        words = self._links.last_words(worker.entry)
         if words:
             log_event(_log, logging.ERROR, "worker's last words", worker=worker.pid, words=words)
         return measure.obituary(self._board, worker, status, words)
@@ -308,12 +306,7 @@ class Master:
         deadline = time.monotonic_ns() + int(self._settings.heartbeat_timeout * 1e9)
         self._bulletin.before_reuse(self._core, time.monotonic())
         self._board.entry(action.entry).reserve(action.generation, deadline)
-        ours, theirs = wire.pair()
-        wire.ask_credentials(ours)
-        link = Peer(ours)
-        self._links[action.entry] = link
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_hello(action, link))
-        self._words[action.entry] = os.memfd_create("queuemaster-last-words", os.MFD_CLOEXEC)
+        theirs, words = self._links.open(action.entry, lambda received: self._hear_hello(action, received))
         with theirs:
             self._tell(
                 Role.TEMPLATE,
@@ -322,32 +315,21 @@ class Master:
                     "channel": action.channel, "master": os.getpid(),
                     "patience": self._core.limits.boot_timeout / 2,
                 },
-                [theirs.fileno(), self._words[action.entry]],
+                [theirs.fileno(), words],
             )  # fmt: skip
 
-    def _hear_hello(self, action: ev.Fork, link: Peer) -> None:
-        """The first message is for us, all others for the dispatcher."""
-        self._selector.unregister(link.socket)
-        received = link.receive()
-        if received is None or received.message.get("type") != "hello":
-            return  # it died first: reaped, or asked for again at its deadline
-        link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+    def _hear_hello(self, action: ev.Fork, received: wire.Received) -> None:
         self._board.entry(action.entry).name(received.pid)
         self._happened(
             ev.Hello(action.entry, action.generation, received.pid, received.message["start_time"])
         )
 
     def _do_forget(self, action: ev.Forget) -> None:
-        os.close(self._words.pop(action.entry))
-        link = self._links.pop(action.entry, None)
-        if link is not None:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(link.socket)
-            link.close()
+        self._links.forget(action.entry)
 
     def _do_introduce(self, action: ev.Introduce) -> None:
         message = {"type": "worker", **vars(action)}
-        self._tell(Role.DISPATCHER, message, [self._links[action.entry].socket.fileno()])
+        self._tell(Role.DISPATCHER, message, [self._links.descriptor(action.entry)])
 
     def _do_telldeath(self, action: ev.TellDeath) -> None:
         self._tell(Role.DISPATCHER, {"type": "died", **vars(action)})

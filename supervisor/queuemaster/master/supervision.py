@@ -16,16 +16,14 @@ from .causes import outcome
 from .children import Child, Phase
 from .deaths import notice
 from .events import Plan, Role
+from .events import log as _log
 from .pools import Pools, Worker, WorkerState
+from .shutdown import Shutdown, end_role
 from .succession import Succession
 from .tally import Departure, Tally
 from .watch import ABORT_GRACE, INTERVAL, Watch
 
 BROKEN = 78  # the template's exit status when the application cannot be imported
-RECOVERY_PATIENCE = 10.0  # seconds to wait, on the way down, for the dispatcher to put back what was killed
-_ORDER_DOWN = (Role.EXPORTER, Role.SUCCESSOR, Role.TEMPLATE, Role.DISPATCHER, Role.SERVER)
-# INT is the embedded server's fast shutdown; the exporter has nothing to bring to an end, and nobody waits for it
-_END = {Role.SERVER: signal.SIGINT, Role.EXPORTER: signal.SIGKILL}
 
 
 class Supervision:
@@ -40,11 +38,14 @@ class Supervision:
         self.limits = plan.limits
         self.succession = Succession()
         self.watch = Watch(plan.limits)
-        self.phase = Phase.RUNNING
-        self.exit_status = 0
-        self._deadline = 0.0
+        self._shutdown = Shutdown(self.children, self.pools)
         # children that ended before anybody named them: a worker may die faster than the template can say its pid
         self._strangers: dict[int, ev.Reaped] = {}
+
+    @property
+    def phase(self) -> Phase:
+        """Where the master is in its life."""
+        return self._shutdown.phase
 
     def handle(self, event: ev.Event, now: float) -> list[ev.Action]:
         """One event; then whatever has become due."""
@@ -60,8 +61,8 @@ class Supervision:
         moments += [
             worker.deadline for worker in self.pools.alive() if worker.state is not WorkerState.GREETED
         ]
-        if self.phase in (Phase.DRAINING, Phase.RECOVERING):
-            moments.append(self._deadline)
+        deadline = self._shutdown.deadline()
+        moments += [] if deadline is None else [deadline]
         return min(moment for moment in moments if moment > now)
 
     # processes of a role
@@ -123,7 +124,7 @@ class Supervision:
             ev.Succeed(),
             ev.TellSettings(),
             ev.TellRetire(self.succession.retired),
-            *self._end_role(Role.EXPORTER),  # the next one has the new settings
+            *end_role(self.children, Role.EXPORTER),  # the next one has the new settings
             _log(logging.INFO, "reloaded", workers=sum(plan.targets.values())),
             *self._again(),
         ]
@@ -240,7 +241,7 @@ class Supervision:
         )
         if first_import and not self.pools.workers and self.phase is Phase.RUNNING:
             # nothing has run yet: whoever started us is better served by an error than by retries
-            self.exit_status = 2
+            self._shutdown.exit_status = 2
             actions += self._on_endnow(ev.EndNow(), now)
         return actions
 
@@ -282,79 +283,15 @@ class Supervision:
     # the end
 
     def _on_endsoon(self, event: ev.EndSoon, now: float) -> list[ev.Action]:
-        if self.phase is not Phase.RUNNING:
-            return self._on_endnow(ev.EndNow(), now)
-        self.phase, self._deadline = Phase.DRAINING, now + self.limits.graceful_timeout
-        actions: list[ev.Action] = [
-            _log(logging.INFO, "shutting down", graceful_timeout=self.limits.graceful_timeout)
-        ]
-        if self.children[Role.DISPATCHER].pid:
-            actions.append(ev.TellDrain())
-        actions += self._end_role(Role.EXPORTER)
-        actions += self._end_role(Role.TEMPLATE)
-        actions += [ev.Signal(w.pid, signal.SIGTERM, False) for w in self.pools.alive() if w.pid]
-        return actions
+        return self._shutdown.begin(now, self.limits.graceful_timeout)
 
     def _on_endnow(self, event: ev.EndNow, now: float) -> list[ev.Action]:
-        if self.phase not in (Phase.RUNNING, Phase.DRAINING):
-            return []
-        actions: list[ev.Action] = []
-        if self.phase is Phase.RUNNING:
-            actions = self._on_endsoon(ev.EndSoon(), now)
-        return actions + self._kill_all(now)
-
-    def _kill_all(self, now: float) -> list[ev.Action]:
-        self.phase, self._deadline = Phase.RECOVERING, now + RECOVERY_PATIENCE
-        actions: list[ev.Action] = []
-        for worker in self.pools.alive():
-            worker.killed = True
-            if worker.pid:
-                actions.append(ev.Signal(worker.pid, signal.SIGKILL, worker.state is WorkerState.GREETED))
-        if actions:
-            actions.insert(
-                0, _log(logging.WARNING, "workers killed, their jobs go back", workers=len(actions))
-            )
-        return actions
-
-    def _end_role(self, role: Role) -> list[ev.Action]:
-        child = self.children.get(role)
-        if child is None or not child.pid or child.told_to_end:
-            return []
-        child.told_to_end = True
-        return [ev.Signal(child.pid, _END.get(role, signal.SIGTERM), False)]
+        return self._shutdown.hurry(now, self.limits.graceful_timeout)
 
     # whatever is due
 
     def _due(self, now: float) -> list[ev.Action]:
-        if self.phase is Phase.RUNNING:
-            return self._keep_running(now)
-        if self.phase is Phase.ENDED:
-            return []
-        actions: list[ev.Action] = []
-        if self.phase is Phase.DRAINING and (now >= self._deadline or not self.pools.alive()):
-            actions += self._kill_all(now)
-        # a worker that was asked for and never named has no pid to wait for; its link is closed with us
-        waiting = [worker for worker in self.pools.workers.values() if worker.pid]
-        if self.phase is not Phase.ENDING and self._nothing_left_to_do(waiting, now):
-            self.phase = Phase.ENDING
-        if self.phase is Phase.ENDING:
-            actions += self._end_roles()
-        return actions
-
-    def _nothing_left_to_do(self, waiting: list[Worker], now: float) -> bool:
-        """All workers are reaped and recovered, or nobody is there who could recover them."""
-        if any(worker.state is not WorkerState.DEAD for worker in waiting):
-            return False
-        return not waiting or not self.children[Role.DISPATCHER].pid or now >= self._deadline
-
-    def _end_roles(self) -> list[ev.Action]:
-        """One after the other: the server last, since the others use it."""
-        for role in _ORDER_DOWN:
-            child = self.children.get(role)
-            if child is not None and child.pid:
-                return self._end_role(role)
-        self.phase = Phase.ENDED
-        return [_log(logging.INFO, "ended"), ev.Exit(self.exit_status)]
+        return self._keep_running(now) if self.phase is Phase.RUNNING else self._shutdown.due(now)
 
     def _keep_running(self, now: float) -> list[ev.Action]:
         actions: list[ev.Action] = []
@@ -390,10 +327,6 @@ class Supervision:
 
 def _introduce(worker: Worker) -> ev.Introduce:
     return ev.Introduce(worker.entry, worker.generation, worker.channel, worker.pid, worker.start_time)
-
-
-def _log(level: int, text: str, **context: object) -> ev.Log:
-    return ev.Log(level, text, tuple((key, value) for key, value in context.items() if value is not None))
 
 
 def _code(status: int) -> int | None:

@@ -15,7 +15,8 @@ from .account import account
 from .children import Phase
 from .events import Reading
 from .report import is_ready, report, summary
-from .supervision import RECOVERY_PATIENCE, Supervision
+from .shutdown import RECOVERY_PATIENCE
+from .supervision import Supervision
 from .systemd import Announcer, Notifier
 
 ENDING_PATIENCE = 20.0  # seconds that the processes without jobs may take to end

@@ -36,6 +36,7 @@ class Job:
     cancel_requested: bool = False
     unknown_for: float | None = None  # since a worker first did not know its model or method
     worker: Worker | None = None
+    doomed: bool = False  # it has failed for good, but for its on_fail_method
 
 
 @dataclass(frozen=True)

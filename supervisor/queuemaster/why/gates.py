@@ -76,6 +76,9 @@ def state(facts: Facts) -> Gate:
         return _shut(
             "state", f"it does not wait: it failed after {tries}, {error or 'without a word'}; {again}"
         )
+    if job.doomed:
+        last = f"it has failed for good, {error or 'without a word'}"
+        return _open("state", f"{last}; it is not run again: a worker ends it and calls its on_fail_method")
     if job.unknown_for is not None:
         asked = f"the workers do not know {job.call} (for {lasting(job.unknown_for)})"
         how = "is the module named with --app, and the code deployed? It fails after unknown_model_grace"
@@ -97,6 +100,8 @@ def _running(facts: Facts) -> str:
             else "it is put back as soon as a supervisor leads here"
         )
         return f"it was started ({attempt}){since}, but the session of {who} is gone: {leads}"
+    if job.doomed:
+        return f"it has failed for good: worker {job.worker.pid} on {job.worker.host} ends it{since}"
     asked = "; it is being cancelled" if job.cancel_requested else ""
     return f"it runs{since}: {attempt}, worker {job.worker.pid} on {job.worker.host}{asked}"
 

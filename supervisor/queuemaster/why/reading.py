@@ -33,7 +33,7 @@ _FROM = "queuemaster.queue_job job left join queuemaster.worker on worker.id = j
 _JOB = f"""
 select {_COLUMNS}, job.retry, job.max_retries, job.attempt, {_AGO.format("job.date_created")},
        {_AGO.format("coalesce(job.date_cancelled, job.date_done)")}, job.cancel_requested,
-       {_AGO.format("job.unknown_since")}
+       {_AGO.format("job.unknown_since")}, job.doomed
   from {_FROM} where job.uuid = %s
 """
 
@@ -135,10 +135,11 @@ def read(cursor: Any, database: str, uuid: str, tree: Tree | None, schema_proble
     if found is None:
         return None
     other = _other(found, database)
-    retry, max_retries, attempt, created_ago, ended_ago, cancel_requested, unknown_for = found[11:]
+    retry, max_retries, attempt, created_ago, ended_ago, cancel_requested, unknown_for, doomed = found[11:]
     job = Job(
         other.uuid, other.call, other.state, other.channel, retry, max_retries, attempt, created_ago, other.error,
         other.eta_in, other.started_ago, ended_ago, cancel_requested, unknown_for, other.worker,
+        doomed,
     )  # fmt: skip
     facts = Facts(database, job, _leader(cursor), schema_problem, _modules(cursor))
     if job.state not in ("wait_dependencies", "pending", "enqueued"):

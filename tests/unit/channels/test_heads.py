@@ -255,3 +255,27 @@ def test_a_failed_job_that_is_requeued_behind_the_window_unblocks_a_sequential_c
     assert head.dirty
     head.read([key(1)], True, None, False)
     assert head.candidate(True) == key(1)
+
+
+def test_a_job_that_is_back_before_its_claim_is_answered_is_looked_for_again() -> None:
+    head = known(1, 2)
+    head.grant()
+    head.noticed(key(1))  # it was claimed, has ended, and is ready again
+    head.read([key(1), key(2)], False, None, False)
+    head.claimed(1)  # of the first time
+    assert head.dirty
+    assert head.bound is not None
+    assert head.bound <= key(1), "the next read must see it"
+    head.read([key(1), key(2)], False, None, False)
+    assert head.candidate(sequential=False) == key(1)
+
+
+def test_a_new_job_that_is_claimed_by_its_own_grant_costs_no_read() -> None:
+    head = known(1)
+    head.grant()
+    head.noticed(key(2))
+    head.read([key(1), key(2)], False, None, False)
+    head.grant()
+    head.claimed(1)
+    head.claimed(2)
+    assert not head.dirty

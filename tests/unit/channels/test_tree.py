@@ -91,8 +91,12 @@ def test_a_tree_that_is_none_is_refused(channels: list[ChannelConfig], words: st
 
 
 def test_what_a_channel_does_not_say_the_nearest_above_says() -> None:
-    limits = tree("root:4:timeout=60:nice=5,a:2:timeout=30:on_error=retry,a.b:1:max_jobs=7")
-    assert [limits.inherited("root.a.b", name) for name in INHERITED] == [30.0, 0, 0.0, 7, "retry", 5]
+    limits = tree(
+        "root:4:timeout=60:nice=5:retention=9d,a:2:timeout=30:on_error=retry:retention=0,a.b:1:max_jobs=7"
+    )
+    found = [limits.inherited("root.a.b", name) for name in INHERITED]
+    assert found == [30.0, 0, 0.0, 7, "retry", 5, 0, None], "a retention of 0 is said: for ever"
+    assert limits.inherited("root", "retention") == 9 * 86400
     assert limits.inherited("root", "on_error") == ""
     with pytest.raises(ValueError, match="do not inherit throttle"):
         limits.inherited("root", "throttle")

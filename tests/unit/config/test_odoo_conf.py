@@ -161,6 +161,14 @@ def test_what_has_no_use_here_is_a_note_and_no_warning(file: Path) -> None:
     assert "hunter2" not in " ".join(compiled.notes)
 
 
+def test_variables_of_libpq_that_odoo_19_would_follow_are_said(file: Path) -> None:
+    environ = {"PGHOST": "elsewhere", "PGUSER": "odoo", "PGPASSWORD": "hunter2"}
+    found = compile_settings(file, {}, ["python=python3"], environ)
+    assert [warning.split()[1] for warning in found.warnings] == ["PGHOST", "PGPASSWORD"]
+    assert "hunter2" not in " ".join(found.warnings)
+    assert places(found)[0]["host"] == "db1"
+
+
 def test_removing_old_jobs_is_odoos_own_business(file: Path) -> None:
     file.write_text(ODOO + "retention = 7d\n")
     (note,) = compile_settings(file, {}, ["python=python3"], {}).notes

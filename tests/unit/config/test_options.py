@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from queuejobs.amounts import read_duration
 from queuemaster.config.compiled import Settings
-from queuemaster.config.options import Options, seconds
+from queuemaster.config.options import Options
 from queuemaster.config.sources import compile_settings
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -16,13 +17,13 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @given(st.integers(0, 10**6), st.sampled_from(sorted(UNITS)))
 def test_a_duration_is_a_number_with_or_without_a_unit(number: int, unit: str) -> None:
-    assert seconds(f"{number}{unit}") == number * UNITS[unit]
+    assert read_duration(f"{number}{unit}") == number * UNITS[unit]
 
 
 @pytest.mark.parametrize("text", ["", "-1", "5x", "1h30m", "inf", "nan", "1e3", "s", "٣"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
-        seconds(text)
+        read_duration(text)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,14 @@ def test_somebody_elses_method_is_declared_by_its_name_and_heirs_get_it() -> Non
     assert lookup("test.functions.base", "plain").channel == "root.night"
 
 
+def test_a_size_is_declared_in_bytes_or_with_a_unit() -> None:
+    job_function("<test.functions.base>.plain", memory="1.5G", cpu=2)
+    found = lookup("test.functions.base", "plain")
+    assert (found.memory, found.cpu) == (3 * 2**29, 2.0)
+    job_function("<test.functions.base>.plain", memory=4096)
+    assert lookup("test.functions.base", "plain").memory == 4096
+
+
 def test_nothing_declared_is_the_defaults() -> None:
     assert lookup("test.functions.nowhere", "x") == JobFunction()
 
@@ -68,7 +76,10 @@ def test_nothing_declared_is_the_defaults() -> None:
         ({"related_action": {"enable": "yes"}}, "expected a bool"),
         ({"on_fail_method": 3}, "on_fail_method"),
         ({"on_error": "ignore"}, "'fail' or 'retry'"),
-        ({"timeout": -1}, "timeout"),
+        ({"timeout": -1}, "timeout=-1: expected a number of seconds"),
+        ({"cpu": "10"}, "cpu='10': expected a number of seconds"),
+        ({"memory": "much"}, "memory='much': expected a size"),
+        ({"memory": 1.5}, "memory=1.5: expected a size"),
         ({"allow_commit": "yes"}, "allow_commit"),
         ({"isolation": "chaos"}, "isolation"),
     ],

@@ -10,7 +10,8 @@ import pytest
 from queuemaster.master import events as ev
 from queuemaster.master.children import Phase
 from queuemaster.master.events import Limits, Plan, Role
-from queuemaster.master.supervision import BROKEN, RECOVERY_PATIENCE, Supervision
+from queuemaster.master.shutdown import RECOVERY_PATIENCE
+from queuemaster.master.supervision import BROKEN, Supervision
 from queuemaster.master.watch import ABORT_GRACE
 
 GRACE, BOOT = 30.0, 20.0

@@ -14,7 +14,8 @@ from queuemaster.master.backoff import LONGEST
 from queuemaster.master.children import Phase
 from queuemaster.master.events import Limits, Plan, Role
 from queuemaster.master.pools import FORKS_AT_ONCE
-from queuemaster.master.supervision import RECOVERY_PATIENCE, Supervision
+from queuemaster.master.shutdown import RECOVERY_PATIENCE
+from queuemaster.master.supervision import Supervision
 
 GRACE, BOOT = 30.0, 20.0
 MAX_WORKERS, ENTRIES = 4, 6

@@ -62,6 +62,16 @@ def test_a_job_that_is_over_or_runs_has_one_gate() -> None:
         ("started", {"worker": Worker(7, "h", True), "cancel_requested": True}, "it is being cancelled"),
         ("pending", {"unknown_for": 4.0}, "the workers do not know letter.write (for 4 s)"),
         ("pending", {"retry": 1, "error": "E: x"}, "tried 1 of 5 times, the last one: E: x"),
+        (
+            "pending",
+            {"retry": 5, "error": "E: x", "doomed": True},
+            "it has failed for good, E: x; it is not run",
+        ),
+        (
+            "started",
+            {"worker": Worker(7, "here", True), "doomed": True},
+            "it has failed for good: worker 7 on here ends it",
+        ),
     ],
 )
 def test_state(state: str, changes: dict[str, Any], said: str) -> None:

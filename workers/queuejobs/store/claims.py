@@ -56,16 +56,35 @@ def claim(
     pid: int,
     job: Optional[int],
     bound: Optional[Key],
-    start: bool = True,
 ) -> Optional[Dict[str, Any]]:
-    """Start one ready job of the stored channel: the row, or None when there is nothing to start.
+    """Start one ready job of the stored channel: the row, or None when there is nothing to start."""
+    return _claimed(cursor, _CLAIM, epoch, channel, worker, pid, job, bound)
 
-    ``start`` False, beside Odoo only: take it as ``enqueued``, for the addon to start it itself.
+
+def claim_beside_odoo(cursor: Any, *given: Any, start: bool) -> Optional[Dict[str, Any]]:
+    """The same, with ``odoo_signal``, a text that changes with Odoo's registry and caches.
+
+    ``start`` False: take the job as ``enqueued``, for the addon to start it itself.
     """
+    return _claimed(cursor, _CLAIM_STARTED if start else _CLAIM_ENQUEUED, *given)
+
+
+_CLAIM = "select * from queuemaster.claim(%s, %s, %s, %s, %s, %s, %s, %s)"
+_CLAIM_STARTED = _CLAIM.replace("*", "*, queuemaster.odoo_signal()")
+_CLAIM_ENQUEUED = _CLAIM_STARTED[:-1] + ", false)"
+
+
+def _claimed(
+    cursor: Any,
+    statement: str,
+    epoch: int,
+    channel: str,
+    worker: int,
+    pid: int,
+    job: Optional[int],
+    bound: Optional[Key],
+) -> Optional[Dict[str, Any]]:
     priority, created, least = bound if bound is not None else (None, None, None)
-    statement = "select * from queuemaster.claim(%s, %s, %s, %s, %s, %s, %s, %s)"
-    if not start:
-        statement = statement[:-1] + ", false)"
     cursor.execute(statement, (epoch, channel, worker, pid, job, priority, created, least))
     row = cursor.fetchone()
     if row is None:

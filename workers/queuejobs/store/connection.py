@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any, Dict
 
 import psycopg2
@@ -32,3 +33,29 @@ def connect(dsn: str, application_name: str, **options: Any) -> Connection:
     merged.update(options)
     opened: Connection = psycopg2.connect(**merged)
     return opened
+
+
+# LISTEN and locks belong to a session of the server: where it changes hands between two statements, both are lost.
+POOLED = (
+    "a pooler hands its sessions from one client to the next (transaction pooling), and notifications and session locks"
+    " do not survive that: connect directly, or through a pooler in session mode"
+)
+
+
+def is_pooled(connection: Connection, dsn: str) -> bool:
+    """Whether ``connection``, opened with ``dsn`` and in no transaction, shares its session with other clients.
+
+    A second client takes a session for a transaction: it is ours, or ours is another one meanwhile.
+    """
+    before = _backend(connection)
+    with closing(connect(dsn, "queuemaster: is it pooled")) as other:
+        # its first statement begins the transaction that keeps the session
+        return _backend(other) == before or _backend(connection) != before
+
+
+def _backend(connection: Connection) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        row = cursor.fetchone()
+        assert row is not None
+        return int(row[0])

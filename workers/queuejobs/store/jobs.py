@@ -20,7 +20,8 @@ COLUMNS = (
     *("records", "args", "kwargs", "func_string", "state", "priority", "exc_name", "exc_message"),
     *("exc_info", "result", "date_created", "date_enqueued", "date_started", "date_done"),
     *("date_cancelled", "exec_time", "eta", "retry", "max_retries", "channel_method_name", "channel"),
-    *("identity_key", "worker_pid", "attempt", "worker_id", "timeout", "cancel_requested"),
+    *("identity_key", "worker_pid", "attempt", "worker_id", "timeout", "cpu", "memory", "cancel_requested"),
+    *("on_fail", "doomed"),
 )
 # What the queue itself owns: nothing that an application adds to a job may have such a name.
 CORE = frozenset((*COLUMNS, "unknown_since", "concurrency_retries"))
@@ -35,6 +36,7 @@ GIVEN = {
     **{"func_string": "text", "state": "text", "priority": "integer", "eta": "timestamp"},
     **{"eta_seconds": "double precision", "max_retries": "integer", "channel_method_name": "text"},
     **{"channel": "text", "identity_key": "text", "timeout": "double precision"},
+    **{"cpu": "double precision", "memory": "bigint", "on_fail": "boolean"},
 }
 _TARGETS = [name for name in GIVEN if name != "eta_seconds"]
 _ETA = """case when eta_seconds is null then case when eta > queuemaster.utc_now() then eta end

@@ -10,7 +10,7 @@ import hashlib
 import re
 from pathlib import Path
 from string import Template
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 from . import locks
 from .schema import DIRECTORY as NATIVE
@@ -37,6 +37,7 @@ class Features(NamedTuple):
     """What differs between the addon's versions, as this database shows it."""
 
     lock_table: bool  # queue_job_lock: a row locked while its job runs
+    signals: Tuple[str, ...]  # tables and sequences by which Odoo's processes tell each other what changed
 
 
 class Installed(NamedTuple):
@@ -144,12 +145,18 @@ def missing_or_present(cursor: Any, present: bool = False) -> List[str]:
 def features(cursor: Any) -> Features:
     """Read from the catalogue, never guessed from a version."""
     cursor.execute("select to_regclass('public.queue_job_lock') is not null")
-    return Features(*cursor.fetchone())
+    lock_table = cursor.fetchone()[0]
+    cursor.execute(_SIGNALS)
+    return Features(lock_table, tuple(row[0] for row in cursor.fetchall()))
 
 
 def statements(found: Features) -> str:
     """The whole schema as one text."""
-    words = {"features": f"Features: {found}.", **(_WITH_LOCK if found.lock_table else _WITHOUT_LOCK)}
+    words = {
+        "features": f"Features: {found}.",
+        "signals": ", ".join(["''", *(f"({look})" for look in found.signals)]),
+        **(_WITH_LOCK if found.lock_table else _WITHOUT_LOCK),
+    }
     own = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DIRECTORY.glob("*.sql"))}
     tables, views, functions, retention = (
         Template(own[name]) for name in ("1_tables", "2_views", "3_functions", "4_retention")
@@ -165,6 +172,16 @@ def statements(found: Features) -> str:
         ]
     )
 
+
+# From 19 on tables of which only the last row matters, before that sequences.
+_SIGNALS = r"""
+select case relkind when 'S' then format('select last_value from public.%I', relname)
+                    else format('select max(id) from public.%I', relname) end
+  from pg_class where relnamespace = 'public'::regnamespace
+   and (relkind = 'r' and relname like 'orm\_signaling\_%'
+        or relkind = 'S' and (relname = 'base_registry_signaling' or relname like 'base\_cache\_signaling%'))
+ order by relname
+"""
 
 # A doomed job is started by nobody; a row that Odoo's own worker holds locked is being run.
 _WITH_LOCK = {

@@ -15,6 +15,11 @@ wait for a moment with a job that could start. Its answer repairs both: ``claime
 removes the job if it is there. So we may under-estimate while grants are out, and every one of them is
 answered.
 
+*Jobs that are back before their answer.* A job may end, and be ready again, before the answer says that it was
+claimed. Then the answer would take it out of ``ready`` for the second time it is there, and raise the bound over it.
+So a job that was noticed while grants were out makes the head dirty when it is claimed, unless the grant came
+after the notification.
+
 *Reads that take time.* Other answers and notifications may come while the query runs. ``asking`` marks its
 beginning: a job claimed since then is taken out of the result (the query may have seen it as ready); after
 a notification the result counts, but the head stays dirty, since the query may not have seen the new job;
@@ -82,6 +87,7 @@ class Head:
         self._returns = 0  # in a row
         self._drained = False  # a read without a bound found nothing, and nothing was noticed since
         self._asked: _Asked | None = None
+        self._renewed: set[int] = set()  # jobs noticed while grants were out, unless granted since
 
     @property
     def rows_to_read(self) -> int:
@@ -122,6 +128,8 @@ class Head:
     def noticed(self, key: Key | None) -> None:
         """Jobs became ready, the least of them with this key; None: anything may have changed, look again."""
         self._rested()
+        if key is not None and self.granted:
+            self._renewed.add(key[2])
         if key is None:
             self.bound = None
         elif self._drained:
@@ -141,6 +149,8 @@ class Head:
 
     def grant(self) -> None:
         """A grant goes out."""
+        if self.granted < len(self.ready):
+            self._renewed.discard(self.ready[self.granted][2])
         self.granted += 1
         self._look_behind_the_window()
 
@@ -148,6 +158,10 @@ class Head:
         """A grant was answered: it started this job."""
         self._rested()
         self.granted = max(self.granted - 1, 0)
+        if job_id in self._renewed:
+            self._look_again_for(job_id)
+        if not self.granted:
+            self._renewed.clear()
         if self._asked is not None:
             self._asked.claimed.add(job_id)
         self.ready = [key for key in self.ready if key[2] != job_id]
@@ -184,6 +198,12 @@ class Head:
         if self.delayed is not None and self.delayed < self.ready[0]:
             return None
         return self.ready[0]
+
+    def _look_again_for(self, job_id: int) -> None:
+        self._renewed.discard(job_id)
+        self.dirty = True
+        if self._asked is not None:
+            self._asked.changed = True
 
     def _blocked(self) -> bool:
         """Whether what becomes ready, wherever it stands, may be the very job that blocks the others."""

@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from queuejobs.amounts import SIZES, read_duration, read_size
+
 FALSE_WORDS = frozenset(("", "false", "no", "0", "off"))
 ERROR_POLICIES = ("fail", "retry")
 SLOWEST = 1e-9  # starts a second; the times that are computed from it must stay exact enough
 
 _PER = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _RATE = re.compile(r"(\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})\s*(?:/\s*([smh]))?", re.ASCII)
-_SIZES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(?:i?b)?", re.ASCII)
 
 
 class Reader(NamedTuple):
@@ -53,18 +53,22 @@ def show_rate(rate: float) -> str:
     return min(texts, key=len)
 
 
-def read_size(text: str) -> int:
-    """``512M``, ``1.5G``, ``4096`` → bytes."""
-    match = _SIZE.fullmatch(text.lower())
-    if match is None:
-        raise ValueError("is no size")
-    return int(float(match[1]) * _SIZES[match[2]])
-
-
 def show_size(size: int) -> str:
-    """The inverse of :func:`read_size`."""
-    unit = next((unit for unit in "tgmk" if size and size % _SIZES[unit] == 0), "")
-    return f"{size // _SIZES[unit]}{unit.upper()}"
+    """The inverse of :func:`queuejobs.amounts.read_size`."""
+    unit = next((unit for unit in "tgmk" if size and size % SIZES[unit] == 0), "")
+    return f"{size // SIZES[unit]}{unit.upper()}"
+
+
+def _saying(read: Callable[[str], Any], problem: str) -> Callable[[str], Any]:
+    """Another reader, with words that go after ``key=value``."""
+
+    def try_read(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError:
+            raise ValueError(problem) from None
+
+    return try_read
 
 
 def _read_seconds(text: str) -> float:
@@ -101,9 +105,13 @@ KEYS = {
     "rate": Reader(read_rate, "rate=5/s, rate=30/m or rate=100/h"),
     "burst": Reader(_whole(1, math.inf, "number of starts"), "burst=10"),
     "timeout": Reader(_read_seconds, "timeout=300"),
-    "memory": Reader(read_size, "memory=512M"),
+    "memory": Reader(_saying(read_size, "is no size"), "memory=512M"),
     "cpu": Reader(_read_seconds, "cpu=60"),
     "max_jobs": Reader(_whole(0, math.inf, "number of jobs"), "max_jobs=1000"),
     "on_error": Reader(_read_on_error, "on_error=retry"),
+    "retention": Reader(_saying(read_duration, "is no duration"), "retention=30d, or 0 for ever"),
+    "failed_retention": Reader(
+        _saying(read_duration, "is no duration"), "failed_retention=90d, or 0 for ever"
+    ),
     "nice": Reader(_whole(-20, 19, "nice value, from -20 to 19"), "nice=5"),
 }

@@ -10,7 +10,7 @@ from queuemaster.config.compiled import ChannelConfig
 from queuemaster.dispatcher.channels.parse import ROOT, complete_name
 
 STORED_NAMES_REMEMBERED = 4096
-INHERITED = ("timeout", "memory", "cpu", "max_jobs", "on_error", "nice")
+INHERITED = ("timeout", "memory", "cpu", "max_jobs", "on_error", "nice", "retention", "failed_retention")
 
 
 class Tree:
@@ -90,13 +90,15 @@ class Tree:
     def inherited(self, name: str, field: str) -> Any:
         """One of ``INHERITED`` of a configured channel, from the nearest on the way up that says it.
 
-        The field's default (0, "") when none does. Whoever says 0 says nothing: there is no way to lift a
-        limit for a channel below one that has it, other than a value of its own.
+        The field's default when none does: 0, "", for retentions None. Of what has the default 0, whoever says 0
+        says nothing: there is no way to lift a limit for a channel below one that has it, other than a value of
+        its own.
         """
         if field not in INHERITED:
             raise ValueError(f"channels do not inherit {field}; expected one of {', '.join(INHERITED)}")
+        unsaid = getattr(ChannelConfig, field)
         values = (getattr(self._channels[above], field) for above in self._paths[name])
-        return next((value for value in values if value), getattr(ChannelConfig, field))
+        return next((value for value in values if value != unsaid), unsaid)
 
     def pool_sizes(self, max_workers: int) -> dict[str, int]:
         """How many workers to fork ahead for each channel, never more than ``max_workers`` in all.

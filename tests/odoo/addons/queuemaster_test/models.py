@@ -28,6 +28,9 @@ class Effect(models.Model):
     def noop(self):
         return None
 
+    def stamp(self):
+        return repr(time.time())
+
     def add(self, number, note=None):
         self.create({"number": number, "note": note})
         return f"added {number}"
@@ -95,8 +98,11 @@ class Effect(models.Model):
     def die(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def spawn(self):
-        return str(subprocess.Popen(["sleep", "600"]).pid)
+    def sleep_with_a_child(self, seconds):
+        child = subprocess.Popen(["sleep", "600"])
+        # seen from outside although nothing is committed
+        self.env.cr.execute("select setval('queuemaster_runs', %s)", (child.pid,))
+        time.sleep(seconds)
 
     def set_parameter(self, key, value):
         self.env["ir.config_parameter"].sudo().set_param(key, value)

@@ -13,7 +13,9 @@ select job.id::bigint as id, job.uuid::text, job.graph_uuid::text, job.user_id, 
        coalesce(job.max_retries, 0) as max_retries, job.channel_method_name::text, job.channel,
        job.identity_key::text, job.worker_pid, coalesce(run.attempt, 0) as attempt, run.worker_id,
        null::double precision as timeout, coalesce(run.cancel_requested, false) as cancel_requested,
-       null::timestamp as unknown_since, 0 as concurrency_retries, coalesce(run.deaths, 0) as deaths
+       null::timestamp as unknown_since, 0 as concurrency_retries, coalesce(run.deaths, 0) as deaths,
+       null::double precision as cpu, null::bigint as memory, false as on_fail,
+       run.doom_name is not null as doomed
   from public.queue_job job left join queuemaster.run on run.job_id = job.id;
 
 create view queue_job_edge as

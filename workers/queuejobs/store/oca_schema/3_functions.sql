@@ -363,9 +363,17 @@ begin
             requeued := requeued + 1;
         end if;
     end loop;
+    -- looked at before any is locked: thousands may wait, and who ends a job wants to lock some of them
     for v_row in
-        select id from public.queue_job where state = 'wait_dependencies' order by id for no key update skip locked loop
-        released := released + queuemaster.release(v_row.id)::integer;
+        select id from public.queue_job job
+         where state = 'wait_dependencies'
+           and not exists (select from queuemaster.related(job.dependencies, 'depends_on') wanted(uuid)
+                             join public.queue_job parent on parent.uuid = wanted.uuid where parent.state <> 'done')
+         order by id loop
+        perform from public.queue_job where id = v_row.id for no key update skip locked;
+        if found then
+            released := released + queuemaster.release(v_row.id)::integer;
+        end if;
     end loop;
     delete from queuemaster.run where worker_id is null
        and not exists (select from public.queue_job job where job.id = run.job_id and job.state not in ('done', 'cancelled'));
@@ -433,3 +441,10 @@ returns setof record language sql stable set enable_seqscan = off set jit = off 
     select job.channel::text, job.priority, queuemaster.key_time(job.date_created), job.id::bigint, job.eta
       from public.queue_job job where job.uuid = any(p_uuids) and job.state = 'pending'
 $$$$;
+
+
+-- Changes whenever one of Odoo's processes told the others that the registry or a cache is not what it was.
+create function odoo_signal() returns text language plpgsql set enable_seqscan = off set jit = off as $$$$
+begin
+    return concat_ws(' ', $signals);
+end $$$$;

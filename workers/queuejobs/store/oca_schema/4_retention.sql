@@ -1,11 +1,24 @@
 -- Removing old jobs, when a person asks for it: Odoo's own scheduled action does so all the time, one record after the
 -- other, through the ORM. What the ORM would remove along with a job goes here too. $features
 
+-- As in the native queue, but without an index: the table is read, once.
+create function ended_channels(p_state text, p_after text, p_limit integer)
+returns table (channel text, oldest double precision) language sql stable as $$$$
+    select coalesce(job.channel, 'root'),
+           extract(epoch from queuemaster.utc_now()
+                              - min(coalesce(date_cancelled, date_done, date_created)))::double precision
+      from public.queue_job job
+     where state = p_state and state in ('done', 'cancelled', 'failed') and coalesce(job.channel, 'root') > p_after
+     group by 1 order by 1 limit p_limit
+$$$$;
+
+
 -- As in the native queue, but in the order of ids: a batch of finished jobs that ended more than p_seconds ago, of which
 -- those stay whose graph still waits for something. ended is none of our business, id the last one looked at. Plan: the
--- primary key from p_id on; where few are old it is read to its end, once.
-create function purge_jobs(p_state text, p_seconds double precision, p_ended timestamp, p_id bigint, p_limit integer,
-                           p_channel text default null, out removed integer, out ended timestamp, out id bigint)
+-- primary key from p_id on; where few are old it is read to its end, once a channel.
+create function purge_jobs(p_state text, p_channel text, p_seconds double precision, p_ended timestamp, p_id bigint,
+                           p_limit integer, out removed integer, out looked_at integer, out ended timestamp,
+                           out id bigint)
 language plpgsql set enable_bitmapscan = off set jit = off as $$$$
 declare
     v_ids integer[];
@@ -19,10 +32,14 @@ begin
         select job.id from public.queue_job job
          where job.id > p_id and state = p_state and state in ('done', 'cancelled', 'failed')
            and coalesce(date_cancelled, date_done, date_created) < v_cutoff
-           and (p_channel is null or channel = p_channel or starts_with(channel, p_channel || '.'))
+           and coalesce(channel, 'root') = p_channel
          order by job.id limit p_limit for update skip locked)
     select array_agg(old.id), max(old.id) into v_ids, id from old;
-    if v_ids is null then
+    looked_at := coalesce(cardinality(v_ids), 0);
+    if looked_at < p_limit then
+        id := null;
+    end if;
+    if looked_at = 0 then
         return;
     end if;
     select coalesce(array_agg(distinct graph_uuid::text), '{}') into v_waiting

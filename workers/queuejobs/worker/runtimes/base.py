@@ -8,13 +8,14 @@ from typing import Any, Callable, Dict, Mapping, Optional
 
 import psycopg2
 
+from ...amounts import LARGEST, LONGEST
 from ...exception import CancelledJobError, LimitJobError, TimeoutJobError
 from ...functions import JobFunction
 from ...retry import Outcome
 from ...store import claims
 from ..causes import Cause
 from ..interrupt import Interrupter
-from ..linux import this_process
+from ..linux import own_processor_time, this_process
 from ..log import event, job_context
 from ..scoreboard import Entry, RunLimits, State
 from ..session import Session
@@ -49,9 +50,9 @@ class Runtime:
 
     # what a queue has of its own
 
-    def _starts_at_once(self, session: Session) -> bool:
-        """Whether the claim may set the row to started."""
-        return True
+    def _take(self, session: Session, cursor: Any, *given: Any) -> Optional[Dict[str, Any]]:
+        """Claim a job by a grant."""
+        return claims.claim(cursor, *given)
 
     def _declared(self, row: Mapping[str, Any]) -> JobFunction:
         """What is declared for the job's method."""
@@ -94,13 +95,15 @@ class Runtime:
                 event(_log, logging.DEBUG, "job done", took=round((time.monotonic_ns() - now) / 1e9, 3))
         finally:
             job_context.job = {}
-        self._entry.count(self._counted_as(outcome), (time.monotonic_ns() - now) / 1e9)
+        self._entry.count(self._counted_as(row, outcome), (time.monotonic_ns() - now) / 1e9)
         if outcome == "lost":
             session.recovered(stop)
         return outcome
 
-    def _counted_as(self, outcome: str) -> str:
+    def _counted_as(self, row: Mapping[str, Any], outcome: str) -> str:
         """A run that was stopped counts as that, whether its job failed or is tried again."""
+        if row.get("doomed") or row.get("doom_name"):
+            return "nothing"  # it was not run: the master has counted the run that it is doomed for
         if outcome not in ("failed", "retried"):
             return outcome
         return _STOPPED_BY.get(self._interrupter.cause, outcome)
@@ -112,9 +115,9 @@ class Runtime:
             connection = session.ready()
             connection.autocommit = True
             with connection.cursor() as cursor:
-                return claims.claim(
-                    cursor, grant["epoch"], grant["channel"], session.worker_id, self._process.pid,
-                    grant["job"], grant["bound"], start=self._starts_at_once(session),
+                return self._take(
+                    session, cursor, grant["epoch"], grant["channel"], session.worker_id, self._process.pid,
+                    grant["job"], grant["bound"],
                 )  # fmt: skip
         except psycopg2.Error as error:
             event(
@@ -129,11 +132,17 @@ class Runtime:
             return None
 
     def _limits(self, row: Mapping[str, Any], function: JobFunction) -> RunLimits:
-        """The job's own timeout, else its function's, else its channel's; processor time and memory by channel."""
-        said = (row["timeout"], function.timeout, self._channel.timeout)
-        timeout = next(seconds for seconds in said if seconds is not None)
-        used = time.process_time_ns()
-        return RunLimits(int(timeout * 1e9), int(self._channel.cpu * 1e9), used, self._channel.memory_hard)
+        """Of each what the job itself says, else its function, else its channel."""
+
+        def said(name: str, by_channel: float) -> float:
+            values = (row.get(name), getattr(function, name), by_channel)
+            return min(next(value for value in values if value is not None), LARGEST)
+
+        timeout, cpu = (
+            min(said(name, getattr(self._channel, name)), LONGEST) * 1e9 for name in ("timeout", "cpu")
+        )
+        memory = int(said("memory", self._channel.memory_hard))
+        return RunLimits(int(timeout), int(cpu), own_processor_time(), memory)
 
     def _guarded(
         self, row: Mapping[str, Any], limits: RunLimits, connection: Any, call: Callable[[], Any]

@@ -40,6 +40,8 @@ class NativeRuntime(Runtime):
     ) -> str:
         connection = session.connection
         assert connection is not None
+        if row["doomed"]:
+            return self._bury(connection, row, function)
         started = time.monotonic()
         try:
             connection.autocommit = False
@@ -97,15 +99,28 @@ class NativeRuntime(Runtime):
             if isinstance(error, RunTakenAway):
                 event(_log, logging.WARNING, "run was taken away, rolled back")
                 return "lost"
-            ending = self._ending(row, function, error)
+        except psycopg2.Error as lost:
+            return _lost(connection, lost)
+        return self._end(connection, row, function, self._ending(row, function, error))
+
+    def _bury(self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction) -> str:
+        """A doomed job: recovery has found that it fails for good. It is not run, it ends, with the error it has."""
+        if function.on_fail_method is None:
+            event(_log, logging.WARNING, "job function has no on_fail_method any more")
+        kept = {name: row[name] for name in ("exc_name", "exc_message")}
+        return self._end(
+            connection, row, function, claims.Ending("failed", None, False, **kept, mark="interrupted")
+        )
+
+    def _end(
+        self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction, ending: claims.Ending
+    ) -> str:
+        try:
             connection.autocommit = True
             if not _settled(connection, row, ending):
                 return "lost"
         except psycopg2.Error as lost:
-            # the server has rolled the job back, or will when it notices: the new session settles the row
-            event(_log, logging.WARNING, "connection lost in a job", error=str(lost).strip())
-            connection.close()
-            return "lost"
+            return _lost(connection, lost)
         outcome = ended(ending)
         if ending.state == "failed" and function.on_fail_method:
             self._on_fail(connection, row, function.on_fail_method)
@@ -143,6 +158,13 @@ class NativeRuntime(Runtime):
             _log.exception("on_fail_method %s failed", method)
             if not connection.closed:
                 connection.rollback()
+
+
+def _lost(connection: JobConnection, error: psycopg2.Error) -> str:
+    """The server has rolled the job back, or will when it notices: the new session settles the row."""
+    event(_log, logging.WARNING, "connection lost in a job", error=str(error).strip())
+    connection.close()
+    return "lost"
 
 
 def _settled(connection: JobConnection, row: Mapping[str, Any], ending: claims.Ending) -> bool:

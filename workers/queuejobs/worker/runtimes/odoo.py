@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 import psycopg2
 
@@ -59,6 +59,7 @@ class OdooRuntime(Runtime):
             database.name: odoo_process.dbname(database) for database in settings.databases
         }
         self._started = True  # whether the last claim started its job
+        self._signals: Dict[str, str] = {}  # by database: the last of Odoo's signals that was heeded
         self._reasons: Dict[str, Tuple[Any, str]] = {}  # by database: the registry looked at, what was found
 
     def _declared(self, row: Mapping[str, Any]) -> JobFunction:
@@ -67,9 +68,9 @@ class OdooRuntime(Runtime):
     def _is_first(self, row: Mapping[str, Any]) -> bool:
         return not row["retry"]
 
-    def _starts_at_once(self, session: Session) -> bool:
+    def _take(self, session: Session, cursor: Any, *given: Any) -> Optional[Dict[str, Any]]:
         self._started = not self._reason_for_addon(self._names[session.database])
-        return self._started
+        return claims.claim_beside_odoo(cursor, *given, start=self._started)
 
     def _reason_for_addon(self, database: str) -> str:
         if not self._settings.direct:
@@ -111,7 +112,7 @@ class OdooRuntime(Runtime):
 
     def _in_odoo(self, run: _Run) -> str:
         with _cursor(run.registry) as cursor:
-            run = run._replace(registry=odoo_process.refreshed(run.registry, cursor))
+            run = run._replace(registry=self._refreshed(run, cursor))
             try:
                 env = odoo_process.environment(cursor)
                 config = odoo_hooks.declared(env, run.row["model_name"], run.row["method_name"])
@@ -131,6 +132,15 @@ class OdooRuntime(Runtime):
             except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
                 return self._settle(cursor, run, error)
         return self._found(run) if reason else self._done(run)
+
+    def _refreshed(self, run: _Run, cursor: Any) -> Any:
+        """The registry, with its caches emptied where another process has changed what they hold."""
+        seen = run.row["odoo_signal"]  # before the look: what comes in between is looked for again
+        if self._signals.get(run.session.database) == seen:
+            return run.registry
+        registry = odoo_process.refreshed(run.registry, cursor)
+        self._signals[run.session.database] = seen
+        return registry
 
     def _reason(self, env: Any, run: _Run) -> str:
         """Why this job takes the addon's path; empty when it need not."""

@@ -178,8 +178,9 @@ def _shown(error: BaseException, outcome: Outcome) -> Dict[str, Optional[str]]:
     if retryable:
         error = _raised(errors.FailedJobError(outcome.exc_message), error)
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    where = getattr(error, "__module__", "")  # the instance has none where the class is Python's own
     return {
-        "exc_name": f"{type(error).__module__}.{type(error).__name__}",
+        "exc_name": f"{where}.{type(error).__name__}".lstrip("."),
         "exc_message": storable(str(error.args[0] if error.args else error)),
         "exc_info": storable(text),
     }

@@ -27,10 +27,12 @@ _log = logging.getLogger("queuemaster.odoo")
 _SETTINGS = "-c client_connection_check_interval=500ms -c tcp_user_timeout=30s"
 _SETTINGS_SINCE = 140_000
 
+_LANG = "en_US"  # of a request that asks for none
+
 
 def module(name: str) -> Any:
     """A module of Odoo's or of the addon's."""
-    return importlib.import_module(name)
+    return sys.modules.get(name) or importlib.import_module(name)
 
 
 def configure(conf: str, path: str) -> None:
@@ -94,8 +96,8 @@ def refreshed(known: Any, cursor: Any) -> Any:
 
 
 def environment(cursor: Any) -> Any:
-    """The superuser's environment, as the addon begins with."""
-    return module("odoo.api").Environment(cursor, module("odoo").SUPERUSER_ID, {})
+    """The superuser's environment, as the addon begins with: the context is what its HTTP request has."""
+    return module("odoo.api").Environment(cursor, module("odoo").SUPERUSER_ID, {"lang": _LANG})
 
 
 def environments() -> ContextManager[Any]:

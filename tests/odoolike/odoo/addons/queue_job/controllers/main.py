@@ -26,7 +26,8 @@ if version_info[0] in (16, 18, 19):
 
 
 def _failure(error, text):
-    name = f"{type(error).__module__}.{type(error).__name__}"
+    where = getattr(error, "__module__", "")  # an instance of Python's own class has none
+    name = f"{where}.{type(error).__name__}".lstrip(".")
     return {"exc_info": text, "exc_name": name, "exc_message": str(error)}
 
 

@@ -1,0 +1,160 @@
+"""On a real Odoo, in one run: the addon's own runner, and we, directly and by the addon's path, all at root:4.
+
+How fast a full queue of jobs that do nothing is drained; how long a single job waits for its start; how much memory
+the processes use that run four jobs at a time. Rounds alternate, since the machine is not equally fast at all times.
+Wants ``tests`` on the path: ``make bench-odoo ODOO_PATH=… ODOO_PYTHON=…``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import realodoo
+from queuemaster.config.compiled import ServerPlan
+from realodoo import Console, Odoo
+
+from . import common
+from .memory import pss
+
+WAYS = ("the addon's runner", "ours, the addon's path", "ours, direct")
+_CAPACITY = 4
+_FILL = "for number in range({}): env['queuemaster.effect'].with_delay().noop()"
+_ONE = """
+import time
+result = [env['queuemaster.effect'].with_delay().stamp().uuid, time.time()]
+"""
+_LIVE = "select count(*) from queue_job where state not in ('done', 'failed', 'cancelled')"
+
+
+@contextlib.contextmanager
+def running(odoo: Odoo, way: str) -> Iterator[psutil.Process]:
+    """The first process of that way of running jobs, ready for them."""
+    channels = f"root:{_CAPACITY}"
+    if way == WAYS[0]:
+        odoo.configure(channels)
+        with odoo.web(channels, workers=_CAPACITY) as process:
+            common.wait(odoo.stock_leads, 0.05)
+            yield psutil.Process(process.pid)
+    else:
+        direct = "yes" if way == WAYS[2] else "no"
+        with odoo.supervised(channels, direct=direct, log_handler="queuemaster:INFO") as ours:
+            common.wait(lambda: len(ours.children("worker")) == _CAPACITY, 0.05)
+            yield psutil.Process(ours.process.pid)
+
+
+def drain(odoo: Odoo, jobs: int) -> float:
+    """Jobs a second, from the commit that enqueues all of them until another session sees none left."""
+    odoo.run("for number in range(20): env['queuemaster.effect'].with_delay().noop()")  # everybody is awake
+    common.wait(lambda: not odoo.value(_LIVE), 0.01)
+    odoo.run(_FILL.format(jobs))
+    began = time.monotonic()
+    common.wait(lambda: not odoo.value(_LIVE), 0.01)
+    spent = time.monotonic() - began
+    if odoo.value("select count(*) from queue_job where state <> 'done'"):
+        raise RuntimeError("some of the jobs failed")
+    odoo.rows("delete from queue_job")
+    return jobs / spent
+
+
+def latency(odoo: Odoo, samples: int) -> list[float]:
+    """Milliseconds from just before the commit that enqueues a job until its code runs, on an idle queue."""
+    waited = []
+    for number in range(samples + 5):
+        time.sleep(random.uniform(0.02, 0.1))
+        uuid, enqueued = odoo.run(_ONE)
+        common.wait(lambda: not odoo.value(_LIVE), 0.005)
+        if number >= 5:
+            waited.append((float(odoo.job(uuid)["result"]) - enqueued) * 1000)
+    return waited
+
+
+def memory(first: psutil.Process) -> int:
+    """MiB of all its processes together, pages that several share counted once."""
+    return pss([process.pid for process in [first, *first.children(recursive=True)]])
+
+
+def measure(make: Callable[[], Odoo], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each way."""
+    speeds: dict[str, list[float]] = {way: [] for way in WAYS}
+    waits: dict[str, list[float]] = {way: [] for way in WAYS}
+    sizes: dict[str, int] = {}
+    odoos = {way: make() for way in WAYS}
+    for odoo in odoos.values():
+        odoo.rows("set statement_timeout = 0")
+    for _ in range(options.rounds):
+        for way in WAYS:
+            with running(odoos[way], way) as first:
+                speeds[way].append(drain(odoos[way], options.jobs))
+                waits[way] += latency(odoos[way], options.samples)
+                sizes[way] = memory(first)
+    stock = statistics.median(speeds[WAYS[0]])
+    return [
+        {
+            f"jobs by {_CAPACITY} at a time": way,
+            "jobs/s, median": round(statistics.median(speeds[way])),
+            "least and greatest": f"{min(speeds[way]):.0f} to {max(speeds[way]):.0f}",
+            "times the addon's": round(statistics.median(speeds[way]) / stock, 2),
+            "ms to the start, p50": round(common.quantile(waits[way], 0.5), 1),
+            "p95": round(common.quantile(waits[way], 0.95), 1),
+            "PSS MiB, all processes": sizes[way],
+        }
+        for way in WAYS
+    ]
+
+
+@contextlib.contextmanager
+def databases(server: ServerPlan, directory: Path) -> Iterator[Callable[[], Odoo]]:
+    """Makes databases of Odoo with the addon and the test addon."""
+    realodoo.make_role(server)
+    realodoo.install(server, "template_odoo", directory, "queuemaster_test")
+    console = Console(server, directory)
+
+    def make() -> Odoo:
+        name = f"odoo_{len(list(directory.iterdir()))}"
+        realodoo.clone(server, "template_odoo", name)
+        (directory / name).mkdir()
+        return Odoo(server, console, name, directory / name)
+
+    try:
+        yield make
+    finally:
+        console.close()
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m bench.odoo")
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--samples", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if not realodoo.ODOO:
+        parser.error(realodoo.WITHOUT.replace("test-odoo", "bench-odoo"))
+    with (
+        common.durable_server() as server,
+        tempfile.TemporaryDirectory(prefix="queuemaster-bench-") as directory,
+    ):
+        release = subprocess.run(
+            [realodoo.PYTHON, "-c", "import odoo.release as r; print(r.version)"],
+            capture_output=True, text=True, check=True, cwd=realodoo.ODOO,
+        ).stdout.strip()  # fmt: skip
+        about = {**common.machine(server), "odoo": release, "jobs": options.jobs, "rounds": options.rounds}
+        with databases(server, Path(directory)) as make:
+            rows = measure(make, options)
+    common.tell("odoo", about, rows, options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""A real pooler between us and the server: in session mode it is invisible, in transaction mode it is noticed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from psycopg2 import sql
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from postgres import connected
+from programs import environment as with_libraries
+from programs import program
+from queuejobs.store.connection import connect, is_pooled
+from supervised import PATIENCE, command, environment, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("adopting")
+
+
+@contextlib.contextmanager
+def pooler(dsn: str, mode: str) -> Iterator[str]:
+    """The DSN through a pooler in this mode."""
+    path, behind = program("pgbouncer", "pgbouncer"), parse_dsn(dsn)
+    with socket.socket() as probe, tempfile.TemporaryDirectory() as directory:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        users = Path(directory, "users")
+        with connected(dsn) as connection, connection.cursor() as cursor:
+            cursor.execute(sql.SQL("alter role {} password 'known'").format(sql.Identifier(behind["user"])))
+        users.write_text(f'"{behind["user"]}" "known"\n')
+        configuration = Path(directory, "ini")
+        # its socket is for the server's own user only
+        there = f"host=127.0.0.1 port={behind['port']} dbname={behind['dbname']}"
+        configuration.write_text(
+            f"[databases]\n{behind['dbname']} = {there}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+            f"unix_socket_dir =\nauth_type = trust\nauth_file = {users}\npool_mode = {mode}\n"
+            "ignore_startup_parameters = options,extra_float_digits\ndefault_pool_size = 30\n"
+        )
+        for one in (Path(directory), users, configuration):
+            one.chmod(0o755)
+        probe.close()
+        # it refuses to be root
+        user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+        with psutil.Popen([path, "-q", configuration], env=with_libraries(), user=user) as process:
+            try:
+                through = make_dsn(host="127.0.0.1", port=port, user=behind["user"], dbname=behind["dbname"])
+                wait_until(lambda: _answers(port), PATIENCE, "the pooler")
+                yield through
+            finally:
+                process.kill()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_sessions_that_change_hands_are_told_from_those_that_do_not(database: str) -> None:
+    with contextlib.closing(connect(database, "test")) as direct:
+        direct.autocommit = True
+        assert not is_pooled(direct, database)
+    for mode, shared in (("session", False), ("transaction", True)):
+        with pooler(database, mode) as through, contextlib.closing(connect(through, "test")) as connection:
+            connection.autocommit = True
+            assert is_pooled(connection, through) is shared
+
+
+def test_transaction_pooling_is_refused_at_the_start(database: str, tmp_path: Path) -> None:
+    with pooler(database, "transaction") as through:
+        ran = subprocess.run(
+            command(tmp_path, "--database", through), capture_output=True, text=True, env=environment(),
+            timeout=PATIENCE, check=False,
+        )  # fmt: skip
+    assert ran.returncode == 2
+    assert "transaction pooling" in ran.stderr
+    assert "session mode" in ran.stderr
+
+
+def test_jobs_run_through_a_pooler_in_session_mode(database: str, tmp_path: Path) -> None:
+    with (
+        pooler(database, "session") as through,
+        queue(database) as jobs,
+        supervised(through, tmp_path, "root:2"),
+    ):
+        jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")

@@ -1,0 +1,112 @@
+"""Workers that die, everything that dies, runaways and hogs, on a real Odoo."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import datetime
+from functools import partial
+
+import pytest
+
+from processes import end_of, has_ended
+from realodoo import PATIENCE, Odoo
+from waiting import wait_until
+
+
+def test_a_killed_workers_job_runs_again_at_once_and_counts_once(odoo: Odoo) -> None:
+    with odoo.supervised("root:2"):
+        uuid = odoo.delay("sleep(2)")
+        first = odoo.wait_for(uuid, "started")
+        os.kill(first["worker_pid"], signal.SIGKILL)
+        again = wait_until(
+            lambda: (row := odoo.job(uuid))["worker_pid"] not in (None, 0, first["worker_pid"]) and row,
+            PATIENCE, "the job to be with another worker",
+        )  # fmt: skip
+        job = odoo.wait_for(uuid, "done", "failed")
+    assert (job["state"], job["retry"]) == ("done", 2)
+    # the addon's own runner takes up what it finds dead no sooner than ten seconds after its start
+    assert _seconds(first["date_started"], again["date_started"]) < 10
+
+
+def test_every_row_is_written_once_however_everything_dies(odoo: Odoo) -> None:
+    odoo.run("for number in range(500): env['queuemaster.effect'].with_delay().add(number)")
+    for share in (0.2, 0.5):
+        with odoo.supervised("root:4") as ours:
+            wait_until(partial(_has_effects, odoo, int(500 * share)), PATIENCE, "some of the jobs")
+            everything = ours.everything()
+            for process in everything:
+                process.kill()
+            assert end_of(everything, PATIENCE) == []
+    with odoo.supervised("root:4"):
+        odoo.wait_until_drained()
+    assert odoo.effects() == list(range(500))
+    assert odoo.rows("select state, count(*) from queue_job group by 1") == [("done", 500)]
+
+
+@pytest.mark.parametrize("call", ["sleep(600)", "sleep_in_sql(600)", "spin(600)", "sleep_with_a_child(600)"])
+def test_a_runaway_is_ended_with_the_cause_on_its_job(odoo: Odoo, call: str) -> None:
+    with odoo.supervised("root:2:timeout=1") as ours:
+        uuid = odoo.delay(call, max_retries=1)
+        job = odoo.wait_for(uuid, "failed")
+        assert "timeout after 1 s" in job["exc_message"]
+        assert job["exc_name"] == "queuejobs.exception.TimeoutJobError"
+        if "child" in call:
+            child = odoo.value("select last_value from queuemaster_runs")
+            wait_until(lambda: has_ended(child), PATIENCE, "the job's own child to be gone")
+        # its channel goes on
+        assert odoo.wait_for(odoo.delay("add(1)"), "done", "failed")["state"] == "done"
+    assert "run is stopped" in ours.log
+
+
+def test_a_runaway_on_the_addons_path_is_ended_as_well(odoo: Odoo) -> None:
+    with odoo.supervised("root:2:timeout=1", direct="no"):
+        job = odoo.wait_for(odoo.delay("spin(600)", max_retries=1), "failed")
+        assert "timeout after 1 s" in job["exc_message"]
+        later = odoo.wait_for(odoo.delay("sleep(600)", max_retries=2), "pending", "failed")
+    # with tries left it waits for the next one, as a job that can do no better
+    assert (later["state"], later["retry"]) in (("pending", 0), ("pending", 1))
+
+
+def test_a_memory_hog_is_ended_with_the_cause_on_its_job(odoo: Odoo) -> None:
+    with odoo.supervised("root:2:memory=400M") as ours:
+        before = {worker.pid for worker in ours.children("worker")}
+        job = odoo.wait_for(odoo.delay("eat(2000)", max_retries=1), "failed")
+        assert "memory" in job["exc_message"]
+        assert "> 400 MiB" in job["exc_message"] + (job["exc_info"] or "")
+        assert odoo.wait_for(odoo.delay("add(1)"), "done", "failed")["state"] == "done"
+        assert {worker.pid for worker in ours.children("worker")} != before
+
+
+def test_a_lost_connection_gives_the_try_back(odoo: Odoo) -> None:
+    with odoo.supervised("root:1"):
+        uuid = odoo.delay("sleep(3)")
+        odoo.wait_for(uuid, "started")
+        ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like %s"
+        assert odoo.value(ended, "queuemaster: job %") >= 1
+        job = odoo.wait_for(uuid, "done", "failed")
+    assert (job["state"], job["retry"]) == ("done", 1)
+
+
+def test_a_shutdown_lets_jobs_end(odoo: Odoo) -> None:
+    with odoo.supervised("root:1") as ours:
+        uuid = odoo.delay("sleep(2)")
+        odoo.wait_for(uuid, "started")
+        assert ours.stop() == 0
+    assert odoo.job(uuid)["state"] == "done"
+
+
+def test_a_job_that_somebody_cancels_is_stopped(odoo: Odoo) -> None:
+    with odoo.supervised("root:1"):
+        uuid = odoo.delay("sleep(600)")
+        odoo.wait_for(uuid, "started")
+        assert odoo.value("select queuemaster.cancel_job(%s)", uuid) == "started"
+        assert odoo.wait_for(uuid, "cancelled")["retry"] == 0
+
+
+def _seconds(earlier: str, later: str) -> float:
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+
+
+def _has_effects(odoo: Odoo, least: int) -> bool:
+    return len(odoo.effects()) >= least
