@@ -19,7 +19,16 @@ def program(name: str, package: str) -> str:
     return found
 
 
-def environment() -> dict[str, str]:
+def copied(name: str, package: str, directory: Path) -> tuple[str, dict[str, str]]:
+    """The same with its environment, where other users may enter too: the checkout may be closed to them."""
+    path = program(name, package)
+    if FETCHED not in Path(path).parents:
+        return path, dict(os.environ)
+    shutil.copytree(FETCHED, directory / "debian", symlinks=True)
+    return str(directory / "debian" / name), environment(directory / "debian")
+
+
+def environment(where: Path = FETCHED) -> dict[str, str]:
     """What a fetched program needs to find its libraries."""
-    libraries = sorted({str(library.parent) for library in FETCHED.rglob("*.so*")})
+    libraries = sorted({str(library.parent) for library in where.rglob("*.so*")})
     return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)} if libraries else dict(os.environ)

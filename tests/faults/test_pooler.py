@@ -17,8 +17,7 @@ from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from postgres import connected
-from programs import environment as with_libraries
-from programs import program
+from programs import copied
 from queuejobs.store.connection import connect, is_pooled
 from supervised import PATIENCE, command, environment, queue, supervised
 from waiting import wait_until
@@ -29,10 +28,11 @@ pytestmark = pytest.mark.usefixtures("adopting")
 @contextlib.contextmanager
 def pooler(dsn: str, mode: str) -> Iterator[str]:
     """The DSN through a pooler in this mode."""
-    path, behind = program("pgbouncer", "pgbouncer"), parse_dsn(dsn)
+    behind = parse_dsn(dsn)
     with socket.socket() as probe, tempfile.TemporaryDirectory() as directory:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+        path, libraries = copied("pgbouncer", "pgbouncer", Path(directory))
         users = Path(directory, "users")
         with connected(dsn) as connection, connection.cursor() as cursor:
             cursor.execute(sql.SQL("alter role {} password 'known'").format(sql.Identifier(behind["user"])))
@@ -50,7 +50,7 @@ def pooler(dsn: str, mode: str) -> Iterator[str]:
         probe.close()
         # it refuses to be root
         user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
-        with psutil.Popen([path, "-q", configuration], env=with_libraries(), user=user) as process:
+        with psutil.Popen([path, "-q", configuration], env=libraries, user=user) as process:
             try:
                 through = make_dsn(host="127.0.0.1", port=port, user=behind["user"], dbname=behind["dbname"])
                 wait_until(lambda: _answers(port), PATIENCE, "the pooler")

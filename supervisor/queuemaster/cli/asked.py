@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from queuemaster import embedded
-from queuemaster.cli.databases import chosen
+from queuemaster.cli.databases import chosen, with_queue
 from queuemaster.cli.pidfile import named
 from queuemaster.cli.supervisor import Supervisor, running_supervisor
 from queuemaster.config.compiled import DatabaseConfig, Settings
@@ -35,7 +35,7 @@ def asked(configuration: Compiled) -> Iterator[tuple[DatabaseConfig, ...]]:
     """The databases named or configured; else those of the supervisor that runs here; else the embedded one."""
     supervisor = supervisor_here(configuration)
     if supervisor is not None and supervisor.settings.databases:
-        yield supervisor.settings.databases
+        yield with_queue(supervisor.settings)
         return
     with chosen(configuration.settings) as databases:
         yield databases

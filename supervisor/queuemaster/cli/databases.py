@@ -52,8 +52,10 @@ def located(settings: Settings) -> Settings:
     return replace(settings, databases=keep_ids(found, settings.databases))
 
 
-def _of_odoo(settings: Settings) -> tuple[DatabaseConfig, ...]:
-    """Those of the databases found in which a supervisor has led: the others have nothing to show."""
+def with_queue(settings: Settings) -> tuple[DatabaseConfig, ...]:
+    """Its databases; of those that nobody named, the ones where a supervisor has led: others have nothing to show."""
+    if settings.discovery is None:
+        return settings.databases
     served = []
     for database in settings.databases:
         try:
@@ -75,7 +77,7 @@ def _of_odoo(settings: Settings) -> tuple[DatabaseConfig, ...]:
 def chosen(settings: Settings) -> Iterator[tuple[DatabaseConfig, ...]]:
     """The databases named, to be looked at; else those of Odoo, or the embedded one if it was ever used."""
     if settings.discovery is not None:
-        yield _of_odoo(located(settings))
+        yield with_queue(located(settings))
         return
     if settings.databases:
         yield settings.databases

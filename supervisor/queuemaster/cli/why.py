@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from queuejobs.store import oca, schema
-from queuemaster.cli.databases import chosen, opened, server_message
+from queuemaster.cli.databases import chosen, opened, server_message, with_queue
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, console, note, print_json, printable, warn
 from queuemaster.cli.pidfile import named
@@ -72,7 +72,7 @@ def _databases(
     configuration: Compiled, supervisor: Supervisor | None
 ) -> Iterator[tuple[DatabaseConfig, ...]]:
     if not configuration.settings.databases and supervisor is not None:
-        yield supervisor.settings.databases
+        yield with_queue(supervisor.settings)
         return
     with chosen(configuration.settings) as databases:
         yield databases
@@ -102,7 +102,7 @@ def _look(
             supervisor = None
         if supervisor is not None:  # jobs of all its databases take slots of the same channels
             known = {each.config.dsn for each in asked}
-            others = [each for each in supervisor.settings.databases if each.dsn not in known]
+            others = [each for each in with_queue(supervisor.settings) if each.dsn not in known]
             more, problems = _ask(stack, others)
             asked += more
             for problem in problems:
