@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +17,11 @@ from psycopg2.extensions import parse_dsn
 from ocaqueue import OcaSession, OcaWorkerSession, new_oca_database
 from postgres import connected
 from queuejobs.store import oca
-from queuemaster.cli import main, odoo_facts
+from queuemaster.cli import indexes, main, odoo_facts
 from queuemaster.config.compiled import ServerPlan
+from queuemaster.config.dsn import parse_database
+from supervised import environment
+from waiting import wait_until
 
 ONLY_OURS = "select count(*) from pg_class where relname like 'queuemaster%' and relnamespace = 'public'::regnamespace"
 
@@ -130,6 +135,15 @@ def test_check_says_who_leads(conf: Path, odoo: OcaSession) -> None:
     assert "ODOO_QUEUE_JOB_CHANNELS" not in invoke("check", "-c", conf).stderr
 
 
+def test_check_says_that_limits_in_forms_are_not_read(conf: Path, odoo: OcaSession) -> None:
+    odoo.rows(
+        "create table queue_job_channel (complete_name varchar, capacity integer, sequential boolean,"
+        " throttle integer, paused boolean);"
+        " insert into queue_job_channel values ('root', 0, null, null, false), ('root.sale', 2, null, null, false)"
+    )
+    assert "limits in the forms of channels are not read (root.sale)" in invoke("check", "-c", conf).stderr
+
+
 def test_plain_init_is_refused_with_what_to_do_instead(database: str, untouched: str) -> None:
     for dsn in (database, untouched):
         result = invoke("init", "--database", dsn)
@@ -175,6 +189,47 @@ def test_an_index_that_was_broken_off_is_made_anew(database: str, odoo: OcaSessi
     assert f"{name}: left over from an attempt that was broken off, dropped" in result.stdout
     assert result.stdout.count(": made in ") == 1
     assert odoo.value("select indisvalid from pg_index where indexrelid = %s::regclass", name) is True
+
+
+def test_how_far_an_index_is_is_told(
+    database: str, odoo: OcaSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes, "TOLD_EVERY", 0.05)
+    odoo.rows("begin")
+    odoo.add()  # what began before must have ended before an index may be used
+    lines = indexes.make_indexes(parse_database(database))
+    assert next(lines).startswith("queuemaster_ready: 1 of 4, on about ")
+    told = wait_until(lambda: "waiting for" in (line := next(lines)) and line, 60, "the server's word for it")
+    assert told.startswith("queuemaster_ready: ")
+    odoo.rows("commit")
+    assert len([line for line in lines if ": made in " in line]) == len(oca.INDEXES)
+
+
+def test_an_index_that_is_broken_off_by_hand_is_made_by_the_next_attempt(
+    database: str, odoo: OcaSession
+) -> None:
+    odoo.rows("begin")
+    odoo.add()
+    command = [sys.executable, "-m", "queuemaster", "init", "--indexes", "--database", database]
+    with (
+        subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as made,
+        connected(database) as connection,
+        connection.cursor() as cursor,
+    ):
+
+        def under_way() -> bool:
+            cursor.execute(
+                "select count(*) from pg_index where indexrelid = to_regclass('queuemaster_ready') and not indisvalid"
+            )
+            return bool((cursor.fetchone() or (0,))[0])
+
+        wait_until(under_way, 60, "an index under way")
+        made.send_signal(signal.SIGINT)
+        assert made.wait(timeout=60) != 0
+    odoo.rows("commit")
+    again = invoke("init", "--indexes", "--database", database)
+    assert "queuemaster_ready: left over from an attempt that was broken off, dropped" in again.stdout
+    assert again.stdout.count(": made in ") == len(oca.INDEXES)
 
 
 def test_indexes_are_for_odoos_databases_only(empty_database: str) -> None:

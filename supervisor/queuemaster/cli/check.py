@@ -76,7 +76,8 @@ def check(
         found = replace(found, settings=odoo.settings, warnings=(*found.warnings, *odoo.warnings()))
     asked = odoo.served() if odoo is not None else found.settings.databases
     live = Live(found.settings.channels, reachable(asked))
-    takes = what_it_takes(found.settings) if explain and not found.off else None
+    served = replace(found.settings, databases=tuple(asked))
+    takes = what_it_takes(served) if explain and not found.off else None
     if takes is not None:
         found = replace(found, warnings=(*found.warnings, *takes.warnings()))
     if as_json:

@@ -31,6 +31,15 @@ select coalesce(application_name, '') from pg_locks join pg_stat_activity using 
    and (classid::bigint << 32 | objid::bigint) = {oca.STOCK_LEADER}
    and pg_locks.database = (select oid from pg_database where datname = current_database())
 """
+# Limits entered in the forms of channels, as newer addons have them.
+_HAS_FORMS = """
+select count(*) = 2 from information_schema.columns
+ where table_schema = 'public' and table_name = 'queue_job_channel' and column_name in ('capacity', 'paused')
+"""
+_FORMS = """
+select complete_name from public.queue_job_channel where capacity > 0 or sequential or throttle > 0 or paused
+ order by complete_name
+"""
 # Rows on their way to Odoo's workers that none of ours has sent there.
 _SENT = "select exists (select from public.queue_job where state in ('enqueued', 'started'))"
 
@@ -47,6 +56,7 @@ class OdooFacts:
     broken: tuple[str, ...] = ()
     leader: str = ""  # "queuemaster", "the stock runner", "": nobody, or nobody can tell
     at_work: bool = False  # jobs are on their way or run
+    forms: tuple[str, ...] = ()  # channels whose form has limits, which we do not read
 
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -73,6 +83,11 @@ class OdooFacts:
                 f"database {name}: {len(self.missing)} of our {len(oca.INDEXES)} indexes are missing, on about"
                 f" {self.rows:,} jobs, so that finding the next one reads many: queuemaster init --indexes makes them,"
                 " while jobs go on"
+            )
+        if self.forms:
+            found.append(
+                f"database {name}: limits in the forms of channels are not read ({', '.join(self.forms)}): put them"
+                " into the option channels, or change them live with queuemaster channel"
             )
         if not self.problem and not self.lock_table:
             found.append(
@@ -117,8 +132,16 @@ def read(cursor: Any) -> OdooFacts:
     lock_table = oca.features(cursor).lock_table
     missing = tuple(oca.missing_or_present(cursor))
     return OdooFacts(
-        "", found.busy, size(cursor), lock_table, missing, tuple(broken(cursor)), leader, at_work
-    )
+        "", found.busy, size(cursor), lock_table, missing, tuple(broken(cursor)), leader, at_work, _forms(cursor)
+    )  # fmt: skip
+
+
+def _forms(cursor: Any) -> tuple[str, ...]:
+    cursor.execute(_HAS_FORMS)
+    if not cursor.fetchone()[0]:
+        return ()
+    cursor.execute(_FORMS)
+    return tuple(name for (name,) in cursor.fetchall())
 
 
 def size(cursor: Any) -> int:

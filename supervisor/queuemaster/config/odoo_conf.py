@@ -55,7 +55,7 @@ class OdooFile:
 
     path: Path
     options: Mapping[str, str]  # the section [options], as it stands there
-    runner: Mapping[str, Given]  # jobrunner_db_… of [queue_job] and the environment
+    runner: Mapping[str, Given]  # what [queue_job] and the environment say that only the addon's runner knows
 
     def option(self, name: str) -> Given | None:
         """An option of Odoo's, None when it is not set; Odoo writes "False" then."""
@@ -66,6 +66,11 @@ class OdooFile:
         """Odoo's limits, as options of ours."""
         found = ((ours, self.option(theirs)) for theirs, ours in LIMITS.items())
         return [replace(given, option=ours) for ours, given in found if given is not None]
+
+    def capacity(self) -> Given | None:
+        """``max_capacity``, of the addon since 18.0.4: how many jobs at a time, where no channels are given."""
+        given = self.runner.get("max_capacity")
+        return given and Given("channels", f"root:{given.text.strip()}", given.source)
 
     def connection(self) -> dict[str, Given]:
         """Where the server is and who connects: the parts that somebody gave, by libpq's names."""

@@ -24,6 +24,8 @@ OF_OCA = {
         ("scheme", "host", "port", "http_auth_user", "http_auth_password"),
         "has no use here, ignored: jobs run in worker processes, not through HTTP requests",
     ),
+    "max_capacity": "counts beside Odoo only, where channels is not given, ignored",
+    "db_max_capacity": "is not supported, ignored: channels are for all databases together",
     "jobrunner_db_name": "is no option of the addon either, ignored: name databases with database",
     **{
         f"jobrunner_db_{part}": "counts beside Odoo only (a file with [options], and no app), ignored: give the"

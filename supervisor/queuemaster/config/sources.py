@@ -97,8 +97,9 @@ def compile_settings(
         collected.warnings += _odd_without_odoo(file, sections, collected, bool(problems))
     else:
         problems += odoo.problems()
-        for given in odoo.limits():
-            collected.given.setdefault(given.option, given)
+        for given in (*odoo.limits(), odoo.capacity()):
+            if given is not None:
+                collected.given.setdefault(given.option, given)
     options = _validate(collected.given, problems)
     if options is not None:
         problems += options.http_problems()
@@ -134,6 +135,11 @@ def _odd_without_odoo(
     return odd
 
 
+def _is_named(option: str, given: Mapping[str, Given], other: Given) -> bool:
+    """Whether somebody gave this option itself, and it was not made of the other one."""
+    return given[option].source != other.source
+
+
 def _beside_odoo(
     options: Options, odoo: OdooFile, collected: _Collected, environ: Mapping[str, str]
 ) -> Compiled:
@@ -164,6 +170,7 @@ def _beside_odoo(
         f"option {one.option} (from {one.source}) {OF_OCA[one.option]}"
         for one in collected.oca.values()
         if one.option not in odoo_conf.RUNNER
+        and (one.option != "max_capacity" or _is_named("channels", given, one))
     ]
     notes += [
         f"option {name} (from {given[name].source}) counts for queuemaster jobs purge only: Odoo's own scheduled action"

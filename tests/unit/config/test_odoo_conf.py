@@ -193,6 +193,23 @@ def test_a_root_of_capacity_0_switches_off_as_in_the_addon(file: Path) -> None:
     assert not compile_settings(file, {}, ["python=python3"], both).off
 
 
+def test_the_capacity_of_newer_addons_is_that_of_root_where_no_channels_are_given(file: Path) -> None:
+    environ = {"ODOO_QUEUE_JOB_MAX_CAPACITY": "8"}
+    named = compile_settings(file, {}, ["python=python3"], environ)
+    assert named.settings.channels[0].capacity == 4
+    assert "option max_capacity (from environment ODOO_QUEUE_JOB_MAX_CAPACITY)" in named.notes[0]
+    file.write_text("[options]\n[queue_job]\nmax_capacity = 3\ndb_max_capacity = sales:2\n")
+    found = compile_settings(file, {}, ["python=python3"], {})
+    assert [(channel.name, channel.capacity) for channel in found.settings.channels] == [("root", 3)]
+    assert [note.split()[1] for note in found.notes] == ["db_max_capacity"]
+    found = compile_settings(file, {}, ["python=python3"], environ)
+    assert found.settings.channels[0].capacity == 8
+    assert source_of(found, "channels") == "environment ODOO_QUEUE_JOB_MAX_CAPACITY"
+    assert compile_settings(file, {}, ["python=python3"], {"ODOO_QUEUE_JOB_MAX_CAPACITY": "0"}).off
+    with pytest.raises(ConfigurationError, match="ODOO_QUEUE_JOB_MAX_CAPACITY"):
+        compile_settings(file, {}, ["python=python3"], {"ODOO_QUEUE_JOB_MAX_CAPACITY": "many"})
+
+
 def test_shadow_needs_another_runner(file: Path) -> None:
     assert compile_settings(file, {"shadow": "yes"}, ["python=python3"], {}).settings.shadow
     with pytest.raises(ConfigurationError, match="option shadow: there is no other runner"):
