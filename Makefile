@@ -76,7 +76,7 @@ bench-full: $(STAMP)
 
 bench-odoo: export ODOO_PATH ODOO_PYTHON
 bench-odoo: $(STAMP)
-	@PYTHONPATH=tests:tests/apps $(PY) -m bench.odoo $(ARGS)
+	@PYTHONPATH=tests:tests/apps $(PY) -m bench.beside_odoo $(ARGS)
 
 # CHAOS_SEED repeats a run's dice
 chaos: export CHAOS_SECONDS ?= 300

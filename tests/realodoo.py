@@ -46,6 +46,7 @@ class Odoo:
         self.directory = directory
         self.conf = directory / "odoo.conf"
         self.port = _free_port()
+        self.dsn = f"host={server.socket_dir} port={server.port} user={_USER} dbname={name}"
         self.connection = psycopg2.connect(embedded.dsn(server, name))
         self.connection.autocommit = True
 

@@ -125,6 +125,11 @@ def test_an_exit_is_the_jobs_not_the_workers(odoo: Odoo, ours: Supervised) -> No
     assert {worker.pid for worker in ours.children("worker")} == before
 
 
+def test_a_job_that_closes_its_cursor_fails(odoo: Odoo) -> None:
+    job = odoo.wait_for(odoo.delay("close_cursor()"), "failed")
+    assert job["exc_name"] == "psycopg2.InterfaceError"
+
+
 def test_a_method_that_is_gone_fails_and_says_so(odoo: Odoo) -> None:
     uuid = odoo.delay("add(1)", eta=3600)
     odoo.rows("update queue_job set method_name = 'gone', eta = null where uuid = %s", uuid)

@@ -86,3 +86,12 @@ def test_without_such_overrides_jobs_are_direct(odoo: Odoo) -> None:
         odoo.wait_for(odoo.delay("add(1)"), "done", "failed")
     assert "path=direct" in ours.log
     assert "path=addon" not in ours.log
+
+
+def test_many_workers_on_the_addons_path_do_not_get_in_each_others_way(odoo: Odoo) -> None:
+    odoo.run("for number in range(200): env['queuemaster.effect'].with_delay().add(number)")
+    with odoo.supervised("root:4", direct="no") as ours:
+        odoo.wait_until_drained()
+    assert odoo.effects() == list(range(200))
+    assert "was requested to run job" not in ours.log
+    assert "put off" not in ours.log

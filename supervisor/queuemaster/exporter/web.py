@@ -19,6 +19,7 @@ from queuemaster.status import StatusBoard
 from . import health, memory, metrics, situation
 from .login import login, required
 from .names import Names
+from .pace import Pace
 from .rows import QueueRows, refresh_all
 
 # seconds that a text is good for: whoever hammers us costs the machine an answer, not a look at everything
@@ -69,7 +70,7 @@ def application(settings: Settings, status: StatusBoard, scoreboard: Scoreboard)
     app = Flask("queuemaster.exporter")
     registry = CollectorRegistry()
     registry.register(QueueCollector(settings, status, scoreboard))
-    text = Remembered(lambda: generate_latest(registry))
+    text, pace = Remembered(lambda: generate_latest(registry)), Pace()
     auth, protected = login(settings), required(settings)
     databases = [database.name for database in settings.databases]
 
@@ -81,6 +82,7 @@ def application(settings: Settings, status: StatusBoard, scoreboard: Scoreboard)
     @app.get("/metrics")
     @auth.login_required(optional=not protected)  # type: ignore[untyped-decorator,unused-ignore]
     def show_metrics() -> Response:
+        pace.wait()  # probes do not: they are cheap, and somebody acts on their silence
         return Response(text.get(), content_type=CONTENT_TYPE)
 
     @app.get("/healthz")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from .backoff import Backoff
 
+EXPORTER_PAUSE = 1.0  # seconds: nothing depends on it, and its start takes a processor for half a second
+
 
 class Phase(enum.Enum):
     """Where the master is in its life."""
@@ -28,3 +30,8 @@ class Child:
     ready: bool = False
     told_to_end: bool = False
     backoff: Backoff = field(default_factory=Backoff)
+
+
+def exporter() -> Child:
+    """One that jobs do not notice, even if somebody kills it without a pause."""
+    return Child(backoff=Backoff(least=EXPORTER_PAUSE))

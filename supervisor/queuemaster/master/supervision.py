@@ -13,7 +13,7 @@ from collections import Counter
 
 from . import events as ev
 from .causes import outcome
-from .children import Child, Phase
+from .children import Child, Phase, exporter
 from .deaths import notice
 from .events import Plan, Role
 from .events import log as _log
@@ -132,7 +132,7 @@ class Supervision:
     def _want_exporter(self, plan: Plan) -> None:
         self._exporter = plan.exporter
         if plan.exporter:
-            self.children.setdefault(Role.EXPORTER, Child())
+            self.children.setdefault(Role.EXPORTER, exporter())
 
     def _not_succeeded(self, why: str) -> list[ev.Action]:
         self.children.pop(Role.SUCCESSOR, None)

@@ -106,6 +106,11 @@ def finish(
     return bool(cursor.fetchone()[0])
 
 
+def lock_job(cursor: Any, row: Mapping[str, Any]) -> None:
+    """Beside Odoo: have the job's row in this transaction, as soon as nobody else has it."""
+    cursor.execute("select from public.queue_job where id = %s for no key update", (row["id"],))
+
+
 def begin_run(cursor: Any, row: Mapping[str, Any]) -> bool:
     """Beside Odoo: first of all in the job's transaction. False: the run was taken away."""
     cursor.execute("select queuemaster.begin_run(%s, %s, %s)", (row["id"], row["attempt"], row["worker_id"]))

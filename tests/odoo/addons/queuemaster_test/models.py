@@ -107,5 +107,8 @@ class Effect(models.Model):
     def set_parameter(self, key, value):
         self.env["ir.config_parameter"].sudo().set_param(key, value)
 
+    def close_cursor(self):
+        self.env.cr.close()
+
     def exit(self):
         raise SystemExit(3)

@@ -184,11 +184,11 @@ class OdooRuntime(Runtime):
         if isinstance(error, odoo_calls.Stopped) and error.__cause__ is not None:
             error = error.__cause__
         self.interrupted = isinstance(error, STOPS)
-        if cursor.closed:
+        if cursor._cnx.closed:  # not the cursor, which a job may have closed itself
             raise _LostConnection(str(error).strip()) from error
         cursor.close()  # rolled back
         if isinstance(error, RunTakenAway):
-            return _taken_away()
+            return _given_back(run.session, run.row)
         if _say(run.session, claims.state_of, run.row) not in _UNDER_WAY:
             # the addon has stored it, or what was to follow the commit failed
             _log.debug("the job's end is stored, its error is %r", error, exc_info=error)
@@ -233,6 +233,14 @@ def _quietly(step: str, call: Callable[[], Any]) -> None:
         call()
     except Exception as error:
         event(_log, logging.WARNING, "a step after a job failed", step=step, error=str(error).strip())
+
+
+def _given_back(session: Session, row: Mapping[str, Any]) -> str:
+    """It was claimed and yet could not be had: somebody has changed or locked it. If it is ours still, put it off."""
+    if not _say(session, claims.settle, row, claims.Ending("pending", _AWAY_PAUSE, False)):
+        return _taken_away()
+    event(_log, logging.WARNING, "job is held by somebody else, put off")
+    return "retried"
 
 
 def _taken_away() -> str:

@@ -96,6 +96,8 @@ def _taken(cursor: Any, env: Any, kind: Any, row: Mapping[str, Any], started: bo
         if not claims.begin_run(cursor, row):
             raise RunTakenAway
         return job_class.load(env, row["uuid"])
+    # who else claims looks at this row too, and holds it for a moment: wait, since the addon does not
+    claims.lock_job(cursor, row)
     if hasattr(kind, "_acquire_job"):
         job = kind._acquire_job(env, row["uuid"])
         if job is None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import os
 import random
 import statistics
 import subprocess
@@ -95,7 +97,11 @@ def measure(make: Callable[[], Odoo], options: argparse.Namespace) -> list[dict[
     for _ in range(options.rounds):
         for way in WAYS:
             with running(odoos[way], way) as first:
-                speeds[way].append(drain(odoos[way], options.jobs))
+                try:
+                    speeds[way].append(drain(odoos[way], options.jobs))
+                except TimeoutError as error:
+                    states = odoos[way].rows("select state, count(*) from queue_job group by 1")
+                    raise TimeoutError(f"{way}: {states}") from error
                 waits[way] += latency(odoos[way], options.samples)
                 sizes[way] = memory(first)
     stock = statistics.median(speeds[WAYS[0]])
@@ -110,6 +116,23 @@ def measure(make: Callable[[], Odoo], options: argparse.Namespace) -> list[dict[
             "PSS MiB, all processes": sizes[way],
         }
         for way in WAYS
+    ]
+
+
+def where(odoo: Odoo, jobs: int) -> list[dict[str, Any]]:
+    """Where the time of a job goes: one worker, nobody beside it."""
+    odoo.configure("root:1")
+    script = Path(__file__).with_name("beside_odoo_time.py")
+    workers = Path(__file__).parents[1] / "workers"
+    ran = subprocess.run(
+        [realodoo.PYTHON, str(script), str(odoo.conf), realodoo.ODOO, odoo.dsn, str(jobs)],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(workers)},
+    )  # fmt: skip
+    if ran.returncode:
+        raise RuntimeError(ran.stderr[-2000:])
+    return [
+        {"step": row["step"], "ms": round(row["ms"], 2), "share": f"{row['share']:.0%}"}
+        for row in json.loads(ran.stdout)
     ]
 
 
@@ -134,10 +157,11 @@ def databases(server: ServerPlan, directory: Path) -> Iterator[Callable[[], Odoo
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m bench.odoo")
+    parser = argparse.ArgumentParser(prog="python -m bench.beside_odoo")
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--samples", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--where", action="store_true", help="where the time of a job goes, instead")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if not realodoo.ODOO:
@@ -152,8 +176,8 @@ def main() -> None:
         ).stdout.strip()  # fmt: skip
         about = {**common.machine(server), "odoo": release, "jobs": options.jobs, "rounds": options.rounds}
         with databases(server, Path(directory)) as make:
-            rows = measure(make, options)
-    common.tell("odoo", about, rows, options.json)
+            rows = where(make(), options.jobs) if options.where else measure(make, options)
+    common.tell("beside Odoo", about, rows, options.json)
 
 
 if __name__ == "__main__":

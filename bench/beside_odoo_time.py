@@ -1,0 +1,101 @@
+"""Where the time of one job goes on the direct path: a worker's runtime in Odoo's interpreter, each wait timed.
+
+Called by ``bench.beside_odoo --where`` with Odoo's own Python: odoo.conf, Odoo's directory, a DSN, how many jobs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import psycopg2
+
+from queuejobs.retry import RetrySettings
+from queuejobs.store import oca
+from queuejobs.worker import session
+from queuejobs.worker.interrupt import Interrupter
+from queuejobs.worker.runtimes import odoo_process
+from queuejobs.worker.runtimes.odoo import OdooRuntime
+from queuejobs.worker.scoreboard import Scoreboard
+from queuejobs.worker.settings import ChannelSettings, Database, WorkerSettings
+
+_STEPS = {
+    "queuemaster.claim(": "claim: the row is started (asynchronous commit)",
+    "queuemaster.begin_run(": "begin, is the run still ours, the addon's lock",
+    "queuemaster.finish(": "done is written",
+    "commit": "commit (durable)",
+    "__init__": "Odoo's cursor: its pool resets the connection",
+    "close": "the cursor given back",
+}
+_REST = "Python: environment, decoding, the call, flush"
+_spent: Counter[str] = Counter()
+
+
+def watch(kind: Any, name: str) -> None:
+    """Add up what the calls of a method take, by the step that they are."""
+    original = getattr(kind, name)
+
+    def timed(self: Any, *given: Any, **options: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return original(self, *given, **options)
+        finally:
+            text = str(given[0]) if name == "execute" else name
+            step = next((step for part, step in _STEPS.items() if part in text), "other statements")
+            _spent[step] += time.perf_counter() - began  # type: ignore[assignment]
+
+    setattr(kind, name, timed)
+
+
+def settings(conf: str, path: str, dsn: str, name: str) -> WorkerSettings:
+    """One database, one channel, no limits."""
+    channel = ChannelSettings(RetrySettings(), 0, 0, 0, 0, 0, 0, 0)
+    return WorkerSettings(
+        databases=(Database(name, dsn, 0),), app=(), odoo=conf, odoo_path=path, direct=True,
+        channels={"root": channel}, graceful_timeout=5, unknown_model_grace=5,
+        logfile="", log_level="WARNING", log_format="text", log_handlers=(),
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Entry point."""
+    conf, path, dsn, count = *sys.argv[1:4], int(sys.argv[4])
+    connection = psycopg2.connect(dsn)
+    oca.install(connection)
+    connection.autocommit = True
+    cursor = connection.cursor()
+    given = settings(conf, path, dsn, connection.info.dbname)
+    odoo_process.preload(conf, path, given.databases)
+    with odoo_process.registry(connection.info.dbname).cursor() as odoo:
+        env = odoo_process.environment(odoo)
+        for _ in range(count + 20):
+            env["queuemaster.effect"].with_delay().noop()
+    cursor.execute("vacuum analyze queue_job")
+    cursor.execute("select epoch from queuemaster.leader")
+    (epoch,) = cursor.fetchone() or (0,)
+    grant = {"database": 0, "epoch": epoch, "channel": "root", "job": None, "bound": None}
+    entry = Scoreboard.create().entry(0)
+    entry.reserve(1, 0)
+    runtime = OdooRuntime(given, entry, Interrupter(entry), "root")
+    for number in range(count + 20):
+        if number == 20:  # sessions and caches are there
+            for name in ("execute", "commit", "close", "__init__"):
+                watch(odoo_process.module("odoo.sql_db").Cursor, name)
+            watch(session.JobCursor, "execute")
+            began = time.perf_counter()
+        if runtime.run(grant, lambda _: None, lambda: False) != "done":
+            raise RuntimeError("a job was not done")
+    total = time.perf_counter() - began
+    steps = {**_spent, _REST: total - sum(_spent.values())}
+    rows = [
+        {"step": step, "ms": seconds / count * 1000, "share": seconds / total}
+        for step, seconds in steps.items()
+    ]
+    print(json.dumps(sorted(rows, key=lambda row: -row["ms"])))
+
+
+if __name__ == "__main__":
+    main()
