@@ -113,7 +113,10 @@ def escaped(text: str) -> str:
 
 def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
     """All of them in the order of the help, those of groups behind their group's name."""
-    for name, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             yield from commands(command, f"{path} {name}")
         elif not command.hidden:

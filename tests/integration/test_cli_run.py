@@ -137,7 +137,7 @@ def test_the_bare_package_says_what_is_missing_and_how_to_get_it() -> None:
 
 def test_another_import_error_is_not_hidden(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['queuemaster.cli.run'] = None\n")
-    ran = queuemaster_("--version", PYTHONPATH=os.pathsep.join([str(tmp_path), *ROOTS]))
+    ran = queuemaster_("run", PYTHONPATH=os.pathsep.join([str(tmp_path), *ROOTS]))
     assert ran.returncode == 1
     assert "queuemaster.cli.run" in ran.stderr
     assert "Traceback" in ran.stderr

@@ -19,6 +19,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from besideodoo import ODOOLIKE
+from ocaqueue import new_oca_database
 from postgres import connected
 from queuemaster import embedded
 from queuemaster.config import discovery
@@ -207,6 +208,19 @@ def test_root_0_in_the_common_file_says_how_to_switch_off_the_other_runner_alone
     assert ran.returncode == 0
     assert f"(from {conf})" in ran.stderr
     assert "ODOO_QUEUE_JOB_CHANNELS=root:0" in ran.stderr
+
+
+def test_what_should_be_done_in_a_database_is_said_when_it_is_served(
+    server: ServerPlan, tmp_path: Path
+) -> None:
+    with new_oca_database(server, 15, install=False) as dsn, (tmp_path / "compiled").open("w") as stream:
+        conf = odoo_conf(tmp_path, dsn, f"odoo_path = {ODOOLIKE}\ndatabase = {parse_dsn(dsn)['dbname']}")
+        ran = subprocess.run(
+            [*command(tmp_path, "-c", str(conf), "--python", sys.executable), "--compile-to", str(stream.fileno())],
+            capture_output=True, text=True, check=False, env=environment(), timeout=60, pass_fds=[stream.fileno()],
+        )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "ODOO_QUEUE_JOB_CHANNELS=root:0 in the environment of Odoo's service" in ran.stderr
 
 
 def test_a_server_that_is_away_is_no_reason_to_reload(tmp_path: Path) -> None:

@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
+import importlib
+
 import click
 
 from queuemaster import __version__
-from queuemaster.cli.actions import cancel, done, requeue
-from queuemaster.cli.channel import channel
-from queuemaster.cli.check import check
-from queuemaster.cli.demo import demo
-from queuemaster.cli.init import init
-from queuemaster.cli.jobs import jobs
 from queuemaster.cli.output import Commands
-from queuemaster.cli.purge import purge
-from queuemaster.cli.related import related_action
-from queuemaster.cli.reload import reload
-from queuemaster.cli.reopen_logs import reopen_logs
-from queuemaster.cli.run import run
-from queuemaster.cli.status import status
-from queuemaster.cli.stop import stop
-from queuemaster.cli.uninstall import uninstall
-from queuemaster.cli.why import why
+
+# Where each command is; imported when it is used, so that one need not wait for what the others need.
+COMMANDS = {
+    "run": "run",
+    "init": "init",
+    "uninstall": "uninstall",
+    "check": "check",
+    "status": "status",
+    "why": "why",
+    "stop": "stop",
+    "reload": "reload",
+    "reopen-logs": "reopen_logs",
+    "jobs": "jobs",
+    "channel": "channel",
+    "related-action": "related",
+    "demo": "demo",
+}
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+class OnUse(Commands):
+    """Commands whose modules are imported when somebody uses them, or asks what there is."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"queuemaster.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
+@click.group(cls=OnUse, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="queuemaster", message="%(prog)s %(version)s")
 def main() -> None:
     """A preforking supervisor for job queues in PostgreSQL.
 
     Exit codes: 0 fine; 1 failed; 2 usage or configuration error.
     """
-
-
-for command in (
-    run,
-    init,
-    uninstall,
-    check,
-    status,
-    why,
-    stop,
-    reload,
-    reopen_logs,
-    jobs,
-    channel,
-    related_action,
-    demo,
-):
-    main.add_command(command)
-for command in (requeue, cancel, done, purge):
-    jobs.add_command(command)

@@ -73,7 +73,9 @@ def check(
     odoo = None
     if found.settings.odoo:
         odoo = beside(found.settings)
-        found = replace(found, settings=odoo.settings, warnings=(*found.warnings, *odoo.warnings()))
+        found = replace(
+            found, settings=odoo.settings, warnings=(*found.warnings, *odoo.warnings(found.channels_given))
+        )
     asked = odoo.served() if odoo is not None else found.settings.databases
     live = Live(found.settings.channels, reachable(asked))
     served = replace(found.settings, databases=tuple(asked))

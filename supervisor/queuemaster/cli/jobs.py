@@ -14,10 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from queuejobs.store.jobs import BY_UUID, COLUMNS, STATES
+from queuemaster.cli.actions import cancel, done, requeue
 from queuemaster.cli.asked import asked
 from queuemaster.cli.databases import opened, require_schema, server_message
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Commands, Failure, console, note, print_json, printable, warn
+from queuemaster.cli.purge import purge
 from queuemaster.cli.statements import LIST
 from queuemaster.config.compiled import DatabaseConfig
 from queuemaster.config.dsn import describe
@@ -34,6 +36,10 @@ def jobs() -> None:
 
     None named: those of the supervisor that runs here, else the embedded PostgreSQL.
     """
+
+
+for _command in (requeue, cancel, done, purge):
+    jobs.add_command(_command)
 
 
 @jobs.command("list")

@@ -40,9 +40,9 @@ class BesideOdoo:
     problems: tuple[str, ...]
     facts: Mapping[str, OdooFacts]  # by database
 
-    def warnings(self) -> list[str]:
+    def warnings(self, channels_given: bool) -> list[str]:
         """What should be done before it is started."""
-        return [*self.problems, *(one for name, facts in self.facts.items() for one in facts.warnings(name))]
+        return [*self.problems, *_advice(self.facts, channels_given)]
 
     def served(self) -> list[DatabaseConfig]:
         """The databases that have a queue."""
@@ -80,6 +80,16 @@ def beside(settings: Settings) -> BesideOdoo:
             problems.append(refusal.message)
         facts = {each.name: look(each) for each in settings.databases}
     return BesideOdoo(settings, version, tuple(problems), facts)
+
+
+def advice(settings: Settings, channels_given: bool) -> list[str]:
+    """What should be done in the databases of these settings, as far as they can be asked."""
+    with acting_as(account(settings.user, settings.group)):
+        return _advice({each.name: look(each) for each in settings.databases}, channels_given)
+
+
+def _advice(facts: Mapping[str, OdooFacts], channels_given: bool) -> list[str]:
+    return [one for name, found in facts.items() for one in found.warnings(name, channels_given)]
 
 
 def require_odoo(settings: Settings, become: Account | None) -> None:

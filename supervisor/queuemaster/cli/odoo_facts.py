@@ -70,8 +70,8 @@ class OdooFacts:
         said.append(f"{self.leader} leads" if self.leader else "nobody leads")
         return ", ".join(said)
 
-    def warnings(self, name: str) -> list[str]:
-        """What should be done."""
+    def warnings(self, name: str, channels_given: bool) -> list[str]:
+        """What should be done. ``channels_given``: then the addon's runner does not look at its forms either."""
         found = []
         if self.broken:
             found.append(
@@ -84,7 +84,7 @@ class OdooFacts:
                 f" {self.rows:,} jobs, so that finding the next one reads many: queuemaster init --indexes makes them,"
                 " while jobs go on"
             )
-        if self.forms:
+        if self.forms and not channels_given:
             found.append(
                 f"database {name}: limits in the forms of channels are not read ({', '.join(self.forms)}): put them"
                 " into the option channels, or change them live with queuemaster channel"

@@ -21,6 +21,7 @@ from queuemaster import embedded
 from queuemaster.cli.daemon import detach, require_log
 from queuemaster.cli.databases import embedded_database, located, upgrade
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
+from queuemaster.cli.odoo import advice
 from queuemaster.cli.output import Failure, Refusal, note, warn
 from queuemaster.cli.preflight import lock, preflight
 from queuemaster.cli.trust import require_private_file
@@ -91,6 +92,7 @@ def run(
         watch(located(configuration.settings), note)
         return
     settings = replace(preflight(configuration.settings, away=note), command=tuple(sys.argv[1:]))
+    _advise(configuration, settings)
     silence = detach(Path(settings.logfile)) if daemon else stay
     # with the pid file others find us, and what they may send would end a program that has no handlers yet
     signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_MASTER)
@@ -103,6 +105,12 @@ def run(
 
 def stay() -> None:
     """In the foreground, where one is."""
+
+
+def _advise(configuration: Compiled, settings: Settings) -> None:
+    """Beside Odoo: what should be done in its databases."""
+    if settings.odoo:
+        warn(advice(settings, configuration.channels_given))
 
 
 def _off_here(configuration: Compiled) -> str:
@@ -121,6 +129,7 @@ def compile_again(configuration: Compiled, fd: int) -> None:
     if configuration.off:
         raise Refusal("the channel root has capacity 0, which switches everything off: stop it instead")
     settings = preflight(configuration.settings)
+    _advise(configuration, settings)
     with os.fdopen(fd, "w") as stream:
         stream.write(settings.to_json())
 

@@ -46,6 +46,7 @@ class Compiled:
     values: tuple[Value, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()  # beside Odoo: what is right as it is, and worth knowing
+    channels_given: bool = True  # False beside Odoo: the addon's runner may take them from its forms then
 
 
 @dataclass
@@ -55,6 +56,7 @@ class _Collected:
     given: dict[str, Given] = field(default_factory=dict)
     oca: dict[str, Given] = field(default_factory=dict)  # options of the addon's runner that are none of ours
     warnings: list[str] = field(default_factory=list)
+    channels_given: bool = True  # by somebody, not made of max_capacity
 
     def add(self, option: str, text: str, source: str) -> None:
         """A value; it replaces that of a weaker source, hence the weakest come first."""
@@ -97,6 +99,7 @@ def compile_settings(
         collected.warnings += _odd_without_odoo(file, sections, collected, bool(problems))
     else:
         problems += odoo.problems()
+        collected.channels_given = "channels" in collected.given
         for given in (*odoo.limits(), odoo.capacity()):
             if given is not None:
                 collected.given.setdefault(given.option, given)
@@ -135,11 +138,6 @@ def _odd_without_odoo(
     return odd
 
 
-def _is_named(option: str, given: Mapping[str, Given], other: Given) -> bool:
-    """Whether somebody gave this option itself, and it was not made of the other one."""
-    return given[option].source != other.source
-
-
 def _beside_odoo(
     options: Options, odoo: OdooFile, collected: _Collected, environ: Mapping[str, str]
 ) -> Compiled:
@@ -169,8 +167,7 @@ def _beside_odoo(
     notes = [
         f"option {one.option} (from {one.source}) {OF_OCA[one.option]}"
         for one in collected.oca.values()
-        if one.option not in odoo_conf.RUNNER
-        and (one.option != "max_capacity" or _is_named("channels", given, one))
+        if one.option not in odoo_conf.RUNNER and (one.option != "max_capacity" or collected.channels_given)
     ]
     notes += [
         f"option {name} (from {given[name].source}) counts for queuemaster jobs purge only: Odoo's own scheduled action"
@@ -181,7 +178,9 @@ def _beside_odoo(
     warnings += odoo.warnings(environ)
     warnings += [f"channel {text}" for text in options.channels.warnings]
     values = (*_values(options, given), *odoo.values())
-    return Compiled(settings, options.channels.off, values, tuple(warnings), tuple(notes))
+    return Compiled(
+        settings, options.channels.off, values, tuple(warnings), tuple(notes), collected.channels_given
+    )
 
 
 def default_pidfile(environ: Mapping[str, str]) -> Path:

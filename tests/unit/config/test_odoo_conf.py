@@ -198,9 +198,13 @@ def test_the_capacity_of_newer_addons_is_that_of_root_where_no_channels_are_give
     named = compile_settings(file, {}, ["python=python3"], environ)
     assert named.settings.channels[0].capacity == 4
     assert "option max_capacity (from environment ODOO_QUEUE_JOB_MAX_CAPACITY)" in named.notes[0]
+    file.write_text(ODOO + "max_capacity = 9\n")
+    both = compile_settings(file, {}, ["python=python3"], {})
+    assert (both.settings.channels[0].capacity, both.channels_given, len(both.notes)) == (4, True, 1)
     file.write_text("[options]\n[queue_job]\nmax_capacity = 3\ndb_max_capacity = sales:2\n")
     found = compile_settings(file, {}, ["python=python3"], {})
     assert [(channel.name, channel.capacity) for channel in found.settings.channels] == [("root", 3)]
+    assert not found.channels_given
     assert [note.split()[1] for note in found.notes] == ["db_max_capacity"]
     found = compile_settings(file, {}, ["python=python3"], environ)
     assert found.settings.channels[0].capacity == 8

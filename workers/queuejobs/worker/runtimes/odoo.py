@@ -82,7 +82,11 @@ class OdooRuntime(Runtime):
             return ""
         known, reason = self._reasons.get(database, (None, ""))
         if known is not registry:
-            reason = odoo_hooks.reason_for_addon(registry)
+            try:
+                reason = odoo_hooks.reason_for_addon(registry)
+            except Exception:  # an addon that is half there: its own way says what is wrong
+                _log.warning("hooks of %s cannot be looked at", database, exc_info=True)
+                reason = "hooks cannot be looked at"
             self._reasons[database] = (registry, reason)
             if reason:
                 event(_log, logging.INFO, "jobs take the addon's path", db=database, reason=reason)
@@ -98,7 +102,7 @@ class OdooRuntime(Runtime):
         database = self._names[session.database]
         thread: Any = threading.current_thread()
         thread.dbname, thread.uid = database, row["user_id"]  # Odoo's log and some addons look there
-        self._connections.name(database, session.worker_id, session.connection.server_version)
+        self._connections.name(database, session.worker_id)
         try:
             with odoo_process.environments():
                 run = _Run(session, row, limits, odoo_process.registry(database), self._started)

@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import time
-from typing import Any, ContextManager, Dict, Iterable, Iterator, Optional, Tuple
+from typing import Any, ContextManager, Dict, Iterable, Iterator, Optional
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -23,9 +23,6 @@ from ..log import event
 from ..settings import Database
 
 _log = logging.getLogger("queuemaster.odoo")
-# a dead worker's job session must not keep its locks for as long as its query takes; from PostgreSQL 14 on
-_SETTINGS = "-c client_connection_check_interval=500ms -c tcp_user_timeout=30s"
-_SETTINGS_SINCE = 140_000
 
 _LANG = "en_US"  # of a request that asks for none
 
@@ -133,9 +130,7 @@ class JobConnections:
 
     def __init__(self) -> None:
         self._sql_db = module("odoo.sql_db")
-        self._named: Dict[
-            str, Tuple[str, bool]
-        ] = {}  # by database: the name, and whether it takes the settings
+        self._named: Dict[str, str] = {}  # by database
         pool = self._sql_db.ConnectionPool
         borrow = pool.borrow
         # a name has a blank in it, which the pool of old versions does not expect in a DSN
@@ -143,9 +138,9 @@ class JobConnections:
             pool._dsn_to_dict = lambda _, dsn: parse_dsn(dsn)
         pool.borrow = lambda given, info: borrow(given, self._with_name(info))
 
-    def name(self, database: str, worker_id: int, server_version: int) -> None:
+    def name(self, database: str, worker_id: int) -> None:
         """From now on the connections to this database are the job sessions of this worker."""
-        named = (f"queuemaster: job {worker_id}", server_version >= _SETTINGS_SINCE)
+        named = f"queuemaster: job {worker_id}"
         before = self._named.get(database)
         if before != named:
             self._named[database] = named
@@ -153,11 +148,8 @@ class JobConnections:
                 self._sql_db.close_all()  # those of the lost session would stay in the pool
 
     def _with_name(self, info: Dict[str, Any]) -> Dict[str, Any]:
-        name, takes_settings = self._named.get(info.get("database", ""), ("queuemaster: job", False))
-        named = {**info, "application_name": name}
-        if takes_settings:
-            named["options"] = f"{_SETTINGS} {info.get('options', '')}".strip()
-        return named
+        # nothing but the name: a pooler that Odoo's connections go through would refuse other settings
+        return {**info, "application_name": self._named.get(info.get("database", ""), "queuemaster: job")}
 
     def cancel(self) -> None:
         """Cancel what any of them is at; from another thread. Raises psycopg2.Error when that failed."""
