@@ -180,7 +180,7 @@ ROOM = {"master": 1, "dispatcher": 1, "template": 1, "worker": 3}
 def descriptors(running: Supervised) -> dict[str, int]:
     """How many each has; of the workers the one with the most, of the templates the current one."""
     templates = sorted(running.children("template"), key=psutil.Process.create_time)
-    parties = {
+    parties: dict[str, list[psutil.Process]] = {
         "master": [running.process],
         "dispatcher": running.children("dispatcher"),
         "template": templates[-1:],
