@@ -1,7 +1,10 @@
 #!/bin/bash
 # Shows that a fresh clone of HEAD works for a newcomer: make demo, then make test, each twice,
 # as this user and, when this is root, as an unprivileged one too. Leaves nothing behind but the log of what failed.
+# A make test of more than five minutes fails, too; FRESH_SLOW=1 only says so, for a machine that is slow or busy.
 set -euo pipefail
+
+most=300 # seconds of one make test
 
 source=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/queuemaster-fresh-XXXXXX")
@@ -34,10 +37,21 @@ python_of() {
 }
 
 step() {
-    local user=$1 round=$2 target=$3 log="$logs/$1-$2-$3.log" began=$SECONDS
+    local user=$1 round=$2 target=$3 log="$logs/$1-$2-$3.log" began=$SECONDS took
     printf '%-10s round %s  make %-5s ' "$user" "$round" "$target"
     if (cd "$work/$user/a checkout" && as "$user" make "PYTHON=$python" "$target" > "$log" 2>&1 < /dev/null); then
-        printf 'fine   %4s s\n' $((SECONDS - began))
+        took=$((SECONDS - began))
+        if [ "$target" != test ] || [ "$took" -le "$most" ]; then
+            printf 'fine   %4s s\n' "$took"
+        elif [ "${FRESH_SLOW:-}" = 1 ]; then
+            printf 'SLOW   %4s s, more than %s: let pass by FRESH_SLOW=1\n' "$took" "$most"
+        else
+            printf 'FAILED %4s s, more than %s\n' "$took" "$most"
+            tail -n 5 "$log"
+            echo "Nothing is wrong but the time: if this machine is slow or busy, FRESH_SLOW=1 lets it pass." >&2
+            echo "all of it: $log" >&2
+            exit 1
+        fi
     else
         printf 'FAILED %4s s\n' $((SECONDS - began))
         grep -m 5 -A 12 '^E  ' "$log" || true # pytest's first failures

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
 import psutil
 import pytest
 
+from starts import last_start, starts_after, too_early
 from supervised import PATIENCE, Queue, Supervised, queue, supervised
 from transitions import LOG, most_at_once, transitions
 from waiting import wait_until
@@ -163,11 +163,11 @@ def test_a_throttle_keeps_its_distance_across_a_restart(database: str, tmp_path:
     with queue(database) as jobs:
         for number in range(3):
             jobs.sample(number).with_delay(channel="root.slow").write()
-        one_done = "select count(*) from queuemaster.queue_job where state = 'done'"
         with supervised(database, tmp_path, "root:4,root.slow:4:throttle=2"):
-            wait_until(lambda: jobs.value(one_done) == 1, PATIENCE)
+            wait_until(lambda: jobs.states().get("done", 0) >= 1, PATIENCE)
+        last = last_start(jobs)
         with supervised(database, tmp_path, "root:4,root.slow:4:throttle=2"):
             jobs.wait_until_drained()
-        starts = [row[0] for row in jobs.rows("select date_started from queuemaster.queue_job order by 1")]
-        gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(starts)]
-        assert all(gap > 1.9 for gap in gaps), gaps
+        later = starts_after(jobs, last)
+        assert later, "nothing was left for the second run: the test proves nothing"
+        assert too_early(later, last, 2.0) == []

@@ -59,7 +59,9 @@ def test_processor_time(database: str, tmp_path: Path) -> None:
     options = [*SOON, "--set", "limit_time_cpu=1"]
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", options):
         job = jobs.sample(1).with_delay(max_retries=1).run_away("loop")
-        assert "cpu 1" in jobs.wait_for(job.uuid, "failed")["exc_message"]
+        row = jobs.wait_for(job.uuid, "failed")
+        assert "cpu 1" in row["exc_message"]
+        assert "sampleapp.py" in row["exc_info"], "where it was"
         waiting = jobs.sample(2).with_delay().write_slowly(2)
         jobs.wait_for(waiting.uuid, "done")
 
@@ -113,9 +115,27 @@ def test_memory(database: str, tmp_path: Path) -> None:
     options = [*SOON, "--set", "limit_memory_hard=300M"]
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", options):
         job = jobs.sample(1).with_delay(max_retries=1).run_away("memory")
-        message = jobs.wait_for(job.uuid, "failed")["exc_message"]
-        assert "memory " in message
-        assert "> 300 MiB" in message
+        row = jobs.wait_for(job.uuid, "failed")
+        assert "memory " in row["exc_message"]
+        assert "> 300 MiB" in row["exc_message"]
+        assert "sampleapp.py" in row["exc_info"], "where it was"
+
+
+def test_limits_of_a_channel_hold_in_it_and_nowhere_else(database: str, tmp_path: Path) -> None:
+    channels = "root:3, small:1:memory=300M, quick:1:cpu=1"
+    with queue(database) as jobs, supervised(database, tmp_path, channels, SOON) as running:
+        outside = jobs.sample(3).with_delay(max_retries=1).use_children(2.5, False)
+        hogs = [("root.small", "memory", "> 300 MiB"), ("root.quick", "loop", "cpu 1")]
+        ended = [
+            jobs.sample(1).with_delay(channel=name, max_retries=1).run_away(how) for name, how, _ in hogs
+        ]
+        for job, (channel, _, message) in zip(ended, hogs, strict=True):
+            row = jobs.wait_for(job.uuid, "failed")
+            assert message in row["exc_message"], (channel, running.log)
+            assert "sampleapp.py" in row["exc_info"], "where it was"
+            jobs.wait_for(jobs.sample(2).with_delay(channel=channel).write().uuid, "done")
+        jobs.wait_for(outside.uuid, "done")
+        assert jobs.effects() == [2, 2]
 
 
 def test_a_timeout_names_its_run_and_spares_the_next(database: str, tmp_path: Path) -> None:

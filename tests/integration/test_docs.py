@@ -64,19 +64,16 @@ def test_the_examples_of_a_page(page: str, database: str, monkeypatch: pytest.Mo
             cursor.execute(statement)
             return cursor.fetchall()
 
-    def seconds_to(job: Any) -> float:
-        return float(
-            rows(
-                "select extract(epoch from eta - queuemaster.utc_now()) from queuemaster.queue_job"
-                f" where id = {job.id}"
-            )[0][0]
-        )
+    def waits(job: Any) -> float:
+        """Seconds from the start of its last try to the next, whenever that is asked."""
+        statement = "select extract(epoch from eta - date_started) from queuemaster.queue_job where id = "
+        return float(rows(f"{statement}{job.id}")[0][0])
 
     with connection.cursor() as cursor:
         cursor.execute(TABLES)
     names: dict[str, Any] = {
         "__name__": f"docs_{page.replace('-', '_')}", "dsn": database, "env": Environment(connection),
-        "work": drain.work, "make_due": drain.make_due, "rows": rows, "seconds_to": seconds_to,
+        "work": drain.work, "make_due": drain.make_due, "rows": rows, "waits": waits,
         "remote": Remote(),
     }  # fmt: skip
     try:
