@@ -18,7 +18,7 @@ PROGRAMS := .venv/debian
 JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-odoo lint format bench bench-full bench-odoo verify-fresh dist man install install-files clean FORCE
+.PHONY: help demo run test test-odoo lint format bench bench-full bench-odoo chaos reloads verify-fresh dist man install install-files clean FORCE
 
 help:
 	@echo 'make demo            the main job on a sample application, with its own PostgreSQL (ARGS=...)'
@@ -28,6 +28,7 @@ help:
 	@echo 'make lint            ruff and mypy --strict; make format rewrites the files'
 	@echo 'make bench           drain, latency, recovery, limits, memory, in three minutes; make bench-full takes longer'
 	@echo 'make chaos           everything dies at random for CHAOS_SECONDS (300); CHAOS_SEED repeats a run'
+	@echo 'make reloads         descriptors over RELOADS (100) reloads under load'
 	@echo 'make verify-fresh    clones HEAD; runs demo and test twice, as root and as another user'
 	@echo 'make dist            sdist and wheel in dist/'
 	@echo 'make install         the service, in an environment of its own under PREFIX ($(PREFIX))'
@@ -82,6 +83,10 @@ bench-odoo: $(STAMP)
 chaos: export CHAOS_SECONDS ?= 300
 chaos: $(STAMP)
 	@$(PY) -m pytest -q -s tests/faults/test_chaos.py
+
+reloads: export RELOADS ?= 100
+reloads: $(STAMP)
+	@$(PY) -m pytest -q -s tests/faults/test_reload.py -k descriptors
 
 verify-fresh:
 	@tests/verify_fresh.sh

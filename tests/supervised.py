@@ -92,15 +92,19 @@ def supervised(
     options: Sequence[str] = (),
     app: str = "sampleapp",
     http: str | None = "",
+    through: Sequence[str] = (),
 ) -> Iterator[Supervised]:
-    """Run the supervisor on ``dsn``; it is ended at the end, however the test went."""
+    """Run the supervisor on ``dsn``; it is ended at the end, however the test went.
+
+    ``through``: a program that executes the command it is given.
+    """
     arguments = ["--database", dsn, "--app", app, "--log-level", "DEBUG", *options]
     arguments += ["--channels", channels] if channels else []
     (directory / "log").touch()
     with (directory / "log").open("a") as stream:
         process = psutil.Popen(
-            command(directory, *arguments, http=http), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-            env=environment(), cwd=directory,
+            [*through, *command(directory, *arguments, http=http)],
+            stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment(), cwd=directory,
         )  # fmt: skip
     running = Supervised(process, directory)
     try:

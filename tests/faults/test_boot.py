@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import psutil
 import pytest
 
 from supervised import PATIENCE, queue, supervised
@@ -12,7 +14,7 @@ from waiting import wait_until
 pytestmark = pytest.mark.timeout(300)
 # the hook runs in the child before any line of ours: in the process between template and worker, then in the worker
 HOOK = """
-import os, time
+import os, subprocess, time
 from sampleapp import *
 
 TEMPLATE = os.getpid()
@@ -20,6 +22,9 @@ TEMPLATE = os.getpid()
 def hang():
     where = "middle" if os.getppid() == TEMPLATE else "worker"
     if os.path.exists(where):
+        sleeper = subprocess.Popen(["sleep", "600"])
+        with open("sleepers", "a") as stream:
+            print(sleeper.pid, file=stream)
         time.sleep(600)
 
 os.register_at_fork(after_in_child=hang)
@@ -28,9 +33,10 @@ os.register_at_fork(after_in_child=hang)
 
 @pytest.mark.parametrize(
     ("where", "said"),
-    [("middle", "the template could not fork"), ("worker", "why=SIGKILL")],
+    [("middle", "the template could not fork"), ("worker", "why=SIGABRT")],
 )
 def test_a_fork_that_hangs(database: str, tmp_path: Path, where: str, said: str) -> None:
+    """It is ended with all that it has started, and says where it was."""
     (tmp_path / "hooked.py").write_text(HOOK)
     (tmp_path / where).touch()
     options = ["--set", "heartbeat_timeout=2"]
@@ -38,6 +44,12 @@ def test_a_fork_that_hangs(database: str, tmp_path: Path, where: str, said: str)
         job = jobs.sample(1).with_delay(max_retries=1).write()
         wait_until(lambda: running.log.count("worker lost at boot") >= 2, PATIENCE, running.log)
         assert said in running.log
+        words = re.findall(r"worker's last words .*hooked\.py.* in hang", running.log)
+        assert len(words) >= 2, running.log
+        sleepers = [int(pid) for pid in (tmp_path / "sleepers").read_text().split()]
+        wait_until(
+            lambda: not any(map(psutil.pid_exists, sleepers[:2])), PATIENCE, "what the hooks started is gone"
+        )
         (tmp_path / where).unlink()
         row = jobs.wait_for(job.uuid, "done")
         assert row["attempt"] == 1, "it was never started"

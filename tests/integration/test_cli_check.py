@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,19 @@ def test_warnings_are_told_and_strict_makes_them_errors() -> None:
     assert json.loads(strict.stdout)["valid"] is False
     assert len(json.loads(strict.stdout)["warnings"]) == 1
     assert check("--strict", "--channels", "root:2,mail:2").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("uid", "user", "warned"),
+    [(0, "", []), (0, "root", []), (0, "nobody", ["root.keen"]), (1000, "", ["root.keen"])],
+)
+def test_a_niceness_that_will_be_refused_is_a_warning(
+    uid: int, user: str, warned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    found = document("--channels", "root:2,keen:1:nice=-5,kind:1:nice=5", "--set", f"user={user}")
+    assert [said.split(":")[0].removeprefix("channel ") for said in found["warnings"]] == warned
+    assert all("nice=-5: only root's workers may go below 0" in said for said in found["warnings"])
 
 
 @pytest.mark.parametrize(

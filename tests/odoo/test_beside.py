@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.request
+from typing import Any
 
 from processes import end_of
-from realodoo import PATIENCE, Odoo
+from realodoo import ADMIN, PATIENCE, Odoo
 from waiting import wait_until
 
 
@@ -32,17 +34,49 @@ def test_the_addons_runner_stands_by_takes_over_and_stands_by_again(odoo: Odoo) 
 
 
 def test_web_workers_and_jobs_see_each_others_changes(odoo: Odoo) -> None:
+    key = "queuemaster.test"  # a parameter's value is cached in each process
+    with odoo.web("root:0"), odoo.supervised("root:1"):
+        for round_ in ("first", "second"):
+            odoo.wait_for(odoo.delay(f"set_parameter({key!r}, '{round_}, by a job')"), "done")
+            # both web workers have it in turn
+            assert {_ask(odoo, "get_param", key) for _ in range(10)} == {f"{round_}, by a job"}
+            assert (
+                odoo.wait_for(odoo.delay(f"get_parameter({key!r})"), "done")["result"]
+                == f"{round_}, by a job"
+            )
+            _ask(odoo, "set_param", key, f"{round_}, by a person")
+            assert (
+                odoo.wait_for(odoo.delay(f"get_parameter({key!r})"), "done")["result"]
+                == f"{round_}, by a person"
+            )
+
+
+def test_jobs_run_while_people_work(odoo: Odoo) -> None:
     with odoo.web("root:0"), odoo.supervised("root:2"):
-        _login(odoo)
-        odoo.wait_for(odoo.delay("set_parameter('web.base.url.freeze', 'by a job')"), "done")
-        assert (
-            odoo.run("result = env['ir.config_parameter'].sudo().get_param('web.base.url.freeze')")
-            == "by a job"
-        )
-        _login(odoo)
+        odoo.run("for number in range(100): env['queuemaster.effect'].with_delay().add(number)")
+        asked = 0
+        while len(odoo.effects()) < 100 and asked < 1000:
+            _ask(odoo, "get_param", "web.base.url")
+            asked += 1
+        odoo.wait_until_drained()
+    assert odoo.effects() == list(range(100))
+    assert asked > 0
 
 
-def _login(odoo: Odoo) -> None:
-    """A page of a web worker, which needs the registry."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{odoo.port}/web/login", timeout=60) as answer:
-        assert answer.status == 200
+def _ask(odoo: Odoo, method: str, *given: str) -> Any:
+    """A call of a method of the parameters' model, answered by a web worker."""
+    call = [odoo.name, ADMIN, "admin", "ir.config_parameter", method, list(given)]
+    body = {
+        "jsonrpc": "2.0",
+        "method": "call",
+        "params": {"service": "object", "method": "execute_kw", "args": call},
+    }
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{odoo.port}/jsonrpc",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        said = json.load(answer)
+    assert "error" not in said, said["error"]["data"]["message"]
+    return said["result"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from queuemaster.cli.live import Live, limits, reachable, words_of
 from queuemaster.cli.odoo import beside
 from queuemaster.cli.output import Refusal, console, note, print_json, printable, warn
 from queuemaster.cli.takes import Takes, what_it_takes
-from queuemaster.config.compiled import ChannelConfig
+from queuemaster.config.compiled import ChannelConfig, Settings
 from queuemaster.config.given import ConfigurationError
 from queuemaster.config.sources import Compiled
 from queuemaster.dispatcher.channels import Tree
@@ -76,6 +77,7 @@ def check(
         found = replace(
             found, settings=odoo.settings, warnings=(*found.warnings, *odoo.warnings(found.channels_given))
         )
+    found = replace(found, warnings=(*found.warnings, *refused_niceness(found.settings)))
     asked = odoo.served() if odoo is not None else found.settings.databases
     live = Live(found.settings.channels, reachable(asked))
     served = replace(found.settings, databases=tuple(asked))
@@ -98,6 +100,18 @@ def check(
     if strict and found.warnings:
         count = len(found.warnings)
         raise Refusal(f"{count} warning{'s' if count > 1 else ''}, and --strict allows none")
+
+
+def refused_niceness(settings: Settings) -> list[str]:
+    """Going below 0 is root's, and root's workers run as the option user says."""
+    if os.geteuid() == 0 and settings.user in ("", "root", "0"):
+        return []
+    return [
+        f"channel {channel.name}: nice={channel.nice}: only root's workers may go below 0;"
+        " without CAP_SYS_NICE these run with the usual niceness"
+        for channel in settings.channels
+        if channel.nice < 0
+    ]
 
 
 def document(found: Compiled, live: Live, strict: bool, explain: bool) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import selectors
@@ -25,6 +24,7 @@ from . import measure, recompile
 from .account import account
 from .bulletin import Bulletin
 from .events import Limits, Plan, Role
+from .group import signal_group
 from .launch import launch
 from .links import Links
 from .peer import Peer
@@ -161,10 +161,9 @@ class Master:
                 return
             pid = ended.si_pid
             worker = self._core.pools.by_pid(pid)
-            if worker is not None and worker.state is WorkerState.GREETED:
+            if worker is not None:
                 # the job's own children, while the pid is still taken and the group surely the worker's
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
+                signal_group(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             process = self._processes.pop(pid, None)
             if self._compilation is not None and pid == self._compilation.process.pid:
@@ -349,10 +348,7 @@ class Master:
 
     def _do_signal(self, action: ev.Signal) -> None:
         # the pid is a child that is not reaped, so it cannot be somebody else's
-        try:
-            (os.killpg if action.group else os.kill)(action.pid, action.signum)
-        except ProcessLookupError:
-            os.kill(action.pid, action.signum)  # it does not lead its group yet
+        (signal_group if action.group else os.kill)(action.pid, action.signum)
 
     def _do_asktostop(self, action: ev.AskToStop) -> None:
         request = KillRequest(action.job, action.attempt, action.cause, action.value)

@@ -21,7 +21,7 @@ from .pools import Pools, Worker, WorkerState
 from .shutdown import Shutdown, end_role
 from .succession import Succession
 from .tally import Departure, Tally
-from .watch import ABORT_GRACE, INTERVAL, Watch
+from .watch import ABORT_GRACE, INTERVAL, Watch, abort, kill
 
 BROKEN = 78  # the template's exit status when the application cannot be imported
 
@@ -310,8 +310,7 @@ class Supervision:
             w for w in self.pools.alive() if w.state is not WorkerState.GREETED and now > w.deadline
         ]:
             if worker.pid:
-                signum = signal.SIGKILL if worker.aborted else signal.SIGABRT
-                actions.append(ev.Signal(worker.pid, signum, False))
+                actions += abort(worker.pid) if not worker.aborted else kill(worker.pid)
                 worker.aborted, worker.deadline = True, now + ABORT_GRACE
             else:
                 actions += self._lost_before_hello(worker, now, "no answer from the template")

@@ -137,10 +137,16 @@ class Watch:
         charge.deadline = now + ABORT_GRACE
         if charge.step is Step.ASKED:
             charge.step = Step.ABORTED
-            # a stopped process takes no SIGABRT before it is continued
-            return [
-                ev.Signal(reading.pid, signal.SIGABRT, False),
-                ev.Signal(reading.pid, signal.SIGCONT, False),
-            ]
+            return abort(reading.pid)
         charge.step = Step.KILLED
-        return [ev.Signal(reading.pid, signal.SIGKILL, True)]
+        return kill(reading.pid)
+
+
+def abort(pid: int) -> list[ev.Action]:
+    """It leaves its tracebacks. A stopped process takes no SIGABRT before it is continued."""
+    return [ev.Signal(pid, signal.SIGABRT, False), ev.Signal(pid, signal.SIGCONT, False)]
+
+
+def kill(pid: int) -> list[ev.Action]:
+    """With all that it has started."""
+    return [ev.Signal(pid, signal.SIGKILL, True)]

@@ -148,10 +148,13 @@ def test_who_does_not_say_hello_in_time_is_ended_or_given_up() -> None:
     world, forks = up({"root": 2})
     world.tell(ev.Named(forks[0].entry, forks[0].generation, 50))
     actions = world.after(BOOT + 1)
-    assert of(ev.Signal, actions) == [ev.Signal(50, signal.SIGABRT, False)]
+    assert of(ev.Signal, actions) == [
+        ev.Signal(50, signal.SIGABRT, False),
+        ev.Signal(50, signal.SIGCONT, False),
+    ]
     assert of(ev.Forget, actions) == [ev.Forget(forks[1].entry)]
     assert [fork.channel for fork in of(ev.Fork, actions)] == ["root"]
-    assert of(ev.Signal, world.after(ABORT_GRACE + 0.1)) == [ev.Signal(50, signal.SIGKILL, False)]
+    assert of(ev.Signal, world.after(ABORT_GRACE + 0.1)) == [ev.Signal(50, signal.SIGKILL, True)]
 
 
 def test_with_the_template_go_those_that_have_not_said_hello() -> None:

@@ -7,6 +7,8 @@ exits and the kernel gives the worker to the master (a subreaper).
 from __future__ import annotations
 
 import argparse
+import contextlib
+import faulthandler
 import functools
 import gc
 import importlib
@@ -17,6 +19,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from typing import Any, Callable, Dict, Iterator, List, NoReturn, Tuple
 
 from . import linux, log, settings, wire, worker
@@ -25,6 +28,9 @@ from .runtimes import odoo_process
 from .scoreboard import Scoreboard
 
 EXIT_CANNOT_IMPORT = 78  # EX_CONFIG: starting again would not help before somebody mends the code
+ABORT_GRACE = 2.0  # seconds to write the tracebacks
+WORDS = 16384  # bytes of them that are logged
+FATAL = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 _log = logging.getLogger("queuemaster.template")
 
 
@@ -108,19 +114,27 @@ def _fork(
 ) -> int:
     """Fork a worker that is not our child; returns its pid, 0 if that failed.
 
-    The application may have hooks that run in a child before any line of ours, and that hang.
+    The application may have hooks that run in a child before any line of ours, and that hang: whoever hangs there
+    can still be told to leave its tracebacks.
     """
     told, tell = os.pipe()
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - FATAL)
     try:
-        middle = os.fork()
-        if middle == 0:
-            _fork_again(request, fds, tell, told, control, board, given)
+        with _leaving_words_in(fds[1]):
+            middle = os.fork()
+            if middle == 0:
+                _fork_again(request, fds, tell, told, control, board, given)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpgid(
+                middle, middle
+            )  # it does so too: whoever comes first, what its hooks start is in the group
         os.close(tell)
         # not to the end of the pipe: a worker that hangs holds the other end
         if not select.select([told], [], [], request["patience"])[0]:
             event(_log, logging.ERROR, "a fork hangs, killed", worker=middle, channel=request["channel"])
-            os.kill(middle, signal.SIGKILL)
+            _end(middle)
+            if words := os.pread(fds[1], WORDS, 0).decode(errors="replace").strip():
+                event(_log, logging.ERROR, "worker's last words", worker=middle, words=words)
         os.waitpid(middle, 0)
         os.set_blocking(told, False)
         try:
@@ -133,6 +147,30 @@ def _fork(
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
+@contextlib.contextmanager
+def _leaving_words_in(words: int) -> Iterator[None]:
+    """What is forked meanwhile has the tracebacks of a fatal signal written there, from its first moment on."""
+    enabled = faulthandler.is_enabled()  # by PYTHONFAULTHANDLER, for one
+    faulthandler.enable(words, all_threads=True)
+    try:
+        yield
+    finally:
+        if enabled:
+            faulthandler.enable(sys.__stderr__ or 2)
+        else:
+            faulthandler.disable()
+
+
+def _end(middle: int) -> None:
+    """A child that hangs, and what it has started: SIGABRT for its tracebacks, then SIGKILL. It is not reaped."""
+    os.kill(middle, signal.SIGABRT)
+    deadline = time.monotonic() + ABORT_GRACE
+    how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while os.waitid(os.P_PID, middle, how) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(middle, signal.SIGKILL)
+
+
 def _fork_again(
     request: Dict[str, Any], fds: List[int], tell: int, told: int,
     control: socket.socket, board: Scoreboard, given: settings.WorkerSettings,
@@ -140,6 +178,9 @@ def _fork_again(
     """In the middle process and the worker. Both leave through os._exit, whatever happens."""
     status = 1
     try:
+        os.setpgid(
+            0, 0
+        )  # the worker is in this group until it leads its own, so nothing in its hooks escapes
         pid = os.fork()
         if pid == 0:
             # the siblings' descriptors first, else their ends would never be seen closed

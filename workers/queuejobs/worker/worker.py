@@ -38,8 +38,7 @@ def run(
         return  # the master is gone: nobody would hand us work or notice our end
     os.setpgid(0, 0)  # a kill of the group takes the job's own children along
     entry = board.entry(request["entry"])
-    if settings.channels[request["channel"]].nice:
-        os.nice(settings.channels[request["channel"]].nice)
+    _be_nice(request["channel"], settings.channels[request["channel"]].nice)
     interrupter = Interrupter(entry)
     interrupter.install()
     heartbeat = Heartbeat(entry, link, interrupter, request["master"], settings.graceful_timeout)
@@ -50,6 +49,16 @@ def run(
     runtime = kind(settings, entry, interrupter, request["channel"])
     recycling = Recycling(settings.channels[request["channel"]], time.monotonic(), random)
     Worker(request, link, entry, runtime, recycling, heartbeat).serve()
+
+
+def _be_nice(channel: str, nice: int) -> None:
+    """Its jobs run all the same when the kernel refuses: going below 0 takes a privilege."""
+    if not nice:
+        return
+    try:
+        os.nice(nice)
+    except OSError as error:
+        event(_log, logging.WARNING, "niceness refused", channel=channel, nice=nice, error=error.strerror)
 
 
 class Worker:

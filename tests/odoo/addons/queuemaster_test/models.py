@@ -107,6 +107,9 @@ class Effect(models.Model):
     def set_parameter(self, key, value):
         self.env["ir.config_parameter"].sudo().set_param(key, value)
 
+    def get_parameter(self, key):
+        return self.env["ir.config_parameter"].sudo().get_param(key)
+
     def close_cursor(self):
         self.env.cr.close()
 
