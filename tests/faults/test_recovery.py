@@ -74,23 +74,29 @@ def test_a_job_that_always_does_ends_failed_with_the_cause(jobs: Queue, running:
     jobs.wait_for(after.uuid, "done")
 
 
-def test_the_dispatcher_killed_while_a_job_runs(jobs: Queue, running: Supervised) -> None:
-    hold(jobs, 1)
-    held = [jobs.sample(number).with_delay().write_and_wait(1) for number in (1, 2)]
-    for job in held:
-        jobs.wait_for(job.uuid, "started")
-    epoch = jobs.value("select epoch from queuemaster.leader")
-    waiting = jobs.sample(3).with_delay().write()
-    dispatcher = running.one("dispatcher")
-    dispatcher.kill()
-    wait_until(lambda: jobs.value("select epoch from queuemaster.leader") > epoch, PATIENCE, "a new leader")
-    wait_until(lambda: running.one("dispatcher").pid != dispatcher.pid, PATIENCE, "a new dispatcher")
-    # both slots are in use by runs that the new one did not grant
-    assert jobs.job(waiting.uuid)["state"] == "pending"
-    let_go(jobs, 1)
-    for job in (*held, waiting):
-        assert jobs.wait_for(job.uuid, "done")["attempt"] == 1
-    assert jobs.effects() == [1, 2, 3]
+def test_the_dispatcher_killed_while_a_job_runs(jobs: Queue, database: str, tmp_path: Path) -> None:
+    with supervised(database, tmp_path, "root:3,mail:2,free:1") as running:
+        hold(jobs, 1)
+        held = [jobs.sample(n).with_delay(channel="root.mail").write_and_wait(1) for n in (1, 2)]
+        for job in held:
+            jobs.wait_for(job.uuid, "started")
+        epoch = jobs.value("select epoch from queuemaster.leader")
+        waiting = jobs.sample(3).with_delay(channel="root.mail").write()
+        dispatcher = running.one("dispatcher")
+        dispatcher.kill()
+        wait_until(
+            lambda: jobs.value("select epoch from queuemaster.leader") > epoch, PATIENCE, "a new leader"
+        )
+        wait_until(lambda: running.one("dispatcher").pid != dispatcher.pid, PATIENCE, "a new dispatcher")
+        # a job elsewhere that goes through: the new one has looked at everything
+        jobs.wait_for(jobs.sample(4).with_delay(channel="root.free").write().uuid, "done")
+        assert jobs.job(waiting.uuid)["state"] == "pending", (
+            "both slots are in use by runs that it did not grant"
+        )
+        let_go(jobs, 1)
+        for job in (*held, waiting):
+            assert jobs.wait_for(job.uuid, "done")["attempt"] == 1
+        assert jobs.effects() == [1, 2, 3, 4]
 
 
 def test_the_template_killed(jobs: Queue, running: Supervised) -> None:
