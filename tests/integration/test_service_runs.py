@@ -130,6 +130,18 @@ def test_log_lines_as_text(jobs: Queue, database: str, tmp_path: Path) -> None:
     assert "password" not in running.log
 
 
+def test_levels_of_single_loggers(jobs: Queue, database: str, tmp_path: Path) -> None:
+    levels = ["queuemaster.dispatcher:INFO", "sampleapp:ERROR"]
+    options = ["--log-level", "WARNING", *(word for level in levels for word in ("--log-handler", level))]
+    with supervised(database, tmp_path, options=options) as running:
+        jobs.wait_for(jobs.sample(1).with_delay().log("not an error").uuid, "done")
+        jobs.wait_for(jobs.sample(1).with_delay().crash().uuid, "failed")
+        wait_until(lambda: "job failed" in running.log, PATIENCE)
+    assert "queuemaster.dispatcher: leads" in running.log, "this logger says more than the others"
+    assert " INFO " not in "\n".join(line for line in running.log.splitlines() if "dispatcher:" not in line)
+    assert "not an error" not in running.log, "and this one less"
+
+
 # databases
 
 
