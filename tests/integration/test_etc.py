@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from queuemaster.cli import main
+from queuemaster.config.compiled import ChannelConfig
 from queuemaster.config.options import Options
 from queuemaster.config.sources import compile_settings
+from queuemaster.dispatcher.channels.parse import KNOWN_KEYS, parse_channels
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "queuemaster.conf"
 ODOO = SAMPLE.with_name("odoo.conf")
@@ -44,6 +46,15 @@ def test_our_section_of_the_sample_for_odoo_is_valid(tmp_path: Path) -> None:
 def test_every_supported_option_stands_in_the_sample_once() -> None:
     named = re.findall(r"^#(\w+) =", SAMPLE.read_text(), re.MULTILINE)
     assert sorted(named) == sorted(Options.model_fields)
+
+
+def test_every_key_of_a_channel_stands_in_the_sample_with_a_value_that_is_right() -> None:
+    listed = re.findall(r"^#   ((\w+)(?:=\S+)?) ", SAMPLE.read_text(), re.MULTILINE)
+    assert sorted(name for _, name in listed) == sorted(KNOWN_KEYS)
+    for text, name in listed:
+        parsed = parse_channels(f"root:1:{'rate=1:' if name == 'burst' else ''}{text}")
+        assert parsed.warnings == (), text
+        assert getattr(parsed.channels[0], name) != getattr(ChannelConfig("root"), name), text
 
 
 @pytest.mark.parametrize("option", Options.model_fields)

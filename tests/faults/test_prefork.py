@@ -1,0 +1,48 @@
+"""How many worker processes there are: what is kept ready, and what comes when it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from supervised import PATIENCE, Supervised, queue, supervised
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+HELD = 16  # of the advisory lock that the jobs wait for
+
+
+def workers(running: Supervised) -> set[int]:
+    """All that the template has ever forked and that live, also those that have not said hello."""
+    others = {process.pid for role in ("template", "dispatcher") for process in running.children(role)}
+    return {
+        process.pid
+        for process in running.process.children(recursive=True)
+        if process.pid not in others and process.status() != psutil.STATUS_ZOMBIE
+    }
+
+
+def test_prefork_says_how_many_are_kept_ready(database: str, tmp_path: Path) -> None:
+    channels = "root:7:prefork=0,a:4:prefork=1,b:2"
+    with queue(database) as jobs, supervised(database, tmp_path, channels) as running:
+        wait_until(lambda: len(running.children("worker", "root.a [idle]")) == 1, PATIENCE, running.log)
+        wait_until(lambda: len(running.children("worker", "root.b [idle]")) == 2, PATIENCE, running.log)
+        (ready,) = running.children("worker", "root.a")
+        # all that are kept ready are asked for at once, before the first of them can do a job
+        row = jobs.wait_for(jobs.sample(1).with_delay(channel="root.a").write().uuid, "done")
+        assert row["worker_pid"] == ready.pid
+        assert len(workers(running)) == 3, "one of a, two of b, none of root"
+        jobs.value("select pg_advisory_lock(4711, %s)", (HELD,))
+        held = [jobs.sample(n).with_delay(channel="root.a").write_and_wait(HELD) for n in range(2, 7)]
+        wait_until(lambda: jobs.states().get("started") == 4, PATIENCE, f"the capacity: {jobs.states()}")
+        busy = {jobs.job(job.uuid)["worker_pid"] for job in held if jobs.job(job.uuid)["state"] == "started"}
+        assert ready.pid in busy
+        assert len(busy) == 4
+        assert len(workers(running)) == 6, "four of a, two of b, none of root"
+        jobs.value("select pg_advisory_unlock(4711, %s)", (HELD,))
+        jobs.wait_until_drained()
+        alone = jobs.wait_for(jobs.sample(7).with_delay(channel="root").write().uuid, "done")
+        assert alone["worker_pid"] not in busy
+        assert running.stop() == 0
