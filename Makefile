@@ -26,7 +26,7 @@ help:
 	@echo 'make test-odoo       what runs beside a real Odoo: ODOO_PATH=its tree ODOO_PYTHON=an interpreter with its addon'
 	@echo 'make run             the supervisor, on its own PostgreSQL unless ARGS name another'
 	@echo 'make lint            ruff and mypy --strict; make format rewrites the files'
-	@echo 'make bench           drain, latency, recovery, limits, memory, in three minutes; make bench-full takes longer'
+	@echo 'make bench           drain, latency, recovery, limits, memory, in four minutes; make bench-full takes longer'
 	@echo 'make chaos           everything dies at random for CHAOS_SECONDS (300); CHAOS_SEED repeats a run'
 	@echo 'make reloads         descriptors over RELOADS (100) reloads under load'
 	@echo 'make verify-fresh    clones HEAD; runs demo and test twice, as root and as another user'
@@ -72,7 +72,8 @@ bench-full: $(STAMP)
 	@$(PY) -m bench.latency --samples 1000
 	@$(PY) -m bench.recovery --kills 50
 	@$(PY) -m bench.exporter --rounds 6
-	@$(PY) -m bench.limits --jobs 30
+	@$(PY) -m bench.limits --jobs 20
+	@$(PY) -m bench.enqueue
 	@$(PY) -m bench.memory
 
 bench-odoo: export ODOO_PATH ODOO_PYTHON

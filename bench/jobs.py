@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from queuejobs import Model
+from queuejobs.worker.linux import private_memory
 
 TABLE = "create table bench_effect (number integer not null)"
+# what a child computes: to the limit, which it notes, and on
+CHILD = """
+import pathlib, sys, time
+while time.process_time() < float(sys.argv[1]): pass
+pathlib.Path(sys.argv[2]).write_text(str(time.time()))
+while True: pass
+"""
 
 
 class Bench(Model):
@@ -27,11 +40,30 @@ class Bench(Model):
             try:
                 if how == "query":
                     self.env.cr.execute("select pg_sleep(3600)")
+                elif how == "child":
+                    subprocess.run(["sleep", "3600"], check=True)
+                elif how == "interpreter lock":
+                    ctypes.PyDLL("").sleep(3600)  # unlike CDLL it keeps the lock meanwhile
                 elif how != "busy loop":
                     time.sleep(3600)
             except Exception:
                 if how != "swallow":
                     raise
+
+    def use_up(self, what: str, limit: float, note: str) -> None:
+        """Go beyond a limit, write into the file ``note`` when that was, and never end by itself."""
+        if what == "child":
+            subprocess.run([sys.executable, "-c", CHILD, str(limit), note], check=True)
+        elif what == "busy loop":
+            began = time.process_time()
+            while time.process_time() - began < limit:
+                pass
+        else:
+            hoard = []
+            while private_memory(os.getpid()) < limit:
+                hoard.append(b"x" * (1 << 20))
+        Path(note).write_text(str(time.time()))
+        self.run_away("busy loop" if what == "busy loop" else "sleep")
 
     def hold(self, seconds: float, in_query: bool) -> None:
         """Stay in the first attempt until killed, in a query or in Python; be done at once in the next."""

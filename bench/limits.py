@@ -1,43 +1,89 @@
-"""From the moment at which a job is over its limit to its end, by what it is doing."""
+"""From the moment at which a job is over its limit to its end, by the limit and by what the job is doing."""
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from psycopg2.extensions import connection as Connection
 
 from queuejobs import Environment
 
 from . import common
 
-LIMIT, KILL_GRACE = 1.0, 1.0  # seconds
-# what the job does; "swallow" catches whatever is raised in it, so it is killed after kill_grace
-WAYS = ("query", "sleep", "busy loop", "swallow")
-_STARTED = "select extract(epoch from date_started)::float from queuemaster.queue_job where uuid = %s"
+TIMEOUT, CPU, MEMORY, KILL_GRACE = (
+    1.0,
+    1.0,
+    200 << 20,
+    1.0,
+)  # seconds, seconds of processor time, bytes, seconds
+
+
+class Case(NamedTuple):
+    """A limit, and what the job does that goes beyond it."""
+
+    limit: str
+    job: str
+
+
+# "swallow" catches whatever is raised in it, and under "interpreter lock" nothing can be raised: both are killed
+CASES = (
+    *(
+        Case("timeout", job)
+        for job in ("query", "sleep", "busy loop", "child", "interpreter lock", "swallow")
+    ),
+    *(Case("cpu", job) for job in ("busy loop", "child")),
+    Case("memory", "allocate"),
+)
+_STARTED = """
+select extract(epoch from date_started at time zone 'utc')::float from queuemaster.queue_job where uuid = %s
+"""
 _ENDED = """
 select extract(epoch from clock_timestamp())::float from queuemaster.queue_job
  where uuid = %s and state = 'failed'
 """
 
 
-def sample(dsn: str, how: str, count: int) -> list[float]:
+def enqueue(bench: Any, case: Case, note: Path) -> Any:
+    """A job of this case. Time passes by itself; of the others the job writes down when it is over."""
+    if case.limit == "timeout":
+        return bench.with_delay(timeout=TIMEOUT, max_retries=1).run_away(case.job)
+    limit: float = {"cpu": CPU, "memory": MEMORY}[case.limit]
+    limited = bench.with_delay(max_retries=1, **{case.limit: limit})
+    return limited.use_up(case.job, limit, str(note))
+
+
+def ended(connection: Connection, uuid: str, found: list[float]) -> bool:
+    """Whether the row says failed; ``found`` takes the time at which it was seen."""
+    moment = common.value(connection, _ENDED, uuid)
+    found += [] if moment is None else [moment]
+    return bool(found)
+
+
+def sample(dsn: str, case: Case, count: int) -> list[float]:
     """Milliseconds from the limit to the row that says failed, one a job."""
-    found = []
-    with common.connected(dsn) as connection:
+    values = []
+    with (
+        common.connected(dsn) as connection,
+        tempfile.TemporaryDirectory(prefix="queuemaster-bench-") as directory,
+    ):
         bench = Environment(connection)["bench"]
         bench.browse(0).with_delay().noop().wait(timeout=common.PATIENCE)
         for number in range(1, count + 1):
-            job = bench.browse(number).with_delay(timeout=LIMIT, max_retries=1).run_away(how)
-            ended: list[float] = []
-
-            def over(uuid: str = job.uuid, ended: list[float] = ended) -> bool:
-                moment = common.value(connection, _ENDED, uuid)
-                ended += [] if moment is None else [moment]
-                return bool(ended)
-
-            common.wait(over, 0.005)
-            started = common.value(connection, _STARTED, job.uuid)
-            found.append((ended[0] - started - LIMIT) * 1000)
-    return found
+            note = Path(directory, str(number))
+            job = enqueue(bench.browse(number), case, note)
+            found: list[float] = []
+            common.wait(partial(ended, connection, job.uuid, found), 0.005)
+            if case.limit == "timeout":
+                over = common.value(connection, _STARTED, job.uuid) + TIMEOUT
+            else:
+                over = float(note.read_text())
+            values.append((found[0] - over) * 1000)
+    return values
 
 
 def main() -> None:
@@ -48,13 +94,13 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with common.durable_server() as server:
-        about = {**common.machine(server), "jobs": options.jobs, "limit": LIMIT, "kill_grace": KILL_GRACE}
-        for how in WAYS:
+        about = {**common.machine(server), "jobs": options.jobs, "kill_grace": KILL_GRACE}
+        for case in CASES:
             dsn = common.new_database(server)
             with common.supervisor(dsn, "root:1", "--set", f"kill_grace={KILL_GRACE}"):
-                values = sample(dsn, how, options.jobs)
+                values = sample(dsn, case, options.jobs)
             middle, most = round(statistics.median(values)), round(max(values))
-            rows.append({"job": how, "median ms": middle, "max ms": most})
+            rows.append({**case._asdict(), "median ms": middle, "max ms": most})
     common.tell("limits", about, rows, options.json)
 
 

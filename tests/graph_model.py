@@ -13,7 +13,9 @@ LIVE = ("wait_dependencies", "pending")
 class Node:
     """``kind``: how its job behaves; ``parents``: numbers of earlier nodes."""
 
-    kind: str  # "fine", "retrying", "tired" (uses up its tries), "broken" (fails until it is repaired)
+    # "fine", "retrying", "tired" (uses up its tries), "broken" (fails until it is repaired),
+    # "held" (would run for ever, and is cancelled while it does)
+    kind: str
     parents: frozenset[int]
 
 
@@ -42,7 +44,9 @@ class Model:
         while "pending" in self.states:
             number = self.states.index("pending")
             node = self.nodes[number]
-            if node.kind == "tired" or (node.kind == "broken" and number not in self.repaired):
+            if node.kind == "held":
+                self.act(Act("cancel", number))
+            elif node.kind == "tired" or (node.kind == "broken" and number not in self.repaired):
                 self.states[number] = "failed"
             else:
                 self.effects[number] += 1

@@ -166,6 +166,8 @@ class Vertex(Model):
             raise RetryableJobError("not yet", seconds=0)
         if kind == "broken" and not self._is_repaired():
             raise FailedJobError("somebody has to repair it")
+        if kind == "held":
+            self.env.cr.execute("select pg_advisory_xact_lock_shared(4711, 1)")
 
     def _attempt(self) -> int:
         uuid = self.env.context["job_uuid"]

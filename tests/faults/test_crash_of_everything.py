@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -122,6 +124,48 @@ def test_a_second_supervisor_stands_by_and_takes_over(database: str, tmp_path: P
             kill_all(first)
             wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "the other one to run it")
             assert psutil.Process(jobs.job(job.uuid)["worker_pid"]).ppid() == second.process.pid
+
+
+def test_a_supervisor_that_stands_still_is_deposed(database: str, tmp_path: Path) -> None:
+    """It is stopped whole, as a suspended machine; what it ran goes on when it wakes, and it stands by."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    with queue(database) as jobs, supervised(database, one, "root:2") as first:
+        wait_until(lambda: "leads" in first.log, PATIENCE)
+        with supervised(database, two, "root:2") as second:
+            wait_until(lambda: "standing by" in second.log, PATIENCE)
+            jobs.rows("select pg_advisory_lock(4711, 1), pg_advisory_lock(4711, 2)")
+            held = jobs.sample(1).with_delay().write_and_wait(1)
+            jobs.wait_for(held.uuid, "started")
+            with standing_still(first):
+                other = jobs.sample(2).with_delay().write_and_wait(2)
+                # the half minute that has to pass is the test's, all else is real
+                jobs.rows("update queuemaster.leader set beat = beat - interval '31 seconds'")
+                row = jobs.wait_for(other.uuid, "started")
+                assert psutil.Process(row["worker_pid"]).ppid() == second.process.pid
+                assert "ended the session of a leader that did not beat" in second.log
+                assert jobs.job(held.uuid)["state"] == "started", "its session lives: it may still finish"
+                late = jobs.sample(3).with_delay().write()
+                jobs.rows("select pg_advisory_unlock(4711, 2)")
+                jobs.wait_for(late.uuid, "done")
+            wait_until(lambda: "another dispatcher leads, standing by" in first.log, PATIENCE, first.log)
+            jobs.rows("select pg_advisory_unlock(4711, 1)")
+            assert jobs.wait_for(held.uuid, "done")["attempt"] == 1
+            assert jobs.effects() == [1, 2, 3]
+
+
+@contextlib.contextmanager
+def standing_still(running: Supervised) -> Iterator[None]:
+    """All of it, the master first, so that it sees nobody stop."""
+    stopped = running.everything()
+    for process in stopped:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in stopped:
+            process.resume()
 
 
 def kill_all(running: Supervised) -> None:
