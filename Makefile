@@ -45,7 +45,6 @@ test: lint $(PROGRAMS)
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 # ODOO_PYTHON has Odoo's requirements and the addon: pip install odoo-addon-queue-job
-test-odoo: export ODOO_PATH ODOO_PYTHON
 test-odoo: $(STAMP)
 	@test -d "$$ODOO_PATH" || { echo "make test-odoo ODOO_PATH=/path/to/odoo ODOO_PYTHON=/path/to/its/python" >&2; exit 1; }
 	@$(PY) -m pytest -q tests/odoo $(PYTEST_ARGS)
@@ -76,7 +75,6 @@ bench-full: $(STAMP)
 	@$(PY) -m bench.enqueue
 	@$(PY) -m bench.memory
 
-bench-odoo: export ODOO_PATH ODOO_PYTHON
 bench-odoo: $(STAMP)
 	@PYTHONPATH=tests:tests/apps $(PY) -m bench.beside_odoo $(ARGS)
 
