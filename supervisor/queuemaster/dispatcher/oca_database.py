@@ -10,6 +10,7 @@ import logging
 import time
 from typing import Any
 
+import gevent
 from psycopg2.extensions import connection as Connection
 
 from queuejobs.store import oca
@@ -153,16 +154,19 @@ class OcaDatabase(QueueDatabase):
         cursor.execute(
             "select channel, priority, created, id, eta from queuemaster.noticed(%s)", (list(uuids),)
         )
-        ready = cursor.fetchall()
+        ready = sorted(cursor.fetchall(), key=lambda row: row[1:4])
         for channel, priority, created, job, eta in ready:
             if eta is None:
-                self._head(channel).noticed((priority, created, job))
+                self._head(channel).seen((priority, created, job))
             else:
                 self._due["eta"] = 0.0
         if len(ready) < len(uuids):  # a failed job, or one with an eta, may have unblocked what runs in order
             for name, head in self.heads.items():
                 if self._hub.sequential(name):
                     head.ended()
+        if ready:
+            self._hub.changed()
+            gevent.sleep(0)  # what may start starts before the heads are read
 
     # the gate
 

@@ -279,3 +279,41 @@ def test_a_new_job_that_is_claimed_by_its_own_grant_costs_no_read() -> None:
     head.claimed(1)
     head.claimed(2)
     assert not head.dirty
+
+
+def test_a_job_that_was_looked_at_may_start_before_the_head_is_read() -> None:
+    head = known()
+    head.seen(key(2))
+    assert head.candidate(sequential=False) == key(2)
+    assert head.candidate(sequential=True) is None, "not before all is known"
+    assert head.dirty
+    head.grant()
+    assert head.candidate(sequential=False) is None
+    head.asking()
+    head.claimed(2)
+    head.read([key(2)], False, None, False)  # it was asked before the claim
+    assert head.candidate(sequential=False) is None
+    head.seen(key(3))
+    assert head.candidate(sequential=False) == key(3)
+
+
+def test_a_job_that_was_looked_at_changes_nothing_while_others_are_known_or_under_way() -> None:
+    head = known(1)
+    head.seen(key(2))
+    assert head.candidate(sequential=False) == key(1)
+    head.grant()
+    assert head.candidate(sequential=False) is None
+    other = known(1, more=True)
+    other.grant()
+    other.claimed(1)
+    other.seen(key(5))
+    assert other.candidate(sequential=False) is None, "what is behind the window may come before it"
+
+
+def test_a_job_that_was_gone_when_it_was_to_start_costs_one_return() -> None:
+    head = known()
+    head.seen(key(2))
+    head.grant()
+    head.came_back(0.0)
+    assert head.candidate(sequential=False) is None
+    assert head.dirty

@@ -31,7 +31,8 @@ window, and the window's end makes it dirty). A job leaves Q by a claim of ours,
 someone else without a word (cancelled, purged): then a grant for it comes back, or starts another one, and
 a return empties the window and makes the head dirty. So after any event the head is dirty or right, and a
 dirty head is read again. A notification does not put its key into ``ready``: it may arrive later than the
-claim of its own job, and a channel must not get its turn for a job that is gone.
+claim of its own job, and a channel must not get its turn for a job that is gone. What has been looked at since
+(``seen``) may be put there.
 
 *No spinning.* A row that an application's transaction holds locked is ready for the read and not there for
 the claim. The second return in a row makes the head rest, for twice as long each time, until something
@@ -146,6 +147,17 @@ class Head:
             self.dirty = True
         elif key is None or self._blocked() or not (self.more and self.ready and key > self.ready[-1]):
             self.dirty = True
+
+    def seen(self, key: Key) -> None:
+        """A job was just read as ready, outside of a read of this head; as ``noticed``, and it may start at once.
+
+        Where all that was known has been claimed it is the first there is, as far as anybody knows. The head is read
+        again all the same; if the job is gone by then its grant comes back.
+        """
+        first = not (self._asked or self.dirty or self.ready or self.more or self.granted)
+        self.noticed(key)
+        if first:
+            self.ready = [key]
 
     def grant(self) -> None:
         """A grant goes out."""
