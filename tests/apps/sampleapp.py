@@ -187,6 +187,7 @@ class Sample(Model):
     def stop(self) -> None:
         """Stop the own process, so that it beats no more."""
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(600)  # the call may return before all threads stand
 
     def retry_later(self, seconds: float | None, ignore_retry: bool) -> None:
         """Ask for another try."""
