@@ -62,8 +62,9 @@ def pss(pids: list[int]) -> int:
     """MiB that the processes use together: a page that several share counts once."""
     total = 0
     for pid in pids:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that has just been replaced
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total // 1024
 
 
