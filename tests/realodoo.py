@@ -85,7 +85,7 @@ class Odoo:
         """Wait until a job is in one of the states; its row."""
         return wait_until(
             lambda: (row := self.job(uuid))["state"] in states and row,
-            timeout, f"job {uuid} {' or '.join(states)}, but: {self.job(uuid)}",
+            timeout, lambda: f"job {uuid} {' or '.join(states)}, but: {self.job(uuid)}",
         )  # fmt: skip
 
     def wait_until_drained(self, timeout: float = PATIENCE) -> None:

@@ -54,7 +54,7 @@ class Supervised:
         return wait_until(
             lambda: next(iter(self.children(role, title)), None),
             PATIENCE,
-            f"a {role} {title!r}; log:\n{self.log}",
+            lambda: f"a {role} {title!r}; log:\n{self.log}",
         )
 
     def everything(self) -> list[psutil.Process]:
@@ -152,14 +152,16 @@ class Queue:
         """Wait until a job is in one of the states; its row."""
         return wait_until(
             lambda: (row := self.job(uuid))["state"] in states and row,
-            PATIENCE, f"job {uuid} {' or '.join(states)}, but: {self.job(uuid)}",
+            PATIENCE, lambda: f"job {uuid} {' or '.join(states)}, but: {self.job(uuid)}",
         )  # fmt: skip
 
     def wait_until_drained(self, timeout: float = PATIENCE) -> None:
         """Wait until no job is live."""
         statement = "select not exists (select from queuemaster.queue_job where state = any(%s))"
         wait_until(
-            lambda: self.value(statement, (list(LIVE),)), timeout, f"an empty queue, but: {self.states()}"
+            lambda: self.value(statement, (list(LIVE),)),
+            timeout,
+            lambda: f"an empty queue, but: {self.states()}",
         )
 
     def effects(self) -> list[int]:

@@ -10,11 +10,14 @@ T = TypeVar("T")
 
 
 def wait_until(
-    predicate: Callable[[], T | Literal[False] | None], timeout: float = 10.0, message: str = ""
+    predicate: Callable[[], T | Literal[False] | None],
+    timeout: float = 10.0,
+    message: str | Callable[[], str] = "",
 ) -> T:
     """Call ``predicate`` until it returns something true, and return that.
 
-    After ``timeout`` seconds the test fails; ``message`` says what was waited for.
+    After ``timeout`` seconds the test fails; ``message`` says what was waited for; one that shows
+    a state, a log for instance, is a function, or it would show how things were before the wait.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -22,6 +25,7 @@ def wait_until(
         if result:
             return result
         if time.monotonic() > deadline:
-            waited = message or getattr(predicate, "__qualname__", "the condition")
+            said = message() if callable(message) else message
+            waited = said or getattr(predicate, "__qualname__", "the condition")
             raise AssertionError(f"after {timeout:g} s still not: {waited} (last: {result!r})")
         time.sleep(0.01)

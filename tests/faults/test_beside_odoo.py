@@ -50,7 +50,7 @@ class Odoo(OcaSession):
         return wait_until(
             lambda: (row := self.job(job))["state"] == state and row,
             PATIENCE,
-            f"{state}, and not {self.job(job)}",
+            lambda: f"{state}, and not {self.job(job)}",
         )
 
     def effects(self, job: int) -> list[str]:
@@ -118,7 +118,9 @@ def test_the_addons_runner_leads_until_it_lets_go(odoo: Odoo, database: str, tmp
     job = odoo.call("work")
     assert odoo.value("select pg_try_advisory_lock(%s)", oca.STOCK_LEADER)
     with beside_odoo(database, tmp_path) as running:
-        wait_until(lambda: "another dispatcher leads, standing by" in running.log, PATIENCE, running.log)
+        wait_until(
+            lambda: "another dispatcher leads, standing by" in running.log, PATIENCE, lambda: running.log
+        )
         assert odoo.state(job) == "pending"
         assert odoo.rows("select 1 from pg_namespace where nspname = 'queuemaster'") == [], (
             "nothing is touched"
@@ -171,7 +173,7 @@ def test_a_database_that_refuses_us_does_not_hold_up_the_others(
         names = f"{odoo.connection.info.dbname},{other.connection.info.dbname}"
         odoo.rows("alter table queue_job rename column priority to importance")
         with beside_odoo(database, tmp_path, names=names) as running:
-            wait_until(lambda: "database is in quarantine" in running.log, PATIENCE, running.log)
+            wait_until(lambda: "database is in quarantine" in running.log, PATIENCE, lambda: running.log)
             other.ends(other.call("work"), "done")
         other.close()
 

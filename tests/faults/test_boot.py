@@ -24,7 +24,7 @@ def hang():
     if os.path.exists(where):
         sleeper = subprocess.Popen(["sleep", "600"])
         with open("sleepers", "a") as stream:
-            print(sleeper.pid, file=stream)
+            print(sleeper.pid, os.getpgid(0) == os.getpid(), file=stream)
         time.sleep(600)
 
 os.register_at_fork(after_in_child=hang)
@@ -42,11 +42,13 @@ def test_a_fork_that_hangs(database: str, tmp_path: Path, where: str, said: str)
     options = ["--set", "heartbeat_timeout=2"]
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", options, app="hooked") as running:
         job = jobs.sample(1).with_delay(max_retries=1).write()
-        wait_until(lambda: running.log.count("worker lost at boot") >= 2, PATIENCE, running.log)
+        wait_until(lambda: running.log.count("worker lost at boot") >= 2, PATIENCE, lambda: running.log)
         assert said in running.log
         words = re.findall(r"worker's last words .*hooked\.py.* in hang", running.log)
         assert len(words) >= 2, running.log
-        sleepers = [int(pid) for pid in (tmp_path / "sleepers").read_text().split()]
+        lines = [line.split() for line in (tmp_path / "sleepers").read_text().splitlines()]
+        assert {leads for _, leads in lines} == {"True"}, "a hook ran before its process led a group"
+        sleepers = [int(pid) for pid, _ in lines]
         wait_until(
             lambda: not any(map(psutil.pid_exists, sleepers[:2])), PATIENCE, "what the hooks started is gone"
         )

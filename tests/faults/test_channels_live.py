@@ -35,7 +35,7 @@ def change(dsn: str, *arguments: str) -> None:
 def wait_until_applied(running: Supervised, words: str, times: int = 1) -> None:
     wait_until(
         lambda: sum("limits changed live" in line and words in line for line in running.log.splitlines()) >= times,
-        PATIENCE, f"{words} in the log:\n{running.log}",
+        PATIENCE, lambda: f"{words} in the log:\n{running.log}",
     )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def started(jobs: Queue) -> int:
 
 
 def wait_for_started(jobs: Queue, count: int) -> None:
-    wait_until(lambda: started(jobs) == count, PATIENCE, f"{count} started, but: {jobs.states()}")
+    wait_until(lambda: started(jobs) == count, PATIENCE, lambda: f"{count} started, but: {jobs.states()}")
 
 
 def marker(jobs: Queue, channel: str) -> None:

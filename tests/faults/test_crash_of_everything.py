@@ -46,7 +46,9 @@ def test_kill_9_of_the_master(database: str, tmp_path: Path) -> None:
     with queue(database) as jobs:
         enqueue(jobs, 300)
         with supervised(database, tmp_path, CHANNELS) as first:
-            wait_until(partial(many_are_done, jobs, 20), PATIENCE, f"some jobs to be done; log:\n{first.log}")
+            wait_until(
+                partial(many_are_done, jobs, 20), PATIENCE, lambda: f"some jobs to be done; log:\n{first.log}"
+            )
             orphans = first.process.children(recursive=True)
             assert orphans
             first.process.kill()
@@ -63,7 +65,7 @@ def test_kill_9_of_everything(database: str, tmp_path: Path) -> None:
         enqueue(jobs, 300)
         for round_of_kills in range(1, 4):
             with supervised(database, tmp_path, CHANNELS) as running:
-                wait_until(partial(many_are_done, jobs, 20 * round_of_kills), PATIENCE, running.log)
+                wait_until(partial(many_are_done, jobs, 20 * round_of_kills), PATIENCE, lambda: running.log)
                 victims = running.everything()
                 for process in victims:
                     process.suspend()  # so that nobody cleans up after the others
@@ -149,7 +151,9 @@ def test_a_supervisor_that_stands_still_is_deposed(database: str, tmp_path: Path
                 late = jobs.sample(3).with_delay().write()
                 jobs.rows("select pg_advisory_unlock(4711, 2)")
                 jobs.wait_for(late.uuid, "done")
-            wait_until(lambda: "another dispatcher leads, standing by" in first.log, PATIENCE, first.log)
+            wait_until(
+                lambda: "another dispatcher leads, standing by" in first.log, PATIENCE, lambda: first.log
+            )
             jobs.rows("select pg_advisory_unlock(4711, 1)")
             assert jobs.wait_for(held.uuid, "done")["attempt"] == 1
             assert jobs.effects() == [1, 2, 3]

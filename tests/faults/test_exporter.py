@@ -163,7 +163,7 @@ def test_a_port_that_is_taken_is_tried_again(
             wait_until(lambda: said in running.log, PATIENCE, "a line in the log")
             jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
             occupant.close()
-            wait_until(exporter.text, PATIENCE, f"metrics; log:\n{running.log}")
+            wait_until(exporter.text, PATIENCE, lambda: f"metrics; log:\n{running.log}")
             assert running.log.count("exporter started") == 1
 
 
@@ -220,7 +220,7 @@ def test_a_reload_moves_it_and_switches_it_off(database: str, tmp_path: Path) ->
         wait_until(first.text, PATIENCE, "metrics")
         file.write_text(f"[queue_job]\nhttp = {second.address}\n")
         running.process.send_signal(signal.SIGHUP)
-        wait_until(second.text, PATIENCE, f"metrics elsewhere; log:\n{running.log}")
+        wait_until(second.text, PATIENCE, lambda: f"metrics elsewhere; log:\n{running.log}")
         assert first.get("/metrics").status == 0
         file.write_text("[queue_job]\nhttp =\n")
         running.process.send_signal(signal.SIGHUP)

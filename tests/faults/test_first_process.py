@@ -91,7 +91,7 @@ def test_the_orphans_of_jobs_are_reaped(container: Container, jobs: Queue) -> No
     def adopted() -> list[psutil.Process]:
         return [p for p in container.first.children() if "600.4712" in " ".join(p.cmdline())]
 
-    orphans = wait_until(lambda: len(found := adopted()) == 3 and found, PATIENCE, container.log)
+    orphans = wait_until(lambda: len(found := adopted()) == 3 and found, PATIENCE, lambda: container.log)
     for orphan in orphans:
         assert orphan.ppid() == container.first.pid, "adopted by process 1"
         orphan.kill()

@@ -86,7 +86,7 @@ def test_any_graph_ends_as_the_model_says(database: str, tmp_path: Path, workers
             model.settle()
             wait_until(
                 lambda: stop_held(jobs, stopped) and jobs.value(QUIET),
-                2 * PATIENCE, f"the graph to come to rest, but: {jobs.states()}",
+                2 * PATIENCE, lambda: f"the graph to come to rest, but: {jobs.states()}",
             )  # fmt: skip
             compare(jobs, stored, nodes, model)
 

@@ -76,7 +76,7 @@ def test_reload(script: InitScript, word: str) -> None:
     pid = script.pid()
     script.configure("root:3")
     assert script.code(word) == 0
-    wait_until(lambda: "reloaded workers=3" in script.running().log, PATIENCE, script.running().log)
+    wait_until(lambda: "reloaded workers=3" in script.running().log, PATIENCE, lambda: script.running().log)
     assert script.pid() == pid
 
 

@@ -264,4 +264,6 @@ def test_the_session_of_a_killed_worker_goes_at_once(database: str, tmp_path: Pa
         row = jobs.wait_for(job.uuid, "started")
         psutil.Process(row["worker_pid"]).send_signal(signal.SIGKILL)
         jobs.wait_for(job.uuid, "failed")
-        wait_until(lambda: sessions(jobs) == 0, PATIENCE, f"no session of a dead worker; {running.log}")
+        wait_until(
+            lambda: sessions(jobs) == 0, PATIENCE, lambda: f"no session of a dead worker; {running.log}"
+        )

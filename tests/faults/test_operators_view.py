@@ -52,7 +52,7 @@ def test_status_and_why_name_the_job_that_holds_the_slot(database: str, tmp_path
             slots = known["channels"].get("root.mail", {}).get("in_use")
             return known if slots == 1 and known["channels"]["root.mail"]["workers"]["busy"] == 1 else None
 
-        known = wait_until(busy, PATIENCE, f"a busy worker in the status; log:\n{running.log}")
+        known = wait_until(busy, PATIENCE, lambda: f"a busy worker in the status; log:\n{running.log}")
         (at_work,) = (worker for worker in known["workers"] if worker["job"])
         assert (at_work["job"]["uuid"], at_work["job"]["call"]) == (holder, "sample.write_and_wait")
         assert at_work["pid"] in {child.pid for child in running.children("worker")}

@@ -27,8 +27,12 @@ def workers(running: Supervised) -> set[int]:
 def test_prefork_says_how_many_are_kept_ready(database: str, tmp_path: Path) -> None:
     channels = "root:7:prefork=0,a:4:prefork=1,b:2"
     with queue(database) as jobs, supervised(database, tmp_path, channels) as running:
-        wait_until(lambda: len(running.children("worker", "root.a [idle]")) == 1, PATIENCE, running.log)
-        wait_until(lambda: len(running.children("worker", "root.b [idle]")) == 2, PATIENCE, running.log)
+        wait_until(
+            lambda: len(running.children("worker", "root.a [idle]")) == 1, PATIENCE, lambda: running.log
+        )
+        wait_until(
+            lambda: len(running.children("worker", "root.b [idle]")) == 2, PATIENCE, lambda: running.log
+        )
         (ready,) = running.children("worker", "root.a")
         # all that are kept ready are asked for at once, before the first of them can do a job
         row = jobs.wait_for(jobs.sample(1).with_delay(channel="root.a").write().uuid, "done")
@@ -36,7 +40,9 @@ def test_prefork_says_how_many_are_kept_ready(database: str, tmp_path: Path) -> 
         assert len(workers(running)) == 3, "one of a, two of b, none of root"
         jobs.value("select pg_advisory_lock(4711, %s)", (HELD,))
         held = [jobs.sample(n).with_delay(channel="root.a").write_and_wait(HELD) for n in range(2, 7)]
-        wait_until(lambda: jobs.states().get("started") == 4, PATIENCE, f"the capacity: {jobs.states()}")
+        wait_until(
+            lambda: jobs.states().get("started") == 4, PATIENCE, lambda: f"the capacity: {jobs.states()}"
+        )
         busy = {jobs.job(job.uuid)["worker_pid"] for job in held if jobs.job(job.uuid)["state"] == "started"}
         assert ready.pid in busy
         assert len(busy) == 4

@@ -182,11 +182,11 @@ def test_a_database_that_is_away_keeps_no_slot_of_another(
     """A worker's death concerns the database that it worked for."""
     with new_database(server, template) as far:
         with supervised(database, tmp_path, "root:1", options=["--database", far]) as running:
-            wait_until(lambda: "all databases ready" in running.log, PATIENCE, running.log)
+            wait_until(lambda: "all databases ready" in running.log, PATIENCE, lambda: running.log)
             name = str(parse_dsn(far)["dbname"])
             jobs.rows(f"alter database {name} allow_connections false")
             jobs.rows("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
-            wait_until(lambda: "database is away" in running.log, PATIENCE, running.log)
+            wait_until(lambda: "database is away" in running.log, PATIENCE, lambda: running.log)
             first = jobs.sample(1).with_delay().write_slowly(600)
             jobs.wait_for(first.uuid, "started")
             running.one("worker", "root [").kill()

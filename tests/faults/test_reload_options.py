@@ -39,7 +39,7 @@ class Served:
         write(self.running.directory / "queuemaster.conf", self._database, **options)
         before = self._reloads()
         self.running.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: self._reloads() > before, PATIENCE, f"a reload; log:\n{self.running.log}")
+        wait_until(lambda: self._reloads() > before, PATIENCE, lambda: f"a reload; log:\n{self.running.log}")
 
     def _reloads(self) -> int:
         return self.running.log.count("queuemaster.master: reloaded")
@@ -76,14 +76,16 @@ def test_the_level_of_the_log(jobs: Queue, served: Served) -> None:
     quiet = run(jobs, 1)
     served.reload(log_level="DEBUG")
     loud = run(jobs, 2)
-    wait_until(lambda: told(loud), PATIENCE, f"DEBUG lines; log:\n{served.running.log}")
+    wait_until(lambda: told(loud), PATIENCE, lambda: f"DEBUG lines; log:\n{served.running.log}")
     assert not told(quiet)
     served.reload(log_level="INFO")
     quiet_again = run(jobs, 3)
     served.reload(log_level="INFO", log_handler="queuemaster.worker:DEBUG")
     # a start is told before the job's effect: by now everything about the one before has been
     single = run(jobs, 4)
-    wait_until(lambda: told(single), PATIENCE, f"DEBUG lines of the one logger; log:\n{served.running.log}")
+    wait_until(
+        lambda: told(single), PATIENCE, lambda: f"DEBUG lines of the one logger; log:\n{served.running.log}"
+    )
     assert not told(quiet_again)
 
 

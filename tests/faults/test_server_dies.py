@@ -40,7 +40,7 @@ def test_a_server_killed_and_restarted_under_load(place: Path, tmp_path: Path) -
                 jobs.env.delay_many(
                     [jobs.sample(n).delayable(max_retries=1).write_slowly(0.05) for n in range(COUNT)]
                 )
-                wait_until(lambda: jobs.states().get("done", 0) > 20, PATIENCE, running.log)
+                wait_until(lambda: jobs.states().get("done", 0) > 20, PATIENCE, lambda: running.log)
                 backends = psutil.Process(server.pid).children(recursive=True)
                 server.kill()
                 server.wait()

@@ -59,7 +59,9 @@ def test_on_fail_method_runs_once_after_the_final_failure_in_a_transaction_of_it
     after_tries = shown(jobs, 2).with_delay(max_retries=3).fail_at_last("retry")
     for job in (at_once, after_tries):
         jobs.wait_for(job.uuid, "failed")
-    wait_until(lambda: jobs.effects() == [101, 102], PATIENCE, f"what the methods write: {jobs.effects()}")
+    wait_until(
+        lambda: jobs.effects() == [101, 102], PATIENCE, lambda: f"what the methods write: {jobs.effects()}"
+    )
 
 
 def test_an_on_fail_method_that_fails_changes_nothing(jobs: Queue, running: Supervised) -> None:

@@ -110,7 +110,7 @@ def test_usr2_says_who_is_at_what(jobs: Queue, database: str, tmp_path: Path) ->
 
         running.process.send_signal(signal.SIGUSR2)
         busy = (worker, "state=busy", f"job={row['id']} ", "attempt=1")
-        wait_until(lambda: status_said(running.log, *busy), PATIENCE, running.log)
+        wait_until(lambda: status_said(running.log, *busy), PATIENCE, lambda: running.log)
         said = partial(status_said, running.log)
         assert said("phase=running", f"dispatcher={running.one('dispatcher').pid}")
         assert said("standing=leads")

@@ -168,7 +168,9 @@ def test_databases_that_nobody_named_are_found_when_the_server_is_back(
     try:
         wait_until(lambda: "starting without" in log.read_text(), PATIENCE, "the note of the command")
         landlord.do("alter role {} login", landlord.name)
-        wait_until(lambda: " reloaded" in log.read_text(), LOOKS, f"a reload; log:\n{log.read_text()}")
+        wait_until(
+            lambda: " reloaded" in log.read_text(), LOOKS, lambda: f"a reload; log:\n{log.read_text()}"
+        )
         assert "new=odoo_crm,odoo_sales" in log.read_text()
         wait_until(
             lambda: (

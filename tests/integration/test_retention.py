@@ -199,7 +199,7 @@ def test_the_service_removes_them(database: str, tmp_path: Path, session: Sessio
         supervised(database, tmp_path, options=["--set", "retention=1d"]) as running,
     ):
         fresh = jobs.sample(1).with_delay().write()
-        wait_until(lambda: finished not in left(session), PATIENCE, running.log)
+        wait_until(lambda: finished not in left(session), PATIENCE, lambda: running.log)
         assert failed in left(session)
         jobs.wait_for(fresh.uuid, "done")
         wait_until(lambda: "old jobs removed db=" in running.log, PATIENCE)

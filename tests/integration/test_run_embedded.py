@@ -111,7 +111,9 @@ def test_a_killed_server_is_restarted_and_the_jobs_go_on(place: Path) -> None:
             wait_until(partial(is_lost, jobs), PATIENCE, "the session to be gone with its server")
         wait_until(lambda: (found := postmaster(place / "data")) and found.pid != first.pid, PATIENCE)
         with jobs_of(place, running) as jobs:
-            wait_until(lambda: jobs.states() == {"done": 3}, PATIENCE, f"all done; log:\n{running.log}")
+            wait_until(
+                lambda: jobs.states() == {"done": 3}, PATIENCE, lambda: f"all done; log:\n{running.log}"
+            )
             assert jobs.job(done.uuid)["attempt"] == 1
             row = jobs.job(slow.uuid)
             assert (row["retry"], row["attempt"] >= 2) == (1, True), "the server's death is not the job's"

@@ -59,7 +59,7 @@ def manager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, "root:1") as running:
-        wait_until(partial(manager.said, "READY=1"), PATIENCE, running.log)
+        wait_until(partial(manager.said, "READY=1"), PATIENCE, lambda: running.log)
         assert f"MAINPID={running.process.pid}" in manager.heard
         assert " leads " in running.log, "ready before anybody served the database"
         assert "template=none" not in running.log
@@ -86,7 +86,7 @@ def test_a_master_that_stands_still_gives_no_sign_of_life(
     manager: Manager, database: str, tmp_path: Path
 ) -> None:
     with supervised(database, tmp_path, "root:1") as running:
-        wait_until(partial(manager.said, "READY=1"), PATIENCE, running.log)
+        wait_until(partial(manager.said, "READY=1"), PATIENCE, lambda: running.log)
         running.process.suspend()
         wait_until(lambda: running.process.status() == psutil.STATUS_STOPPED, PATIENCE)
         manager.forget()
@@ -120,10 +120,10 @@ def test_a_manager_that_is_gone_stops_nothing(
 
 def test_a_reload_is_told_from_its_begin_to_its_end(manager: Manager, database: str, tmp_path: Path) -> None:
     with supervised(database, tmp_path, "root:1") as running:
-        wait_until(partial(manager.said, "READY=1"), PATIENCE, running.log)
+        wait_until(partial(manager.said, "READY=1"), PATIENCE, lambda: running.log)
         manager.forget()
         running.process.send_signal(signal.SIGHUP)
-        wait_until(partial(manager.said, "READY=1"), PATIENCE, running.log)
+        wait_until(partial(manager.said, "READY=1"), PATIENCE, lambda: running.log)
         begin = manager.heard.index("RELOADING=1")
         assert manager.heard[begin + 1].startswith("MONOTONIC_USEC=")
         assert begin < manager.heard.index("READY=1")

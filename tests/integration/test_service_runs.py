@@ -198,7 +198,9 @@ def test_more_channels_than_workers(jobs: Queue, database: str, tmp_path: Path) 
             )
             while (count := len(jobs.effects())) < 30:
                 most = max(most, len(running.children("worker")))
-                wait_until(partial(grew, jobs, count), SHORT, f"more than {count} jobs; log:\n{running.log}")
+                wait_until(
+                    partial(grew, jobs, count), SHORT, lambda: f"more than {count} jobs; log:\n{running.log}"
+                )
             jobs.wait_until_drained()
         assert most <= 4
         assert jobs.states() == {"done": 60}

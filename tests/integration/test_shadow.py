@@ -35,7 +35,7 @@ def test_a_runner_that_does_otherwise(server: ServerPlan, tmp_path: Path) -> Non
             wait_until(
                 lambda: f"late: db={runner.connection.info.dbname}" in said.read_text(),
                 PATIENCE,
-                said.read_text(),
+                said.read_text,
             )
             # two at once, where root has one slot
             for job in jobs[1:]:
@@ -43,7 +43,7 @@ def test_a_runner_that_does_otherwise(server: ServerPlan, tmp_path: Path) -> Non
                     "update queue_job set state = 'started', date_enqueued = now() at time zone 'utc',"
                     " date_started = now() at time zone 'utc' where id = %s", job,
                 )  # fmt: skip
-                wait_until(partial(seen, said, runner.uuid(job)), PATIENCE, said.read_text())
+                wait_until(partial(seen, said, runner.uuid(job)), PATIENCE, said.read_text)
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=PATIENCE) == 0

@@ -50,7 +50,8 @@ class DispatchHub:
         # grants of an earlier incarnation must not be taken for ours
         self.incarnation = int.from_bytes(os.urandom(6), "big")
         self._numbers = itertools.count(self.incarnation * 1_000_000)
-        self._wanted: tuple[str, ...] = ()
+        self._wanted: dict[str, int] | None = None  # what the master was told last
+        self._retired = 0  # workers up to this generation run old code
         self.draining = False
         self.standings: dict[int, str] = {}  # by database: "leads", "stands by", "away"
         self._wake = gevent.event.Event()
@@ -124,17 +125,22 @@ class DispatchHub:
 
     def retire(self, generation: int) -> None:
         """Workers up to this generation get no job any more: idle ones leave at once, others after their job."""
+        self._retired = generation
         for link in self._links.values():
-            if link.generation <= generation and not link.retiring:
-                link.retiring = True
-                self._send(link, {"type": "retire"})
+            if link.generation <= generation:
+                self._retire(link)
         self.changed()
+
+    def _retire(self, link: Link) -> None:
+        if not link.retiring:
+            link.retiring = True
+            self._send(link, {"type": "retire"})
 
     def _reshaped(self) -> None:
         self._scheduler.reconfigure(self.tree, time.monotonic())
         for database in self.databases.values():
             database.look_again()
-        self._wanted = ()
+        self._wanted = None
         self.changed()
 
     def changed(self) -> None:
@@ -166,9 +172,10 @@ class DispatchHub:
     def adopt(self, link: Link) -> None:
         """The master hands over a worker; until it answers, it may be at work for an earlier dispatcher."""
         self._links[link.entry] = link
-        self._wanted = ()  # whoever was asked for is here: what is wanted now is wanted beside it
         self._scheduler.take(link.channel, None)
         self._send(link, {"type": "attach", "incarnation": self.incarnation})
+        if link.generation <= self._retired:
+            self._retire(link)  # it was forked before a reload, and came up after it
 
     def heard(self, link: Link, message: dict[str, Any]) -> None:
         """A message of a worker. What answers another dispatcher's grants is passed over."""
@@ -282,11 +289,14 @@ class DispatchHub:
             if choice is None:
                 break
             self._grant(choice, now)
-        wanted = self._scheduler.wanted(candidates, now, self._has_worker, blocked, barriers)
+        lacking = self._scheduler.wanted(candidates, now, self._has_worker, blocked, barriers)
+        # not how many more: one that comes while this is under way would be asked for twice
+        staying = Counter(link.channel for link in self._staying())
+        wanted = {channel: more + staying[channel] for channel, more in Counter(lacking).items()}
         if wanted != self._wanted:
             self._wanted = wanted
-            self._tell_master({"type": "want", "channels": dict(Counter(wanted))})
-        self._make_room(wanted)
+            self._tell_master({"type": "want", "channels": wanted})
+        self._make_room(len(lacking))
 
     def _situation(self, now: float) -> tuple[list[Candidate], set[str], dict[str, Key]]:
         """The candidates, the channels that a failed job blocks, and those with a delayed job before the others."""
@@ -345,28 +355,27 @@ class DispatchHub:
         self.changed()
 
     def _idle_links(self, channel: str) -> list[Link]:
+        return [link for link in self._staying() if link.channel == channel and link.state is LinkState.IDLE]
+
+    def _staying(self) -> list[Link]:
         return [
-            link
-            for link in self._links.values()
-            if link.channel == channel and link.state is LinkState.IDLE and not link.retiring
+            link for link in self._links.values() if link.state is not LinkState.GONE and not link.retiring
         ]
 
     def _has_worker(self, channel: str) -> bool:
         return bool(self._idle_links(channel))
 
-    def _make_room(self, wanted: tuple[str, ...]) -> None:
+    def _make_room(self, lacking: int) -> None:
         """When there are as many workers as may be, idle ones of other pools go for those that are asked for.
 
         Each time: those that were busy when they were asked for may be idle now.
         """
-        room = self._max_workers - sum(not link.retiring for link in self._links.values())
-        idle = sorted(
-            (link for link in self._links.values() if link.state is LinkState.IDLE and not link.retiring),
-            key=lambda link: link.idle_since,
-        )
-        for link in idle[: max(len(wanted) - room, 0)]:
-            link.retiring = True
-            self._send(link, {"type": "retire"})
+        staying = self._staying()
+        room = self._max_workers - len(staying)
+        idle = [link for link in staying if link.state is LinkState.IDLE]
+        idle.sort(key=lambda link: link.idle_since)
+        for link in idle[: max(lacking - room, 0)]:
+            self._retire(link)
 
     def _send(self, link: Link, message: dict[str, Any]) -> None:
         try:

@@ -155,7 +155,7 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The dispatcher could start jobs of these channels if they had so many more workers."""
+    """The dispatcher could start jobs of these channels if they had so many workers, those it knows included."""
 
     channels: dict[str, int]
 

@@ -45,7 +45,10 @@ class Pools:
     max_workers: int
     entries: int
     workers: dict[int, Worker] = field(default_factory=dict)
-    wanted: Counter[str] = field(default_factory=Counter)
+    wanted: dict[str, int] = field(
+        default_factory=dict
+    )  # by channel: that it could use at once, all together
+    retired: int = 0  # workers up to this generation run old code and leave
     backoffs: dict[str, Backoff] = field(default_factory=dict)
     generation: int = 0
 
@@ -67,16 +70,14 @@ class Pools:
         return self.backoffs.setdefault(channel, Backoff())
 
     def missing(self, now: float) -> list[str]:
-        """A channel name for each worker to fork now: what is kept ready first, then what is wanted."""
+        """A channel name for each worker to fork now: those that jobs wait for, then those that are kept ready."""
         alive = self.alive()
         have = Counter(worker.channel for worker in alive)
         coming = sum(worker.state in (WorkerState.ASKED, WorkerState.NAMED) for worker in alive)
         room = min(self.max_workers - len(alive), FORKS_AT_ONCE - coming, self.entries - len(self.workers))
         ready = [name for name, target in self.targets.items() for _ in range(target - have[name])]
-        asked = Counter(
-            worker.channel for worker in alive if worker.state in (WorkerState.ASKED, WorkerState.NAMED)
-        )
-        demanded = [name for name, more in self.wanted.items() for _ in range(more - asked[name])]
+        staying = Counter(worker.channel for worker in alive if worker.generation > self.retired)
+        demanded = [name for name, count in self.wanted.items() for _ in range(count - staying[name])]
         # what waits for a worker goes before what is only kept ready
         order = demanded + [name for name in ready if name not in demanded]
         return [name for name in order if self.backoff(name).until <= now][: max(room, 0)]

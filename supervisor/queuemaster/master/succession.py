@@ -17,7 +17,6 @@ class Succession:
 
     under_way: bool = False
     plan: Plan | None = None  # of the configuration that was compiled
-    retired: int = 0  # workers up to this generation run old code
     root_change: int = 0  # slots of root more than configured, by signals; a reload forgets it
     _again: bool = False
 
@@ -29,11 +28,11 @@ class Succession:
         self.under_way = True
         return True
 
-    def succeed(self, generation: int) -> Plan:
-        """The new template is ready; ``generation`` is the youngest worker of the old one."""
+    def succeed(self) -> Plan:
+        """The new template is ready."""
         assert self.plan is not None
         plan, self.plan, self.under_way = self.plan, None, False
-        self.retired, self.root_change = generation, 0
+        self.root_change = 0
         return plan
 
     def give_up(self) -> None:

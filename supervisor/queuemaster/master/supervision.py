@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections import Counter
 
 from . import events as ev
 from .causes import outcome
@@ -91,7 +90,7 @@ class Supervision:
             elif worker.state is WorkerState.DEAD:
                 actions += [] if worker.death is None else [worker.death]
         # before the first grant: what a reload and signals have changed since
-        retired = self.succession.retired
+        retired = self.pools.retired
         actions += [ev.TellRetire(retired)] if retired else []
         actions += [ev.TellRoot(self.succession.root_change)] if self.succession.root_change else []
         return [*actions, ev.TellBegin()]
@@ -114,7 +113,8 @@ class Supervision:
         successor = self.children.pop(Role.SUCCESSOR)
         successor.ready = True
         self.children[Role.TEMPLATE] = successor
-        plan = self.succession.succeed(self.pools.generation)
+        plan = self.succession.succeed()
+        self.pools.retired = self.pools.generation
         self.pools.targets, self.pools.max_workers = dict(plan.targets), plan.max_workers
         self.limits = plan.limits
         self.watch.configure(plan.limits)
@@ -123,7 +123,7 @@ class Supervision:
         return [
             ev.Succeed(),
             ev.TellSettings(),
-            ev.TellRetire(self.succession.retired),
+            ev.TellRetire(self.pools.retired),
             *end_role(self.children, Role.EXPORTER),  # the next one has the new settings
             _log(logging.INFO, "reloaded", workers=sum(plan.targets.values())),
             *self._again(),
@@ -166,8 +166,6 @@ class Supervision:
         if worker is None or worker.state not in (WorkerState.ASKED, WorkerState.NAMED):
             return []
         worker.pid, worker.start_time, worker.state = event.pid, event.start_time, WorkerState.GREETED
-        if self.pools.wanted[worker.channel] > 0:
-            self.pools.wanted[worker.channel] -= 1
         actions: list[ev.Action] = []
         if self.phase is not Phase.RUNNING:
             actions.append(ev.Signal(worker.pid, signal.SIGTERM, False))
@@ -182,7 +180,7 @@ class Supervision:
         return []
 
     def _on_wanted(self, event: ev.Wanted, now: float) -> list[ev.Action]:
-        self.pools.wanted = Counter(event.channels)
+        self.pools.wanted = event.channels
         return []
 
     def _lost_before_hello(self, worker: Worker, now: float, why: str) -> list[ev.Action]:

@@ -221,8 +221,17 @@ def test_what_is_wanted_goes_before_what_is_kept_ready_and_never_beyond_the_most
     assert [fork.channel for fork in forks] == ["root.a", "root.a", "root.b"]
     world.greet(forks[0], 50)
     assert of(ev.Fork, world.tell(ev.Tick())) == []
+    assert of(ev.Fork, world.tell(ev.Wanted({"root.b": 4}))) == []
     (fork,) = of(ev.Fork, world.tell(ev.Reaped(50, LEFT)))
     assert fork.channel == "root.b"
+
+
+def test_a_worker_that_came_while_it_was_asked_for_is_not_asked_for_again() -> None:
+    world, _ = up({"root": 0}, most=8)
+    (fork,) = of(ev.Fork, world.tell(ev.Wanted({"root.a": 1})))
+    world.greet(fork, 50)
+    assert of(ev.Fork, world.tell(ev.Wanted({"root.a": 1}))) == [], "said before it was introduced"
+    assert len(of(ev.Fork, world.tell(ev.Wanted({"root.a": 2})))) == 1
 
 
 def test_forks_in_flight_are_bounded() -> None:

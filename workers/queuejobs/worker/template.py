@@ -48,6 +48,8 @@ def main() -> NoReturn:
     log.configure(given.log_level, given.log_format, given.logfile, given.log_handlers)
     linux.set_title("queuemaster: template")
     control = socket.socket(fileno=options.control)
+    # the first of all hooks: the application's run after it
+    os.register_at_fork(after_in_child=_groups.lead)
     _import_application(given, control)
     # the children must not share pages with what the collector moves
     gc.collect()
@@ -55,6 +57,33 @@ def main() -> NoReturn:
     wire.send(control, {"type": "ready"})
     _serve(control, Scoreboard(options.scoreboard), given)
     sys.exit(0)
+
+
+class _Groups:
+    """Each process that is forked here leads a group before any hook of the application runs in it.
+
+    So whatever its hooks start is in the group, and goes with it. What a worker forks itself stays in the worker's.
+    """
+
+    def __init__(self) -> None:
+        self._due = False
+
+    def fork(self) -> int:
+        """As os.fork."""
+        self._due = True
+        try:
+            return os.fork()
+        finally:
+            self._due = False
+
+    def lead(self) -> None:
+        """In a child that was just forked."""
+        if self._due:
+            self._due = False
+            os.setpgid(0, 0)
+
+
+_groups = _Groups()
 
 
 def _import_application(given: settings.WorkerSettings, control: socket.socket) -> None:
@@ -121,13 +150,9 @@ def _fork(
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - FATAL)
     try:
         with _leaving_words_in(fds[1]):
-            middle = os.fork()
+            middle = _groups.fork()
             if middle == 0:
                 _fork_again(request, fds, tell, told, control, board, given)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.setpgid(
-                middle, middle
-            )  # it does so too: whoever comes first, what its hooks start is in the group
         os.close(tell)
         # not to the end of the pipe: a worker that hangs holds the other end
         if not select.select([told], [], [], request["patience"])[0]:
@@ -168,7 +193,9 @@ def _end(middle: int) -> None:
     how = os.WEXITED | os.WNOHANG | os.WNOWAIT
     while os.waitid(os.P_PID, middle, how) is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.killpg(middle, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it has not come so far as to lead it
+        os.killpg(middle, signal.SIGKILL)
+    os.kill(middle, signal.SIGKILL)
 
 
 def _fork_again(
@@ -178,10 +205,7 @@ def _fork_again(
     """In the middle process and the worker. Both leave through os._exit, whatever happens."""
     status = 1
     try:
-        os.setpgid(
-            0, 0
-        )  # the worker is in this group until it leads its own, so nothing in its hooks escapes
-        pid = os.fork()
+        pid = _groups.fork()
         if pid == 0:
             # the siblings' descriptors first, else their ends would never be seen closed
             os.close(tell)

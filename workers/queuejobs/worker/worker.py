@@ -36,7 +36,6 @@ def run(
     faulthandler.enable(words, all_threads=True)
     if not wait_for_parent(request["master"]) or not die_with_parent(request["master"]):
         return  # the master is gone: nobody would hand us work or notice our end
-    os.setpgid(0, 0)  # a kill of the group takes the job's own children along
     entry = board.entry(request["entry"])
     _be_nice(request["channel"], settings.channels[request["channel"]].nice)
     interrupter = Interrupter(entry)
