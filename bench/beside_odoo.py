@@ -81,7 +81,7 @@ def latency(odoo: Odoo, samples: int) -> list[tuple[float, float]]:
     for number in range(samples + 5):
         time.sleep(random.uniform(0.02, 0.1))
         uuid, enqueued = odoo.run(_ONE)
-        common.wait(lambda uuid=uuid: bool(odoo.value(_PICKED_UP, uuid)), 0.0002)  # type: ignore[misc]
+        common.wait(lambda uuid=uuid: bool(odoo.value(_PICKED_UP, uuid)), 0)  # type: ignore[misc]
         started = time.time()
         common.wait(lambda: not odoo.value(_LIVE), 0.005)
         if number >= 5:

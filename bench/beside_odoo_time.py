@@ -23,7 +23,7 @@ from queuejobs.worker.scoreboard import Scoreboard
 from queuejobs.worker.settings import ChannelSettings, Database, WorkerSettings
 
 _STEPS = {
-    "queuemaster.claim(": "claim: the row is started (asynchronous commit)",
+    "queuemaster_claim": "claim: the row is started (asynchronous commit)",
     "queuemaster.begin_run(": "begin, is the run still ours, the addon's lock",
     "queuemaster.finish(": "done is written",
     "commit": "commit (durable)",

@@ -54,6 +54,12 @@ class Full:
         return said
 
 
+WANTED = [
+    *(Wanted(f"root.c{number}", LEAST, 8) for number in range(20)),
+    Wanted("root.none", (3, "2026-01-01T10:00:00.000000", 7), 8),
+]
+
+
 @pytest.fixture(scope="module")
 def dsn(server: ServerPlan) -> Iterator[str]:
     with new_database(server) as created:
@@ -68,7 +74,7 @@ def full(dsn: str) -> Iterator[Full]:
             cursor.execute("alter table queuemaster.queue_job set (autovacuum_enabled = off)")
     world = Full(WorkerSession(dsn), Session(dsn))
     statements.prepare(world.dispatcher.cursor)
-    # psycopg2 binds on its own side: only functions keep plans, and only after five uses of custom ones
+    # only functions and prepared statements keep plans, and only after five uses of custom ones
     for channel in ("root.c1", "root.c2"):
         world.dispatcher.add(channel=channel)
     world.dispatcher.rows("analyze queuemaster.queue_job")  # as small as it can be: one page
@@ -76,6 +82,7 @@ def full(dsn: str) -> Iterator[Full]:
         claim_all_ways(world.worker, number)
         end_all_ways(world, dsn)
         purge_all_ways(world.dispatcher)
+        statements.heads(world.dispatcher.cursor, WANTED)
     application = Session(dsn)
     application.rows(FILL, "")
     application.close()
@@ -188,11 +195,9 @@ def assert_no_whole_index(plans: str) -> None:
 
 
 def test_heads(full: Full) -> None:
-    wanted = [Wanted(f"root.c{number}", LEAST, 8) for number in range(20)]
-    wanted.append(Wanted("root.none", (3, "2026-01-01T10:00:00.000000", 7), 8))
     full.plans(full.dispatcher)
-    found = statements.heads(full.dispatcher.cursor, wanted)
-    assert [len(found[item.channel]) for item in wanted] == [8] * 20 + [0]
+    found = statements.heads(full.dispatcher.cursor, WANTED)
+    assert [len(found[item.channel]) for item in WANTED] == [8] * 20 + [0]
     assert_by_index(full.plans(full.dispatcher), "Index Only Scan using queue_job_ready")
 
 

@@ -15,6 +15,7 @@ from psycopg2.extensions import connection as Connection
 
 from queuejobs.store import oca
 from queuejobs.store.claims import Process
+from queuejobs.store.prepared import Prepared
 from queuejobs.worker.log import event
 
 from . import statements
@@ -43,6 +44,15 @@ select count(pg_terminate_backend(activity.pid))
    and pg_locks.database = (select oid from pg_database where datname = current_database())
    and application_name like 'odoo%%' and usename = current_user
 """
+# Which of the jobs that a notification named are ready, or due later.
+_CHANGED = Prepared(
+    "changed",
+    "text[]",
+    """
+select channel, priority, queuemaster.key_time(date_created), id::bigint, eta
+  from public.queue_job where uuid = any($1) and state = 'pending'
+""",
+)
 # Taken lately, and by none of our workers.
 _RIVALS = """
 select count(*) from public.queue_job job
@@ -151,9 +161,7 @@ class OcaDatabase(QueueDatabase):
         if len(uuids) > TOO_MANY:
             self._due["poll"] = self._due["eta"] = 0.0
             return
-        cursor.execute(
-            "select channel, priority, created, id, eta from queuemaster.noticed(%s)", (list(uuids),)
-        )
+        _CHANGED.execute(cursor, (list(uuids),))
         ready = sorted(cursor.fetchall(), key=lambda row: row[1:4])
         for channel, priority, created, job, eta in ready:
             if eta is None:

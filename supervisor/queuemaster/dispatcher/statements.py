@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from queuejobs.store import locks
 from queuejobs.store.claims import Process
+from queuejobs.store.prepared import Prepared
 
 from .channels import Key
 
@@ -15,9 +16,12 @@ LEAST: Key = (-2147483648, "-infinity", 0)  # before every key: a full scan
 _PLANNER = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off; set jit = off"
 
 # The first keys of each named channel, from its bound: one index-only scan of queue_job_ready a channel.
-_HEADS = """
+_HEADS = Prepared(
+    "heads",
+    "text[], integer[], timestamp[], bigint[], integer[]",
+    """
 select wanted.channel, head.priority, queuemaster.key_time(head.date_created), head.id
-  from unnest(%s::text[], %s::integer[], %s::timestamp[], %s::bigint[], %s::integer[])
+  from unnest($1, $2, $3, $4, $5)
        as wanted(channel, priority, created, id, depth)
  cross join lateral (
        select job.priority, job.date_created, job.id from queuemaster.queue_job job
@@ -25,7 +29,8 @@ select wanted.channel, head.priority, queuemaster.key_time(head.date_created), h
           and (job.priority, job.date_created, job.id) >= (wanted.priority, wanted.created, wanted.id)
         order by job.channel, job.priority, job.date_created, job.id
         limit wanted.depth) head
-"""
+""",
+)
 
 # The stored channels among the rows of a partial index that begins with channel: a loose scan, one descent of the
 # index a channel, however many rows it has.
@@ -139,8 +144,8 @@ def beat(cursor: Any) -> None:
 def heads(cursor: Any, wanted: list[Wanted]) -> dict[str, list[Key]]:
     """The first ready keys, ascending, of every channel asked for ([] when it has none)."""
     found: dict[str, list[Key]] = {item.channel: [] for item in wanted}
-    cursor.execute(
-        _HEADS,
+    _HEADS.execute(
+        cursor,
         (
             [item.channel for item in wanted],
             [item.bound[0] for item in wanted],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from . import locks
+from .prepared import Prepared
 
 Key = Tuple[int, str, int]
 
@@ -62,21 +63,20 @@ def claim(
 
 
 def claim_beside_odoo(cursor: Any, *given: Any, start: bool) -> Optional[Dict[str, Any]]:
-    """The same, with ``odoo_signal``, a text that changes with Odoo's registry and caches.
-
-    ``start`` False: take the job as ``enqueued``, for the addon to start it itself.
-    """
-    return _claimed(cursor, _CLAIM_STARTED if start else _CLAIM_ENQUEUED, *given)
+    """The same. ``start`` False: take the job as ``enqueued``, for the addon to start it itself."""
+    return _claimed(cursor, _CLAIM if start else _CLAIM_ENQUEUED, *given)
 
 
-_CLAIM = "select * from queuemaster.claim(%s, %s, %s, %s, %s, %s, %s, %s)"
-_CLAIM_STARTED = _CLAIM.replace("*", "*, queuemaster.odoo_signal()")
-_CLAIM_ENQUEUED = _CLAIM_STARTED[:-1] + ", false)"
+_GIVEN = "bigint, text, integer, integer, bigint, integer, timestamp, bigint"
+_CLAIM = Prepared("claim", _GIVEN, "select * from queuemaster.claim($1, $2, $3, $4, $5, $6, $7, $8)")
+_CLAIM_ENQUEUED = Prepared(
+    "claim_enqueued", _GIVEN, "select * from queuemaster.claim($1, $2, $3, $4, $5, $6, $7, $8, false)"
+)
 
 
 def _claimed(
     cursor: Any,
-    statement: str,
+    statement: Prepared,
     epoch: int,
     channel: str,
     worker: int,
@@ -85,7 +85,7 @@ def _claimed(
     bound: Optional[Key],
 ) -> Optional[Dict[str, Any]]:
     priority, created, least = bound if bound is not None else (None, None, None)
-    cursor.execute(statement, (epoch, channel, worker, pid, job, priority, created, least))
+    statement.execute(cursor, (epoch, channel, worker, pid, job, priority, created, least))
     row = cursor.fetchone()
     if row is None:
         return None
@@ -111,10 +111,20 @@ def lock_job(cursor: Any, row: Mapping[str, Any]) -> None:
     cursor.execute("select from public.queue_job where id = %s for no key update", (row["id"],))
 
 
-def begin_run(cursor: Any, row: Mapping[str, Any]) -> bool:
-    """Beside Odoo: first of all in the job's transaction. False: the run was taken away."""
-    cursor.execute("select queuemaster.begin_run(%s, %s, %s)", (row["id"], row["attempt"], row["worker_id"]))
-    return bool(cursor.fetchone()[0])
+def begin_run(cursor: Any, row: Mapping[str, Any]) -> Optional[str]:
+    """Beside Odoo: first of all in the transaction of a started job. None: the run was taken away, else the signal."""
+    cursor.execute(
+        "select queuemaster.odoo_signal() where queuemaster.begin_run(%s, %s, %s)",
+        (row["id"], row["attempt"], row["worker_id"]),
+    )
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def odoo_signal(cursor: Any) -> str:
+    """Beside Odoo: a text that changes with the registry and with what caches hold."""
+    cursor.execute("select queuemaster.odoo_signal()")
+    return str(cursor.fetchone()[0])
 
 
 def end_run(cursor: Any, row: Mapping[str, Any]) -> bool:

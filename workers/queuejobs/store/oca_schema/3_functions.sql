@@ -57,21 +57,20 @@ begin
     v_attempt := nextval('queuemaster.attempt');
     insert into queuemaster.run (job_id, attempt, worker_id) values (v_id, v_attempt, p_worker)
         on conflict (job_id) do update set attempt = v_attempt, worker_id = p_worker, cancel_requested = false;
-    -- without date_enqueued the addon's own sweep would never find it
-    update public.queue_job
-       set state = case when p_start then 'started' else 'enqueued' end, date_enqueued = queuemaster.utc_now(),
-           date_started = case when p_start then queuemaster.utc_now() end,
-           worker_pid = case when p_start then p_pid end
-     where id = v_id;
     $lock_insert
+    -- without date_enqueued the addon's own sweep would never find it
     return query
-        select job.id::bigint, job.uuid::text, run.attempt, run.worker_id, job.model_name::text, job.method_name::text,
+        update public.queue_job job
+           set state = case when p_start then 'started' else 'enqueued' end, date_enqueued = queuemaster.utc_now(),
+               date_started = case when p_start then queuemaster.utc_now() end,
+               worker_pid = case when p_start then p_pid end
+          from queuemaster.run where job.id = v_id and run.job_id = v_id
+        returning job.id::bigint, job.uuid::text, run.attempt, run.worker_id, job.model_name::text, job.method_name::text,
                job.records::text, job.args::text, job.kwargs::text, job.user_id, job.company_id, job.channel::text,
                job.priority, coalesce(job.retry, 0), coalesce(job.max_retries, 0), job.date_created, job.date_enqueued,
                coalesce(job.date_started, job.date_enqueued), job.eta, job.graph_uuid::text, job.identity_key::text,
                exists (select from queuemaster.related(job.dependencies, 'reverse_depends_on')),
-               null::double precision, null::timestamp, 0, run.doom_name, run.doom_message, run.doom_info
-          from public.queue_job job join queuemaster.run on run.job_id = job.id where job.id = v_id;
+               null::double precision, null::timestamp, 0, run.doom_name, run.doom_message, run.doom_info;
 end $$$$;
 
 
@@ -432,15 +431,6 @@ begin
     perform queuemaster.release_children(v_job.id);
     return 'done';
 end $$$$;
-
-
--- Somebody other than we makes rows of these uuids ready, or due: what the dispatcher asks after a notification.
-create function noticed(p_uuids text[], out channel text, out priority integer, out created text, out id bigint,
-                        out eta timestamp)
-returns setof record language sql stable set enable_seqscan = off set jit = off as $$$$
-    select job.channel::text, job.priority, queuemaster.key_time(job.date_created), job.id::bigint, job.eta
-      from public.queue_job job where job.uuid = any(p_uuids) and job.state = 'pending'
-$$$$;
 
 
 -- Changes whenever one of Odoo's processes told the others that the registry or a cache is not what it was.

@@ -109,6 +109,8 @@ class OdooRuntime(Runtime):
                 if row["doom_name"]:
                     return self._store(run, odoo_endings.doomed(row))
                 return self._in_odoo(run)
+        except RunTakenAway:
+            return _given_back(session, row)
         except (_LostConnection, psycopg2.InterfaceError) as error:
             return _lost(session, error)
         except Exception as error:
@@ -116,7 +118,10 @@ class OdooRuntime(Runtime):
 
     def _in_odoo(self, run: _Run) -> str:
         with _cursor(run.registry) as cursor:
-            run = run._replace(registry=self._refreshed(run, cursor))
+            seen = claims.begin_run(cursor, run.row) if run.started else claims.odoo_signal(cursor)
+            if seen is None:
+                raise RunTakenAway
+            run = run._replace(registry=self._refreshed(run, cursor, seen))
             try:
                 env = odoo_process.environment(cursor)
                 config = odoo_hooks.declared(env, run.row["model_name"], run.row["method_name"])
@@ -137,9 +142,8 @@ class OdooRuntime(Runtime):
                 return self._settle(cursor, run, error)
         return self._found(run) if reason else self._done(run)
 
-    def _refreshed(self, run: _Run, cursor: Any) -> Any:
+    def _refreshed(self, run: _Run, cursor: Any, seen: str) -> Any:
         """The registry, with its caches emptied where another process has changed what they hold."""
-        seen = run.row["odoo_signal"]  # before the look: what comes in between is looked for again
         if self._signals.get(run.session.database) == seen:
             return run.registry
         registry = odoo_process.refreshed(run.registry, cursor)

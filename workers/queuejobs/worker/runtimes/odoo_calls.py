@@ -26,8 +26,6 @@ class Stopped(BaseException):
 def direct(cursor: Any, env: Any, row: Mapping[str, Any], guard: Guard) -> None:
     """The method is called, done is written in SQL, one commit. Its children are still to be released."""
     started = time.monotonic()
-    if not claims.begin_run(cursor, row):
-        raise RunTakenAway
 
     def call() -> Any:
         records = _decoded(env, row["records"])
@@ -93,8 +91,6 @@ def is_nothing_to_do(error: BaseException) -> bool:
 def _taken(cursor: Any, env: Any, kind: Any, row: Mapping[str, Any], started: bool) -> Any:
     job_class = module(_JOB).Job
     if started:  # by the claim
-        if not claims.begin_run(cursor, row):
-            raise RunTakenAway
         return job_class.load(env, row["uuid"])
     # who else claims looks at this row too, and holds it for a moment: wait, since the addon does not
     claims.lock_job(cursor, row)
