@@ -229,6 +229,26 @@ def test_a_runaway_is_ended_with_the_cause_on_it(odoo: Odoo, database: str, tmp_
     assert odoo.effects(job) == []
 
 
+def test_a_worker_whose_session_was_ended_takes_the_next_job(
+    odoo: Odoo, database: str, tmp_path: Path
+) -> None:
+    with beside_odoo(database, tmp_path, channels="root:1") as running:
+        odoo.ends(odoo.call("work"), "done")
+        worker = running.one("worker").pid
+        (session,) = odoo.rows(
+            "select pid from pg_stat_activity"
+            " where application_name like 'queuemaster: worker%%' and datname = current_database()"
+        )
+        odoo.rows("select pg_terminate_backend(%s)", session[0])
+        gone = "select not exists (select from pg_stat_activity where pid = %s)"
+        wait_until(lambda: odoo.value(gone, session[0]), PATIENCE, "the session to end")
+        odoo.ends(odoo.call("work", "again"), "done")
+        assert running.one("worker").pid == worker
+        # it was idle, so it is told in advance that a job may come
+        assert running.log.count("lost session settled") == 1
+        assert "claim failed" not in running.log
+
+
 def test_everything_dies_in_a_drain(odoo: Odoo, database: str, tmp_path: Path) -> None:
     """Each job's row is there once, whatever was killed."""
     jobs = [odoo.call("work") for _ in range(200)]

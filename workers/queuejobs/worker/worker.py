@@ -102,6 +102,8 @@ class Worker:
             self._tell({"type": "ready", "incarnation": message["incarnation"]})
         elif message["type"] == "grant":
             self._use(message)
+        elif message["type"] == "soon":
+            self._runtime.wake(message["database"])
         elif message["type"] == "retire":
             self._link.shutdown(socket.SHUT_RD)
 
