@@ -75,7 +75,9 @@ class Runtime:
         """A grant may come: have our session's process on its feet, which is a third of what a claim takes."""
         connection = self._sessions[database].connection
         if connection is not None:
-            with contextlib.suppress(psycopg2.Error), connection.cursor() as cursor:  # the claim will find out
+            with contextlib.suppress(
+                psycopg2.Error
+            ), connection.cursor() as cursor:  # the claim will find out
                 cursor.execute("select")
 
     def run(self, grant: Mapping[str, Any], claimed: Callable[[int], None], stop: Callable[[], bool]) -> str:
