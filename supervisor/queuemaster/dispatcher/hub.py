@@ -358,9 +358,7 @@ class DispatchHub:
         """A job may be there: the worker that is likely to get it wakes up while we look, and its session."""
         idle = [link for link in self._staying() if link.state is LinkState.IDLE]
         if idle:
-            self._send(
-                max(idle, key=lambda link: link.idle_since), {"type": "soon", "database": database}
-            )
+            self._send(max(idle, key=lambda link: link.idle_since), {"type": "soon", "database": database})
 
     def _idle_links(self, channel: str) -> list[Link]:
         return [link for link in self._staying() if link.channel == channel and link.state is LinkState.IDLE]
