@@ -14,8 +14,8 @@ PY := .venv/bin/python
 PIP := -m pip --disable-pip-version-check -qq
 STAMP := .venv/.installed
 PROGRAMS := .venv/debian
-# between 2 and 4: the tests start servers and workers of their own
-JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
+# half as many again as there are cores, 6 at most: they wait often, and start servers and workers of their own
+JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 3 : n > 4 ? 6 : n * 3 / 2)))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test test-odoo lint format bench bench-full bench-odoo chaos reloads verify-fresh dist man install install-files clean FORCE

@@ -154,7 +154,7 @@ def test_a_timeout_names_its_run_and_spares_the_next(database: str, tmp_path: Pa
                 jobs.sample(n).delayable(timeout=0.5, max_retries=1).write_slowly(0.45 + n % 4 * 0.35)
                 if n % 2
                 else jobs.sample(n).delayable(max_retries=1).write_slowly(0.1)
-                for n in range(40)
+                for n in range(24)
             ]
         )
         jobs.wait_until_drained(2 * PATIENCE)

@@ -28,8 +28,8 @@ def start(directory: Path, dsn: str, app: str = "sampleapp", *more: str) -> subp
 
 
 @pytest.fixture
-def ended(tmp_path: Path) -> Iterator[None]:
-    """Whatever runs in the background does not outlive the test."""
+def ended(tmp_path: Path, database: str) -> Iterator[None]:
+    """Whatever runs in the background does not outlive the test, and its database outlives it."""
     yield
     pid = owner(tmp_path / "pid")
     if pid is not None:
