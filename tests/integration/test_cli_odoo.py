@@ -135,6 +135,12 @@ def test_check_says_who_leads(conf: Path, odoo: OcaSession) -> None:
     assert "ODOO_QUEUE_JOB_CHANNELS" not in invoke("check", "-c", conf).stderr
 
 
+def test_check_says_that_a_batch_has_no_effect(conf: Path) -> None:
+    said = "channel root: batch=5 has no effect beside Odoo"
+    assert said in invoke("check", "-c", conf, "--channels", "root:4:batch=5").stderr
+    assert said not in invoke("check", "-c", conf, "--channels", "root:4").stderr
+
+
 def test_check_says_that_limits_in_forms_are_not_read(conf: Path, odoo: OcaSession) -> None:
     odoo.rows(
         "create table queue_job_channel (complete_name varchar, capacity integer, sequential boolean,"

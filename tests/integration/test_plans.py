@@ -97,6 +97,7 @@ def claim_all_ways(worker: WorkerSession, job: int) -> None:
     worker.claim("root.c1")
     worker.claim("root.c1", bound=(3, "2026-01-01T00:00:00.000000", 7))
     worker.claim("root.c1", job=job)
+    claims.claim_next(worker.cursor, "root.c1", worker.id, 1)
 
 
 def end_all_ways(world: Full, dsn: str) -> None:
@@ -147,6 +148,20 @@ def test_claim(full: Full, bound: Any) -> None:
     row = full.worker.claim("root.c4", bound=bound)
     assert row is not None
     assert_by_index(full.plans(full.worker), "queue_job_ready", "queue_job_pkey")
+
+
+def test_claim_of_the_next_of_a_batch(full: Full) -> None:
+    full.plans(full.worker)
+    assert claims.claim_next(full.worker.cursor, "root.c5", full.worker.id, 1) is not None
+    assert_by_index(full.plans(full.worker), "queue_job_ready", "queue_job_pkey")
+
+
+def test_leaving_a_batch(full: Full) -> None:
+    row = full.worker.claim("root.c6")
+    assert row is not None
+    full.plans(full.worker)
+    claims.leave_batch(full.worker.cursor, row)
+    assert_by_index(full.plans(full.worker), "queue_job_pkey")
 
 
 def test_claim_of_a_named_job(full: Full) -> None:

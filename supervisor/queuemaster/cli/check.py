@@ -77,7 +77,9 @@ def check(
         found = replace(
             found, settings=odoo.settings, warnings=(*found.warnings, *odoo.warnings(found.channels_given))
         )
-    found = replace(found, warnings=(*found.warnings, *refused_niceness(found.settings)))
+    found = replace(
+        found, warnings=(*found.warnings, *refused_niceness(found.settings), *idle_batches(found.settings))
+    )
     asked = odoo.served() if odoo is not None else found.settings.databases
     live = Live(found.settings.channels, reachable(asked))
     served = replace(found.settings, databases=tuple(asked))
@@ -111,6 +113,15 @@ def refused_niceness(settings: Settings) -> list[str]:
         " without CAP_SYS_NICE these run with the usual niceness"
         for channel in settings.channels
         if channel.nice < 0
+    ]
+
+
+def idle_batches(settings: Settings) -> list[str]:
+    """Odoo's jobs have a transaction each."""
+    return [
+        f"channel {channel.name}: batch={channel.batch} has no effect beside Odoo"
+        for channel in settings.channels
+        if settings.odoo and channel.batch > 1
     ]
 
 
@@ -220,6 +231,8 @@ def explanation(channel: ChannelConfig, tree: Tree) -> str:
         said.append(f"{channel.throttle:g} s between two starts")
     if channel.rate:
         said.append(f"{show_rate(channel.rate)} starts, up to {channel.burst} of them at once")
+    if channel.batch > 1:
+        said.append(f"up to {channel.batch} jobs in one transaction")
     if channel.paused:
         said.append("paused: nothing starts")
     for name, which in (("retention", "done and cancelled"), ("failed_retention", "failed")):

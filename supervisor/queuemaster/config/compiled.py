@@ -31,6 +31,7 @@ class ChannelConfig:
     memory: int = 0
     cpu: float = 0.0
     max_jobs: int = 0  # a worker is replaced after so many
+    batch: int = 1  # jobs in one transaction
     on_error: str = ""  # "fail" or "retry"
     nice: int = 0
     retention: float | None = None  # seconds; 0: for ever

@@ -113,8 +113,8 @@ class QueueDatabase:
         self._touch(grant, lambda head: head.came_back(time.monotonic()))
 
     def ended(self, grant: Grant) -> None:
-        """The job of a grant ended. Only a sequential channel minds: what it leaves behind may block it."""
-        if grant.sequential:
+        """The job of a grant ended. What it leaves behind may block a sequential channel; a batch took others along."""
+        if grant.sequential or grant.batch > 1:
             self._touch(grant, Head.ended)
 
     def _touch(self, grant: Grant, change: Callable[[Head], None]) -> None:

@@ -22,6 +22,7 @@ from queuejobs.worker import wire
 from queuejobs.worker.log import event
 from queuemaster.config.compiled import DatabaseConfig, Settings
 
+from .batches import Batches
 from .channels import Candidate, Key, Override, Scheduler, Tree
 from .control import LiveLimits
 from .database import QueueDatabase
@@ -51,6 +52,7 @@ class DispatchHub:
         self.incarnation = int.from_bytes(os.urandom(6), "big")
         self._numbers = itertools.count(self.incarnation * 1_000_000)
         self._wanted: dict[str, int] | None = None  # what the master was told last
+        self._batches = Batches()
         self._retired = 0  # workers up to this generation run old code
         self.draining = False
         self.standings: dict[int, str] = {}  # by database: "leads", "stands by", "away"
@@ -193,6 +195,8 @@ class DispatchHub:
             link.retiring = link.retiring or message["leaving"]
             if not link.claimed:
                 self._scheduler.give_back(self.tree.resolve(link.grant.channel))
+            if message.get("broken"):
+                self._batches.broke(link.grant)
             self._answered(link)
             self._idle(link)
 
@@ -200,6 +204,8 @@ class DispatchHub:
         """The link has ended. Its slot stays in use until the worker is reaped and recovered."""
         if link.state is not LinkState.GONE:
             link.state = LinkState.GONE
+            if link.grant is not None and link.claimed:
+                self._batches.broke(link.grant)
             self._answered(link)
             self.changed()
 
@@ -325,7 +331,8 @@ class DispatchHub:
         link = max(self._idle_links(choice.channel), key=lambda idle: idle.idle_since)
         sequential = self.sequential(stored)
         assert database.epoch is not None  # else it has no candidates
-        link.grant = Grant(next(self._numbers), index, database.epoch, stored, sequential)
+        batch = self._batches.size(choice.source, self.tree, choice.channel)
+        link.grant = Grant(next(self._numbers), index, database.epoch, stored, sequential, batch)
         link.state, link.claimed, link.holds_slot, link.database = LinkState.GRANTED, False, True, index
         self._scheduler.take(choice.channel, now)
         head.grant()
@@ -334,6 +341,7 @@ class DispatchHub:
             {
                 "type": "grant", "number": link.grant.number, "database": index, "epoch": database.epoch,
                 "channel": stored, "job": choice.key[2] if sequential else None, "bound": head.bound,
+                "batch": batch,
             },
         )  # fmt: skip
 

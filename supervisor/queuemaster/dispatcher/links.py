@@ -29,6 +29,7 @@ class Grant:
     epoch: int
     channel: str  # as stored
     sequential: bool
+    batch: int  # jobs, at most
 
 
 @dataclass

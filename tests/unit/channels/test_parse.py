@@ -85,6 +85,7 @@ def test_ancestors_that_are_not_named_are_unlimited_and_stand_before_their_child
         ("memory=0", {}),
         ("cpu=2.5", {"cpu": 2.5}),
         ("max_jobs=100", {"max_jobs": 100}),
+        ("batch=20", {"batch": 20}),
         ("on_error=Retry", {"on_error": "retry"}),
         ("nice=-5", {"nice": -5}),
         ("sequential:throttle=2:paused", {"sequential": True, "throttle": 2.0, "paused": True}),
@@ -157,9 +158,10 @@ def test_an_unknown_option_is_said_with_the_nearest_known_one() -> None:
     assert "unknown option 'zzz', ignored; known are sequential, throttle" in warnings(text)
 
 
-def test_an_option_of_later_versions_is_ignored_and_said() -> None:
-    assert warnings("root:4,a:1:batch=4").endswith("is not supported by this version, ignored")
-    assert channels("root:4,a:1:batch=4")["root.a"] == ChannelConfig("root.a", 1)
+@pytest.mark.parametrize("other", ["sequential", "throttle=5", "rate=5/s"])
+def test_a_batch_where_each_start_is_waited_for_has_no_effect(other: str) -> None:
+    assert "batch has no effect" in warnings(f"root:4,a:1:batch=4:{other}")
+    assert warnings("root:4,a:1:batch=4") == ""
 
 
 @pytest.mark.parametrize(
@@ -178,6 +180,7 @@ def test_an_option_of_later_versions_is_ignored_and_said() -> None:
         ("memory=lots", "memory=lots is no size"),
         ("memory=-1M", "memory=-1M is no size"),
         ("max_jobs=1.5", "max_jobs=1.5 is no number of jobs"),
+        ("batch=0", "batch=0 is no number of jobs"),
         ("on_error=ignore", "on_error=ignore is none of fail, retry"),
         ("nice=20", "nice=20 is no nice value"),
         ("prefork=many", "prefork=many is no number of workers"),

@@ -62,6 +62,17 @@ def claim(
     return _claimed(cursor, _CLAIM, epoch, channel, worker, pid, job, bound)
 
 
+def claim_next(cursor: Any, channel: str, worker: int, pid: int) -> Optional[Dict[str, Any]]:
+    """Start the next ready job in the transaction of the one before it; None when there is none that may join it."""
+    cursor.execute("select * from queuemaster.claim_next(%s, %s, %s)", (channel, worker, pid))
+    return _row(cursor)
+
+
+def leave_batch(cursor: Any, row: Mapping[str, Any]) -> None:
+    """A job that was rolled back alone: its next run is another attempt."""
+    cursor.execute("select queuemaster.leave_batch(%s)", (row["id"],))
+
+
 def claim_beside_odoo(cursor: Any, *given: Any, start: bool) -> Optional[Dict[str, Any]]:
     """The same. ``start`` False: take the job as ``enqueued``, for the addon to start it itself."""
     return _claimed(cursor, _CLAIM if start else _CLAIM_ENQUEUED, *given)
@@ -86,6 +97,10 @@ def _claimed(
 ) -> Optional[Dict[str, Any]]:
     priority, created, least = bound if bound is not None else (None, None, None)
     statement.execute(cursor, (epoch, channel, worker, pid, job, priority, created, least))
+    return _row(cursor)
+
+
+def _row(cursor: Any) -> Optional[Dict[str, Any]]:
     row = cursor.fetchone()
     if row is None:
         return None

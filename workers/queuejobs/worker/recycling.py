@@ -26,9 +26,9 @@ class Recycling:
         self.memory = channel.memory_soft
         self._jobs = 0
 
-    def reason(self, now: float, resident: int) -> Optional[str]:
-        """After a job: why the worker should go, None to stay. ``resident``: bytes of its own memory."""
-        self._jobs += 1
+    def reason(self, now: float, resident: int, ran: int = 1) -> Optional[str]:
+        """After so many jobs more: why the worker should go, None to stay. ``resident``: bytes of its own memory."""
+        self._jobs += ran
         if self.max_jobs and self._jobs >= self.max_jobs:
             return f"{self._jobs} jobs"
         if self.until and now >= self.until:

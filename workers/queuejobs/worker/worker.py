@@ -120,10 +120,16 @@ class Worker:
         reason = None
         if outcome != "nothing":
             self._idle()
-            reason = self._recycling.reason(time.monotonic(), private_memory(os.getpid()))
+            ran = 1 + self._runtime.others
+            reason = self._recycling.reason(time.monotonic(), private_memory(os.getpid()), ran)
         if self._runtime.interrupted:
             reason = "a run was stopped"  # what it had started, threads or processes, goes with the worker
-        self._tell({"type": "released", "number": number, "outcome": outcome, "leaving": bool(reason)})
+        self._tell(
+            {
+                "type": "released", "number": number, "outcome": outcome, "leaving": bool(reason),
+                "broken": self._runtime.broken,
+            }
+        )  # fmt: skip
         if reason:
             event(_log, logging.INFO, "worker is replaced", channel=self._request["channel"], reason=reason)
             self._link.shutdown(socket.SHUT_RD)

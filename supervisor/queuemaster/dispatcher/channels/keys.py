@@ -108,6 +108,7 @@ KEYS = {
     "memory": Reader(_saying(read_size, "is no size"), "memory=512M"),
     "cpu": Reader(_read_seconds, "cpu=60"),
     "max_jobs": Reader(_whole(0, math.inf, "number of jobs"), "max_jobs=1000"),
+    "batch": Reader(_whole(1, math.inf, "number of jobs"), "batch=20"),
     "on_error": Reader(_read_on_error, "on_error=retry"),
     "retention": Reader(_saying(read_duration, "is no duration"), "retention=30d, or 0 for ever"),
     "failed_retention": Reader(

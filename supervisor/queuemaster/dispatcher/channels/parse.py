@@ -22,7 +22,6 @@ from queuemaster.dispatcher.channels.keys import KEYS, is_off
 
 ROOT = "root"
 KNOWN_KEYS = ("sequential", "throttle", "paused", *KEYS)
-LATER_KEYS = ("batch",)
 EXPECTED = "expected name[:capacity[:key[=value]]...], for instance root:4 or sale.mail:2:throttle=5"
 
 
@@ -113,7 +112,7 @@ def _read_capacity(entry: str, name: str, text: str, reading: _Reading) -> int |
         number = int(text)
     except ValueError:
         problem = f"the capacity {text!r} is not a whole number; {EXPECTED}"
-        if text.partition("=")[0].strip() in KNOWN_KEYS + LATER_KEYS:
+        if text.partition("=")[0].strip() in KNOWN_KEYS:
             problem += f" (the capacity comes before the keys: {entry.partition(':')[0].strip()}:1:{text})"
         raise ChannelSyntaxError(entry, problem) from None
     if number > 0:
@@ -156,16 +155,16 @@ def _apply_keys(
             channel = replace(channel, throttle=_read_throttle(entry, value, reading))
         elif key in KEYS:
             channel = _apply_own_key(entry, channel, key, value or "", reading)
-        elif key in LATER_KEYS:
-            reading.warn(entry, f"{key} is not supported by this version, ignored")
         else:
-            near = difflib.get_close_matches(key.lower(), KNOWN_KEYS + LATER_KEYS, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(key.lower(), KNOWN_KEYS, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(KNOWN_KEYS)
             reading.warn(entry, f"unknown option {key!r}, ignored; {hint}")
     if channel.sequential and channel.capacity != 1:
         raise ChannelSyntaxError(entry, "a sequential channel runs one job at a time; expected capacity 1")
     if "burst" in keys and not channel.rate:
         reading.warn(entry, "burst has no meaning without a rate, for instance rate=5/s:burst=10")
+    if channel.batch > 1 and (channel.sequential or channel.throttle or channel.rate):
+        reading.warn(entry, "batch has no effect where each start is waited for: sequential, throttle, rate")
     return channel
 
 

@@ -21,6 +21,7 @@ from ..log import event, job_context
 from ..scoreboard import Entry, RunLimits, State
 from ..session import Session
 from ..settings import ChannelSettings, WorkerSettings
+from .batch import Batch
 
 _log = logging.getLogger("queuemaster.worker")
 STOPS = (TimeoutJobError, LimitJobError, CancelledJobError)
@@ -44,6 +45,10 @@ class Runtime:
         self._interrupter = interrupter
         self._process = this_process()
         self.interrupted = False  # a run was stopped from outside
+        self.broken = False  # a batch came to nothing
+        self.others = 0  # jobs that were done in the transaction of the last grant's
+        self._draining: Callable[[], bool] = lambda: False
+        self._grant: Mapping[str, Any] = {}
         self._sessions: Dict[int, Session] = {
             database.id: Session(database.dsn, database.name, channel, self._process)
             for database in settings.databases
@@ -64,9 +69,9 @@ class Runtime:
         raise NotImplementedError
 
     def _perform(
-        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits
+        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits, batch: Batch
     ) -> str:
-        """Run a claimed job to its end, whatever that is; says which."""
+        """Run a claimed job to its end, whatever that is; says which. When it is done, those of the batch are too."""
         raise NotImplementedError
 
     # a grant
@@ -83,32 +88,55 @@ class Runtime:
     def run(self, grant: Mapping[str, Any], claimed: Callable[[int], None], stop: Callable[[], bool]) -> str:
         """Use a grant. Returns how it ended: done, failed, retried, cancelled, lost, or nothing (none started)."""
         session = self._sessions[grant["database"]]
+        self.broken, self.others, self._draining, self._grant = False, 0, stop, grant
         row = self._claim(session, grant, stop)
         if row is None:
             return "nothing"
         function = self._declared(row)
         limits = self._limits(row, function)
-        now = time.monotonic_ns()
-        self._entry.change(State.BUSY, now, grant["database"], row["id"], row["attempt"], limits)
+        now = time.monotonic()
+        self._enter(session, row, limits)
         claimed(row["id"])
+        batch = Batch(grant.get("batch", 1))
+        try:
+            outcome = self._perform(session, row, function, limits, batch)
+            seconds = time.monotonic() - now - sum(took for _, took in batch.done)
+            if outcome == "done":
+                self._count_others(session, batch)
+                job_context.job = self._context(session, row)
+                event(_log, logging.DEBUG, "job done", took=round(seconds, 3))
+        finally:
+            job_context.job = {}
+        self._entry.count(self._counted_as(row, outcome), seconds)
+        if outcome == "lost":
+            session.recovered(stop)
+        return outcome
+
+    def _enter(self, session: Session, row: Mapping[str, Any], limits: RunLimits) -> None:
+        """A run begins."""
+        self._entry.change(
+            State.BUSY, time.monotonic_ns(), self._grant["database"], row["id"], row["attempt"], limits
+        )
         if self._is_first(row):
             self._entry.waited((row["date_started"] - row["date_created"]).total_seconds())
-        job_context.job = {
+        job_context.job = self._context(session, row)
+        event(_log, logging.DEBUG, "job started")
+
+    def _context(self, session: Session, row: Mapping[str, Any]) -> Dict[str, Any]:
+        """What the log says of a job."""
+        return {
             "job_uuid": row["uuid"], "model": row["model_name"], "method": row["method_name"],
             "channel": row["channel"], "attempt": row["attempt"], "db": session.database, "job": row["id"],
             "worker": self._process.pid,
         }  # fmt: skip
-        event(_log, logging.DEBUG, "job started")
-        try:
-            outcome = self._perform(session, row, function, limits)
-            if outcome == "done":
-                event(_log, logging.DEBUG, "job done", took=round((time.monotonic_ns() - now) / 1e9, 3))
-        finally:
-            job_context.job = {}
-        self._entry.count(self._counted_as(row, outcome), (time.monotonic_ns() - now) / 1e9)
-        if outcome == "lost":
-            session.recovered(stop)
-        return outcome
+
+    def _count_others(self, session: Session, batch: Batch) -> None:
+        """They are done with the first one."""
+        self.others = len(batch.done)
+        for row, took in batch.done:
+            job_context.job = self._context(session, row)
+            event(_log, logging.DEBUG, "job done", took=round(took, 3))
+            self._entry.count("done", took)
 
     def _counted_as(self, row: Mapping[str, Any], outcome: str) -> str:
         """A run that was stopped counts as that, whether its job failed or is tried again."""

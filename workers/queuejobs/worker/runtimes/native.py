@@ -19,6 +19,7 @@ from ..log import event
 from ..scoreboard import RunLimits
 from ..session import JobConnection, Session
 from .base import STOPS, RunTakenAway, Runtime, ended, ending_of
+from .batch import Batch, BatchBrokenError
 
 _log = logging.getLogger("queuemaster.worker")
 _UNKNOWN_CALL_PAUSE = 5.0  # seconds between two looks for a model that a deploy may bring
@@ -36,7 +37,7 @@ class NativeRuntime(Runtime):
     # the run
 
     def _perform(
-        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits
+        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits, batch: Batch
     ) -> str:
         connection = session.connection
         assert connection is not None
@@ -53,9 +54,11 @@ class NativeRuntime(Runtime):
                 apart = function.isolation not in (None, "read committed")
                 if not claims.finish(cursor, row, result, time.monotonic() - started, release=not apart):
                     raise RunTakenAway
+                if row["attempt"] == 1 and not row["graph_uuid"] and _may_share(function):
+                    self._go_on(session, cursor, row["channel"], batch)
             connection.commit()
         except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
-            return self._settle(connection, row, function, error)
+            return self._settle(connection, row, function, self._blamed(batch, error))
         if apart:
             self._release(connection, row)
         return "done"
@@ -78,6 +81,43 @@ class NativeRuntime(Runtime):
         result: Optional[str] = self._guarded(row, limits, connection, call)
         return result
 
+    # those that follow it in its transaction
+
+    def _go_on(self, session: Session, cursor: Any, channel: str, batch: Batch) -> None:
+        batch.go_on(
+            cursor,
+            lambda: claims.claim_next(cursor, channel, session.worker_id, self._process.pid),
+            lambda row: self._joined(session, cursor, row),
+            lambda row: claims.leave_batch(cursor, row),
+            self._draining,
+        )
+
+    def _joined(self, session: Session, cursor: Any, row: Dict[str, Any]) -> Optional[bool]:
+        """Run it. False: it is better run alone, and what it did is to be rolled back; None: nothing was done."""
+        function = self._declared(row)
+        if not _may_share(function):
+            return None
+        connection, started, limits = cursor.connection, time.monotonic(), self._limits(row, function)
+        self._enter(session, row, limits)
+        try:
+            result = self._call(connection, cursor, row, function, limits)
+            return claims.finish(cursor, row, result, time.monotonic() - started)
+        except BaseException as error:  # as of a job that is alone
+            connection.in_job = False
+            if connection.closed:
+                raise
+            self.interrupted = isinstance(error, STOPS)
+            event(_log, logging.INFO, "job leaves its batch", error=repr(error))
+            return False
+
+    def _blamed(self, batch: Batch, error: BaseException) -> BaseException:
+        """For what the first job is to answer."""
+        if not batch.others:
+            return error
+        self.broken = True
+        event(_log, logging.WARNING, "batch broken", jobs=1 + len(batch.done), error=repr(error))
+        return BatchBrokenError()
+
     def _release(self, connection: JobConnection, row: Mapping[str, Any]) -> None:
         try:
             connection.autocommit = True
@@ -93,7 +133,7 @@ class NativeRuntime(Runtime):
     ) -> str:
         # the exception of a stop may have come at the very end of the application's code, before this was undone
         connection.in_job = False
-        self.interrupted = isinstance(error, STOPS)
+        self.interrupted = self.interrupted or isinstance(error, STOPS)
         try:
             connection.rollback()
             if isinstance(error, RunTakenAway):
@@ -127,6 +167,8 @@ class NativeRuntime(Runtime):
         return outcome
 
     def _ending(self, row: Mapping[str, Any], function: JobFunction, error: BaseException) -> claims.Ending:
+        if isinstance(error, BatchBrokenError):
+            return claims.Ending("pending", None, False, mark="interrupted")
         outcome = decide(error, row, function, self._channel.retry, random)
         if isinstance(error, CancelledJobError):
             return ending_of(outcome, state="cancelled", counted=False)
@@ -158,6 +200,11 @@ class NativeRuntime(Runtime):
             _log.exception("on_fail_method %s failed", method)
             if not connection.closed:
                 connection.rollback()
+
+
+def _may_share(function: JobFunction) -> bool:
+    """Whether its transaction may be another job's as well."""
+    return not (function.isolation or function.allow_commit)
 
 
 def _lost(connection: JobConnection, error: psycopg2.Error) -> str:

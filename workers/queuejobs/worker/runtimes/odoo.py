@@ -25,6 +25,7 @@ from ..session import Session
 from ..settings import WorkerSettings
 from . import odoo_calls, odoo_endings, odoo_hooks, odoo_process
 from .base import STOPS, RunTakenAway, Runtime, ended
+from .batch import Batch
 
 _log = logging.getLogger("queuemaster.odoo")
 _AWAY_PAUSE = 5.0  # seconds before a job is tried again that Odoo could not begin
@@ -95,7 +96,7 @@ class OdooRuntime(Runtime):
     # the run
 
     def _perform(
-        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits
+        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits, _batch: Batch
     ) -> str:
         assert session.connection is not None
         self.interrupted = False

@@ -1,0 +1,56 @@
+"""Several jobs in one transaction: a channel's key ``batch``.
+
+The first is claimed as ever, and its start is committed. The others are started and done where nobody sees it before
+the commit, so whatever ends the session before leaves them as they were.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+Row = Dict[str, Any]
+
+
+class BatchBrokenError(Exception):
+    """The transaction of several jobs came to nothing. Nobody is charged, since nobody knows whose fault it was."""
+
+
+class Batch:
+    """The jobs that follow the first one."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size  # with the first
+        self._under_way = False
+        self.done: List[Tuple[Row, float]] = []  # each with its seconds
+
+    @property
+    def others(self) -> bool:
+        """Whether the transaction may hold, or suffer from, more than the first job."""
+        return self._under_way or bool(self.done)
+
+    def go_on(
+        self,
+        cursor: Any,
+        take: Callable[[], Optional[Row]],
+        perform: Callable[[Row], Optional[bool]],
+        leave: Callable[[Row], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        """Until it is full, nobody is ready, or one does not join: it is rolled back, and has its turn next.
+
+        ``perform`` says whether a job joined, None if it was not even tried; ``leave`` is told who was tried in vain.
+        """
+        while len(self.done) + 1 < self._size and not stop():
+            self._under_way = True
+            cursor.execute("savepoint queuemaster_batch")
+            started = time.monotonic()
+            row = take()
+            joined = None if row is None else perform(row)
+            cursor.execute(f"{'release' if joined else 'rollback to'} savepoint queuemaster_batch")
+            if row is not None and joined is False:
+                leave(row)
+            self._under_way = False
+            if row is None or not joined:
+                return
+            self.done.append((row, time.monotonic() - started))
