@@ -33,6 +33,7 @@ begin
 end $$;
 """
 _RAW_FILL = "insert into raw_job select n, 'pending', repeat('x', 300) from generate_series(1, %s) n"
+_BATCH = ":batch=20"
 _RAW_DONE = "update raw_job set state = 'done' where id = %s"
 
 
@@ -41,9 +42,7 @@ def raw(server: ServerPlan, kind: str, workers: int, jobs: int) -> float:
     dsn = common.new_database(server)
     with common.connected(dsn) as connection, connection.cursor() as cursor:
         cursor.execute(_RAW)
-        cursor.execute(
-            "insert into raw_job select n, 'pending', repeat('x', 300) from generate_series(1, %s) n", (jobs,)
-        )
+        cursor.execute(_RAW_FILL, (jobs,))
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(workers), context.SimpleQueue()
     processes = [context.Process(target=_loop, args=(dsn, kind, barrier, results)) for _ in range(workers)]
@@ -82,8 +81,8 @@ def _loop(dsn: str, kind: str, barrier: multiprocessing.synchronize.Barrier, res
     results.put((begin, time.monotonic(), done))
 
 
-def ours(server: ServerPlan, kind: str, workers: int, jobs: int) -> float:
-    """Jobs a second of Queuemaster, from the first start to the last end."""
+def ours(server: ServerPlan, kind: str, workers: int, jobs: int, keys: str = "") -> float:
+    """Jobs a second of Queuemaster, from the first start to the last end. ``keys``: of the channel."""
     dsn = common.new_database(server)
     with common.connected(dsn) as connection:
         env = Environment(connection)
@@ -91,7 +90,7 @@ def ours(server: ServerPlan, kind: str, workers: int, jobs: int) -> float:
             getattr(env["bench"].browse(number).delayable(), kind)() for number in range(1, jobs + 1)
         )
         left = "select exists (select from queuemaster.queue_job where state <> 'done')"
-        with common.supervisor(dsn, f"root:{workers}"):
+        with common.supervisor(dsn, f"root:{workers}{keys}"):
             common.wait(lambda: not common.value(connection, left), 0.1)
         span = "select extract(epoch from max(date_done) - min(date_started)) from queuemaster.queue_job"
         return jobs / float(common.value(connection, span))
@@ -106,20 +105,23 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     cases = [(kind, workers) for kind in ("noop", "insert") for workers in options.workers]
-    speeds: dict[tuple[str, int], list[tuple[float, float]]] = {case: [] for case in cases}
+    speeds: dict[tuple[str, int], list[tuple[float, float, float]]] = {case: [] for case in cases}
     with common.durable_server() as server:
         about = {**common.machine(server), "jobs": options.jobs, "rounds": options.rounds}
         for _ in range(options.rounds):
             for case in cases:
-                speeds[case].append((raw(server, *case, options.jobs), ours(server, *case, options.jobs)))
+                bare, own = raw(server, *case, options.jobs), ours(server, *case, options.jobs)
+                speeds[case].append((bare, own, ours(server, *case, options.jobs, _BATCH)))
     rows = [
         {
             "job": kind,
             "workers": workers,
-            "bare loop, jobs/s": round(statistics.median(bare for bare, _ in pairs)),
-            "Queuemaster, jobs/s": round(statistics.median(own for _, own in pairs)),
-            "ratio, median": round(statistics.median(own / bare for bare, own in pairs), 2),
-            "least and greatest": f"{min(o / b for b, o in pairs):.2f} to {max(o / b for b, o in pairs):.2f}",
+            "bare loop, jobs/s": round(statistics.median(bare for bare, _, _ in pairs)),
+            "Queuemaster, jobs/s": round(statistics.median(own for _, own, _ in pairs)),
+            "ratio, median": round(statistics.median(own / bare for bare, own, _ in pairs), 2),
+            "least and greatest": f"{min(o / b for b, o, _ in pairs):.2f} to {max(o / b for b, o, _ in pairs):.2f}",
+            f"with {_BATCH[1:]}, jobs/s": round(statistics.median(batch for _, _, batch in pairs)),
+            "times": round(statistics.median(batch / own for _, own, batch in pairs), 2),
         }
         for (kind, workers), pairs in speeds.items()
     ]
