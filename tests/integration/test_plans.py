@@ -54,6 +54,7 @@ class Full:
         return said
 
 
+FIRST = {"priority": 0, "date_created": "2000-01-01", "id": 0}
 WANTED = [
     *(Wanted(f"root.c{number}", LEAST, 8) for number in range(20)),
     Wanted("root.none", (3, "2026-01-01T10:00:00.000000", 7), 8),
@@ -97,7 +98,7 @@ def claim_all_ways(worker: WorkerSession, job: int) -> None:
     worker.claim("root.c1")
     worker.claim("root.c1", bound=(3, "2026-01-01T00:00:00.000000", 7))
     worker.claim("root.c1", job=job)
-    claims.claim_next(worker.cursor, "root.c1", worker.id, 1)
+    claims.claim_next(worker.cursor, {"channel": "root.c1", **FIRST}, worker.id, 1)
 
 
 def end_all_ways(world: Full, dsn: str) -> None:
@@ -152,7 +153,9 @@ def test_claim(full: Full, bound: Any) -> None:
 
 def test_claim_of_the_next_of_a_batch(full: Full) -> None:
     full.plans(full.worker)
-    assert claims.claim_next(full.worker.cursor, "root.c5", full.worker.id, 1) is not None
+    assert (
+        claims.claim_next(full.worker.cursor, {"channel": "root.c5", **FIRST}, full.worker.id, 1) is not None
+    )
     assert_by_index(full.plans(full.worker), "queue_job_ready", "queue_job_pkey")
 
 

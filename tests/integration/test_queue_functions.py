@@ -78,6 +78,15 @@ def test_a_claim_from_a_bound_passes_over_what_lies_before(app: Session, worker:
     assert app.state(before) == "pending"
 
 
+def test_a_claim_outlives_what_happens_to_its_statement(app: Session, worker: WorkerSession) -> None:
+    jobs = [app.add() for _ in range(3)]
+    assert worker.start(jobs[0])
+    worker.rows("deallocate all")
+    assert worker.start(jobs[1])
+    app.rows("alter table queuemaster.queue_job add column colour text default 'red'")
+    assert worker.start(jobs[2])
+
+
 def test_a_row_that_somebody_locks_is_passed_over(app: Session, worker: WorkerSession) -> None:
     first, second = app.add(), app.add()
     lock(app, first)

@@ -28,4 +28,5 @@ class Batches:
     def broke(self, grant: Grant) -> None:
         """Its jobs came to nothing, or it lost its worker: as many as it was for have their turns one by one."""
         if grant.batch > 1:
-            self._alone[grant.database, grant.channel] = grant.batch
+            place = (grant.database, grant.channel)
+            self._alone[place] = self._alone.get(place, 0) + grant.batch

@@ -62,9 +62,12 @@ def claim(
     return _claimed(cursor, _CLAIM, epoch, channel, worker, pid, job, bound)
 
 
-def claim_next(cursor: Any, channel: str, worker: int, pid: int) -> Optional[Dict[str, Any]]:
+def claim_next(cursor: Any, before: Mapping[str, Any], worker: int, pid: int) -> Optional[Dict[str, Any]]:
     """Start the next ready job in the transaction of the one before it; None when there is none that may join it."""
-    cursor.execute("select * from queuemaster.claim_next(%s, %s, %s)", (channel, worker, pid))
+    key = (before["priority"], before["date_created"], before["id"])
+    cursor.execute(
+        "select * from queuemaster.claim_next(%s, %s, %s, %s, %s, %s)", (before["channel"], worker, pid, *key)
+    )
     return _row(cursor)
 
 

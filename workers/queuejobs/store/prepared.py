@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, MutableMapping, Sequence, Set
 from weakref import WeakKeyDictionary
 
+from psycopg2.errors import InvalidSqlStatementName
+
 # by connection: the names it has prepared
 _DONE: MutableMapping[Any, Set[str]] = WeakKeyDictionary()
 
@@ -13,7 +15,7 @@ class Prepared:
     """A statement with parameters $1, $2 and so on, prepared by each session that executes it.
 
     ``types``: of the parameters, as PostgreSQL names them, with commas between them. Its plan is kept: it must be good
-    however full the tables are. The session must be its own, not one that a pooler shares between transactions.
+    however full the tables are. For sessions in autocommit that no pooler shares between transactions.
     """
 
     def __init__(self, name: str, types: str, statement: str) -> None:
@@ -28,4 +30,8 @@ class Prepared:
         if self._name not in done:
             cursor.execute(self._prepare)
             done.add(self._name)
-        cursor.execute(self._execute, values)
+        try:
+            cursor.execute(self._execute, values)
+        except InvalidSqlStatementName:  # the application has deallocated it
+            cursor.execute(self._prepare)
+            cursor.execute(self._execute, values)

@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import os
 import random
+import select
 import signal
 import socket
 import time
@@ -116,7 +117,9 @@ class Worker:
 
         # a grant may have been on its way when we were told to end
         draining = self._heartbeat.draining()
-        outcome = "nothing" if draining else self._runtime.run(grant, claimed, self._heartbeat.draining)
+        outcome = "nothing"
+        if not draining:
+            outcome = self._runtime.run(grant, claimed, self._heartbeat.draining, self._called_off)
         reason = None
         if outcome != "nothing":
             self._idle()
@@ -124,6 +127,8 @@ class Worker:
             reason = self._recycling.reason(time.monotonic(), private_memory(os.getpid()), ran)
         if self._runtime.interrupted:
             reason = "a run was stopped"  # what it had started, threads or processes, goes with the worker
+        elif self._runtime.broken:
+            reason = "a batch broke"  # its jobs are as they were: what was asked of a run here must not meet the next
         self._tell(
             {
                 "type": "released", "number": number, "outcome": outcome, "leaving": bool(reason),
@@ -133,6 +138,10 @@ class Worker:
         if reason:
             event(_log, logging.INFO, "worker is replaced", channel=self._request["channel"], reason=reason)
             self._link.shutdown(socket.SHUT_RD)
+
+    def _called_off(self) -> bool:
+        """Whoever has something to say to us while we are at work says: retire, or another dispatcher is there."""
+        return self._heartbeat.draining() or bool(select.select([self._link], [], [], 0)[0])
 
     def _tell(self, message: Dict[str, Any]) -> None:
         try:

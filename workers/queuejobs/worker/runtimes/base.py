@@ -47,7 +47,7 @@ class Runtime:
         self.interrupted = False  # a run was stopped from outside
         self.broken = False  # a batch came to nothing
         self.others = 0  # jobs that were done in the transaction of the last grant's
-        self._draining: Callable[[], bool] = lambda: False
+        self._called_off: Callable[[], bool] = lambda: False  # whether a batch should come to its end
         self._grant: Mapping[str, Any] = {}
         self._sessions: Dict[int, Session] = {
             database.id: Session(database.dsn, database.name, channel, self._process)
@@ -85,10 +85,13 @@ class Runtime:
             ), connection.cursor() as cursor:  # the claim will find out
                 cursor.execute("select")
 
-    def run(self, grant: Mapping[str, Any], claimed: Callable[[int], None], stop: Callable[[], bool]) -> str:
+    def run(
+        self, grant: Mapping[str, Any], claimed: Callable[[int], None], stop: Callable[[], bool],
+        called_off: Callable[[], bool] = lambda: False,
+    ) -> str:  # fmt: skip
         """Use a grant. Returns how it ended: done, failed, retried, cancelled, lost, or nothing (none started)."""
         session = self._sessions[grant["database"]]
-        self.broken, self.others, self._draining, self._grant = False, 0, stop, grant
+        self.broken, self.others, self._called_off, self._grant = False, 0, called_off, grant
         row = self._claim(session, grant, stop)
         if row is None:
             return "nothing"
@@ -97,10 +100,11 @@ class Runtime:
         now = time.monotonic()
         self._enter(session, row, limits)
         claimed(row["id"])
+        self._waited(row)
         batch = Batch(grant.get("batch", 1))
         try:
             outcome = self._perform(session, row, function, limits, batch)
-            seconds = time.monotonic() - now - sum(took for _, took in batch.done)
+            seconds = (batch.began or time.monotonic()) - now
             if outcome == "done":
                 self._count_others(session, batch)
                 job_context.job = self._context(session, row)
@@ -117,10 +121,12 @@ class Runtime:
         self._entry.change(
             State.BUSY, time.monotonic_ns(), self._grant["database"], row["id"], row["attempt"], limits
         )
-        if self._is_first(row):
-            self._entry.waited((row["date_started"] - row["date_created"]).total_seconds())
         job_context.job = self._context(session, row)
         event(_log, logging.DEBUG, "job started")
+
+    def _waited(self, row: Mapping[str, Any]) -> None:
+        if self._is_first(row):
+            self._entry.waited((row["date_started"] - row["date_created"]).total_seconds())
 
     def _context(self, session: Session, row: Mapping[str, Any]) -> Dict[str, Any]:
         """What the log says of a job."""
@@ -136,6 +142,7 @@ class Runtime:
         for row, took in batch.done:
             job_context.job = self._context(session, row)
             event(_log, logging.DEBUG, "job done", took=round(took, 3))
+            self._waited(row)
             self._entry.count("done", took)
 
     def _counted_as(self, row: Mapping[str, Any], outcome: str) -> str:

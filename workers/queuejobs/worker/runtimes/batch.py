@@ -10,6 +10,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 Row = Dict[str, Any]
+LONGEST = 1.0  # seconds after which nobody joins any more: others want the slot, or wait for what the first has done
 
 
 class BatchBrokenError(Exception):
@@ -22,6 +23,7 @@ class Batch:
     def __init__(self, size: int) -> None:
         self._size = size  # with the first
         self._under_way = False
+        self.began = 0.0  # when the first was done, monotonic
         self.done: List[Tuple[Row, float]] = []  # each with its seconds
 
     @property
@@ -32,7 +34,8 @@ class Batch:
     def go_on(
         self,
         cursor: Any,
-        take: Callable[[], Optional[Row]],
+        first: Row,
+        take: Callable[[Row], Optional[Row]],
         perform: Callable[[Row], Optional[bool]],
         leave: Callable[[Row], None],
         stop: Callable[[], bool],
@@ -41,11 +44,12 @@ class Batch:
 
         ``perform`` says whether a job joined, None if it was not even tried; ``leave`` is told who was tried in vain.
         """
-        while len(self.done) + 1 < self._size and not stop():
+        before, self.began = first, time.monotonic()
+        while len(self.done) + 1 < self._size and not stop() and time.monotonic() < self.began + LONGEST:
             self._under_way = True
             cursor.execute("savepoint queuemaster_batch")
             started = time.monotonic()
-            row = take()
+            row = take(before)
             joined = None if row is None else perform(row)
             cursor.execute(f"{'release' if joined else 'rollback to'} savepoint queuemaster_batch")
             if row is not None and joined is False:
@@ -54,3 +58,4 @@ class Batch:
             if row is None or not joined:
                 return
             self.done.append((row, time.monotonic() - started))
+            before = row

@@ -15,7 +15,7 @@ from ...functions import JobFunction, lookup
 from ...perform import perform, perform_on_fail
 from ...retry import decide
 from ...store import claims
-from ..log import event
+from ..log import event, job_context
 from ..scoreboard import RunLimits
 from ..session import JobConnection, Session
 from .base import STOPS, RunTakenAway, Runtime, ended, ending_of
@@ -55,10 +55,10 @@ class NativeRuntime(Runtime):
                 if not claims.finish(cursor, row, result, time.monotonic() - started, release=not apart):
                     raise RunTakenAway
                 if row["attempt"] == 1 and not row["graph_uuid"] and _may_share(function):
-                    self._go_on(session, cursor, row["channel"], batch)
+                    self._go_on(session, cursor, row, batch)
             connection.commit()
         except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
-            return self._settle(connection, row, function, self._blamed(batch, error))
+            return self._settle(connection, row, function, self._blamed(session, row, batch, error))
         if apart:
             self._release(connection, row)
         return "done"
@@ -83,13 +83,14 @@ class NativeRuntime(Runtime):
 
     # those that follow it in its transaction
 
-    def _go_on(self, session: Session, cursor: Any, channel: str, batch: Batch) -> None:
+    def _go_on(self, session: Session, cursor: Any, first: Dict[str, Any], batch: Batch) -> None:
         batch.go_on(
             cursor,
-            lambda: claims.claim_next(cursor, channel, session.worker_id, self._process.pid),
+            first,
+            lambda before: claims.claim_next(cursor, before, session.worker_id, self._process.pid),
             lambda row: self._joined(session, cursor, row),
             lambda row: claims.leave_batch(cursor, row),
-            self._draining,
+            self._called_off,
         )
 
     def _joined(self, session: Session, cursor: Any, row: Dict[str, Any]) -> Optional[bool]:
@@ -110,13 +111,16 @@ class NativeRuntime(Runtime):
             event(_log, logging.INFO, "job leaves its batch", error=repr(error))
             return False
 
-    def _blamed(self, batch: Batch, error: BaseException) -> BaseException:
+    def _blamed(
+        self, session: Session, first: Mapping[str, Any], batch: Batch, error: BaseException
+    ) -> BaseException:
         """For what the first job is to answer."""
         if not batch.others:
             return error
         self.broken = True
+        job_context.job = self._context(session, first)
         event(_log, logging.WARNING, "batch broken", jobs=1 + len(batch.done), error=repr(error))
-        return BatchBrokenError()
+        return BatchBrokenError(f"its batch broke: {error!r}")
 
     def _release(self, connection: JobConnection, row: Mapping[str, Any]) -> None:
         try:
@@ -141,7 +145,8 @@ class NativeRuntime(Runtime):
                 return "lost"
         except psycopg2.Error as lost:
             return _lost(connection, lost)
-        return self._end(connection, row, function, self._ending(row, function, error))
+        said = str(error) if isinstance(error, BatchBrokenError) else ""
+        return self._end(connection, row, function, self._ending(row, function, error), said)
 
     def _bury(self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction) -> str:
         """A doomed job: recovery has found that it fails for good. It is not run, it ends, with the error it has."""
@@ -153,15 +158,16 @@ class NativeRuntime(Runtime):
         )
 
     def _end(
-        self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction, ending: claims.Ending
-    ) -> str:
+        self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction, ending: claims.Ending,
+        said: str = "",
+    ) -> str:  # fmt: skip
         try:
             connection.autocommit = True
             if not _settled(connection, row, ending):
                 return "lost"
         except psycopg2.Error as lost:
             return _lost(connection, lost)
-        outcome = ended(ending)
+        outcome = ended(ending, said)
         if ending.state == "failed" and function.on_fail_method:
             self._on_fail(connection, row, function.on_fail_method)
         return outcome
