@@ -165,7 +165,7 @@ class Sample(Model):
         elif how == "memory":
             _hoard.append(bytearray(os.urandom(1 << 20)) * 8)
 
-    @job_function(cpu=1, memory="300M", timeout=600)
+    @job_function(cpu=4, memory="300M", timeout=600)
     def run_away_within_limits(self, how: str) -> None:
         """The same, where its function says what it may use."""
         self.run_away(how)

@@ -71,8 +71,8 @@ OF_JOBS: list[tuple[str, dict[str, Any], str, str]] = [
     ("job", {"cpu": 1}, "loop", "cpu 1"),
     ("job", {"cpu": 1}, "busy child", "cpu 1"),
     ("job", {"memory": "300M"}, "memory", "> 300 MiB"),
-    ("function", {}, "loop", "cpu 1"),
-    ("function", {}, "busy child", "cpu 1"),
+    ("function", {}, "loop", "cpu 4"),
+    ("function", {}, "busy child", "cpu 4"),
     ("function", {}, "memory", "> 300 MiB"),
 ]
 

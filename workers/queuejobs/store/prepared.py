@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, MutableMapping, Sequence, Set
 from weakref import WeakKeyDictionary
 
-from psycopg2.errors import InvalidSqlStatementName
-
+_DEALLOCATED = "26000"  # SQLSTATE: there is no statement of this name
 # by connection: the names it has prepared
 _DONE: MutableMapping[Any, Set[str]] = WeakKeyDictionary()
 
@@ -32,6 +31,8 @@ class Prepared:
             done.add(self._name)
         try:
             cursor.execute(self._execute, values)
-        except InvalidSqlStatementName:  # the application has deallocated it
+        except Exception as error:  # no name of psycopg2's: the master reads this file too, and does without
+            if getattr(error, "pgcode", None) != _DEALLOCATED:
+                raise
             cursor.execute(self._prepare)
             cursor.execute(self._execute, values)
