@@ -5,6 +5,7 @@ Under xdist each of its workers has a server of its own: nothing to share, nothi
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import psutil
@@ -17,6 +18,10 @@ from queuemaster import embedded
 from queuemaster.config.compiled import ServerPlan
 
 _PATIENCE = 5.0
+
+# whoever is started in the background of a script has it ignored, and so would the commands that tests start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
