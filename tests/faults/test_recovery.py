@@ -74,6 +74,28 @@ def test_a_job_that_always_does_ends_failed_with_the_cause(jobs: Queue, running:
     jobs.wait_for(after.uuid, "done")
 
 
+UNLUCKY = """
+import os, signal
+from queuejobs.worker.runtimes.native import NativeRuntime
+from sampleapp import *
+
+def die(self, row):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+NativeRuntime._declared = die
+"""
+
+
+def test_a_job_whose_worker_dies_before_it_is_known(jobs: Queue, database: str, tmp_path: Path) -> None:
+    """Its start is committed, but nobody has written down which job it is: charged all the same."""
+    (tmp_path / "unlucky.py").write_text(UNLUCKY)
+    job = jobs.sample(1).with_delay(max_retries=2).write()
+    with supervised(database, tmp_path, "root:1", app="unlucky"):
+        row = jobs.wait_for(job.uuid, "failed")
+    assert (row["attempt"], row["exc_name"]) == (2, "WorkerDied")
+    assert row["exc_info"].count("died: SIGKILL") == 2
+
+
 def test_the_dispatcher_killed_while_a_job_runs(jobs: Queue, database: str, tmp_path: Path) -> None:
     with supervised(database, tmp_path, "root:3,mail:2,free:1") as running:
         hold(jobs, 1)

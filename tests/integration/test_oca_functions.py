@@ -154,6 +154,15 @@ def test_a_death_counts_and_says_why(
     assert again["attempt"] > row["attempt"]
 
 
+def test_a_worker_that_died_while_it_claimed(odoo: OcaSession, worker: OcaWorkerSession) -> None:
+    job = odoo.add()
+    worker.start(job)
+    recovered(odoo, worker, Blame(0, 0, CAUSE))
+    assert {"state": "pending", "retry": 1, "exc_message": CAUSE, "deaths": 1}.items() <= odoo.job(
+        job
+    ).items()
+
+
 def test_a_job_that_used_up_its_tries_is_left_to_odoo_to_fail(
     odoo: OcaSession, worker: OcaWorkerSession, other: OcaWorkerSession
 ) -> None:

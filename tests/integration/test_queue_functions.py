@@ -255,6 +255,17 @@ def test_a_session_that_outlives_its_worker_is_ended(app: Session, worker: Worke
     assert (after["state"], after["retry"], after["exc_name"]) == ("pending", 0, None)
 
 
+def test_a_worker_that_died_while_it_claimed(app: Session, worker: WorkerSession) -> None:
+    """Job 0 is what it has started; of what ended before, nothing is charged."""
+    before, job = app.add(), app.add()
+    assert worker.finish(worker.start(before))
+    worker.start(job)
+    assert recover(app, worker, 0, 0) == 1
+    assert app.state(before) == "done"
+    after = app.job(job)
+    assert (after["state"], after["retry"], after["exc_name"]) == ("pending", 1, "WorkerDied")
+
+
 @pytest.mark.parametrize("named", [(0, 1), (None, None), (1, 2)], ids=["job", "none", "attempt"])
 def test_a_cause_is_charged_only_to_the_job_and_attempt_that_it_names(
     app: Session, worker: WorkerSession, named: tuple[int | None, int | None]

@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from queuejobs.store.connection import connect
-from queuejobs.worker.scoreboard import Scoreboard, State
+from queuejobs.worker.scoreboard import Scoreboard
 from queuemaster.cli.supervisor import Supervisor
 from queuemaster.config.compiled import DatabaseConfig
 from queuemaster.status import DispatcherStatus, MasterStatus, WorkerStatus
@@ -104,7 +104,7 @@ def _workers(listed: Iterable[WorkerStatus], scoreboard: Scoreboard) -> list[dic
         if last is not None and last.generation == known["generation"]:
             worker["state"] = last.state.name.lower()
             worker["since"] = max((time.monotonic_ns() - last.since) / 1e9, 0.0)
-            if last.state is State.BUSY:
+            if last.job:
                 worker["job"] = {"database": last.database, "id": last.job, "attempt": last.attempt}
         workers.append(worker)
     return workers

@@ -72,7 +72,9 @@ class Recovery:
         death = case.death
         if case.sessions is None:
             case.sessions = claims.sessions_of(cursor, death.process)
-        blame = death.blame if death.database == self._index else None
+        blame = death.blame
+        if blame is not None and blame.job and death.database != self._index:
+            blame = None
         left = []
         for worker in case.sessions:
             settled = claims.recover(cursor, worker, blame)
@@ -85,9 +87,9 @@ class Recovery:
             case.due, case.delay = now + case.delay, min(case.delay * 2, _LONGEST_DELAY)
             return False
         if case.settled:
-            named = (
-                {} if blame is None else {"job": blame.job, "attempt": blame.attempt, "cause": blame.cause}
-            )
+            named: dict[str, Any] = {}
+            if blame is not None:
+                named = {"job": blame.job or None, "attempt": blame.attempt or None, "cause": blame.cause}
             event(
                 _log, logging.WARNING, "job of a dead worker put back",
                 db=self._name, worker=death.process.pid, **named,

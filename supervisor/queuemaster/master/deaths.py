@@ -16,9 +16,11 @@ def notice(worker: Worker, event: Reaped, charge: Charge | None) -> TellDeath:
         pass  # on the way down: an interruption
     elif charge is not None:
         # the run that was charged, even if the worker had gone on to another: that one goes back uncounted
-        run, cause = Run(run.database, charge.job, charge.attempt), charge.text
-        kind = "limit" if charge.limit else "death"
+        if charge.job:
+            run, cause = Run(run.database, charge.job, charge.attempt), charge.text
+            kind = "limit" if charge.limit else "death"
     elif event.busy:
+        # without a number: the job that it was claiming
         cause = describe(worker.pid, event.status)
     return TellDeath(
         worker.entry, worker.generation, worker.pid, worker.start_time,

@@ -80,7 +80,7 @@ def _work(reading: Reading, databases: Mapping[int, str], now: float) -> dict[st
         "state": last.state.name.lower(),
         "seconds": f"{now - last.since / 1e9:.1f}",
     }
-    if last.state is State.BUSY:
+    if last.job:
         name = databases.get(
             last.database, str(last.database)
         )  # the number of one that is not served any more

@@ -7,12 +7,15 @@ from typing import TypeVar
 
 import pytest
 
+from queuejobs.worker.causes import Cause
+from queuemaster.master import deaths
 from queuemaster.master import events as ev
 from queuemaster.master.children import EXPORTER_PAUSE, Phase
 from queuemaster.master.events import Limits, Plan, Role
+from queuemaster.master.pools import Worker
 from queuemaster.master.shutdown import RECOVERY_PATIENCE
 from queuemaster.master.supervision import BROKEN, Supervision
-from queuemaster.master.watch import ABORT_GRACE
+from queuemaster.master.watch import ABORT_GRACE, Charge, Step
 
 GRACE, BOOT = 30.0, 20.0
 DIED, LEFT = int(signal.SIGKILL), 0
@@ -125,6 +128,18 @@ def test_a_worker_that_was_idle_died_of_nothing_that_a_job_did() -> None:
     world, (fork,) = up()
     world.greet(fork, 50)
     assert of(ev.TellDeath, world.tell(ev.Reaped(50, DIED)))[0].cause is None
+
+
+def test_what_an_idle_worker_hung_for_is_charged_to_no_job() -> None:
+    """It may have claimed one between the last look and its end: job 0 would name that."""
+    worker = Worker(0, 1, "root", 0.0, pid=50, start_time=1)
+    run = ev.Run(0, 7, 1)
+    charge = Charge(0, 0, "worker 50 hung", Cause.NONE, Step.KILLED, 1.0)
+    told = deaths.notice(worker, ev.Reaped(50, DIED, True, True, run), charge)
+    assert told.cause is None
+    claiming = ev.Reaped(50, DIED, True, True, ev.Run(0, 0, 0))
+    told = deaths.notice(worker, claiming, None)
+    assert (told.job, told.attempt, told.cause) == (0, 0, "worker 50 died: SIGKILL")
 
 
 def test_a_worker_may_be_reaped_before_anybody_names_it() -> None:

@@ -34,7 +34,7 @@ class Ending(NamedTuple):
 class Blame(NamedTuple):
     """Why a worker died, and which run is charged for it."""
 
-    job: int
+    job: int  # 0: the one that the worker was claiming, whatever that is
     attempt: int
     cause: str
     detail: Optional[str] = None  # a traceback, where there is one

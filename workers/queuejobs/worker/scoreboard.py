@@ -59,7 +59,7 @@ class Snapshot(NamedTuple):
     heartbeat: int
     state: State
     database: int  # index into the configured databases
-    job: int  # 0: none
+    job: int  # 0: none; of a busy worker: the one that it is claiming
     attempt: int
     since: int  # the state began
     timeout: int  # ns, of the run

@@ -247,6 +247,7 @@ $$$$;
 
 -- Put back what worker p_worker left; null: ask again. As in the native queue, and before that the worker's other
 -- session, in which Odoo ran the job, has to be gone: its locks live until the server notices that nobody is there.
+-- p_job 0: the job that it was claiming.
 create function recover(p_worker integer, p_job bigint, p_attempt bigint, p_cause text, p_detail text default null,
                         p_kind text default 'death', p_poison integer default 0,
                         p_max_backoff double precision default 3600)
@@ -281,7 +282,8 @@ begin
                     delete from queuemaster.run where job_id = v_row.job_id;
                     continue;
                 end if;
-                v_named := p_cause is not null and v_row.job_id = p_job and v_row.attempt = p_attempt;
+                v_named := p_cause is not null
+                           and (p_job = 0 or v_row.job_id = p_job and v_row.attempt = p_attempt);
                 v_info := format('run %s: %s', v_row.attempt,
                                  case when v_named then concat_ws(e'\n', p_cause, p_detail)
                                       else format('interrupted: the session of worker %s is gone', p_worker) end);

@@ -94,6 +94,7 @@ class Runtime:
         self.broken, self.others, self._called_off, self._grant = False, 0, called_off, grant
         row = self._claim(session, grant, stop)
         if row is None:
+            self._entry.change(State.IDLE, time.monotonic_ns())
             return "nothing"
         function = self._declared(row)
         limits = self._limits(row, function)
@@ -159,6 +160,8 @@ class Runtime:
         try:
             connection = session.ready()
             connection.autocommit = True
+            # a job is started before we know which: if we die by then, it is whatever we have started
+            self._entry.change(State.BUSY, time.monotonic_ns(), grant["database"])
             with connection.cursor() as cursor:
                 return self._take(
                     session, cursor, grant["epoch"], grant["channel"], session.worker_id, self._process.pid,
