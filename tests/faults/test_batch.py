@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from supervised import PATIENCE, Queue, queue, supervised
+from queuemaster.cli import main
+from rows import Session, in_background, wait_until_blocked
+from supervised import PATIENCE, Queue, Supervised, queue, supervised
 from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -222,3 +226,57 @@ def test_a_rate_above_counts_each_start(jobs: Queue, database: str, tmp_path: Pa
     with supervised(database, tmp_path, "root:2:rate=50/s,a:2:batch=10"):
         jobs.wait_until_drained()
         assert jobs.rows(COMMITS) == [(1,)] * 4
+
+
+def hold(jobs: Queue) -> None:
+    jobs.rows("select pg_advisory_lock(4711, 1)")
+
+
+def let_go(jobs: Queue) -> None:
+    jobs.rows("select pg_advisory_unlock(4711, 1)")
+
+
+def in_batch(jobs: Queue, running: Supervised, job: int) -> None:
+    """Wait until it is this job that runs, whatever its row says."""
+    running_now = f"job started.* job={job} "
+    wait_until(lambda: re.search(running_now, running.log), PATIENCE, lambda: running.log)
+
+
+def three(jobs: Queue) -> list[int]:
+    """Jobs for one batch, the second of which waits for us."""
+    delayed = [jobs.sample(n).delayable(channel="root.a") for n in range(3)]
+    made = jobs.env.delay_many(
+        [one.write_and_wait(1) if n == 1 else one.write() for n, one in enumerate(delayed)]
+    )
+    return [jobs.job(job.uuid)["id"] for job in made]
+
+
+def test_a_pause_ends_a_batch_with_the_job_that_runs(jobs: Queue, database: str, tmp_path: Path) -> None:
+    hold(jobs)
+    _, second, third = three(jobs)
+    with supervised(database, tmp_path, "root:1,a:1:batch=3") as running:
+        in_batch(jobs, running, second)
+        result = CliRunner().invoke(main, ["channel", "root.a", "--pause", "--database", database])
+        assert result.exit_code == 0, result.output
+        wait_until(lambda: "limits changed live" in running.log, PATIENCE, lambda: running.log)
+        let_go(jobs)
+        wait_until(lambda: jobs.states() == {"done": 2, "pending": 1}, PATIENCE, lambda: running.log)
+        assert f"job={third} " not in running.log
+        assert jobs.rows(COMMITS) == [(2,)]
+
+
+def test_who_cancels_a_job_of_a_batch_waits_and_comes_too_late(
+    jobs: Queue, database: str, tmp_path: Path
+) -> None:
+    hold(jobs)
+    _, second, _ = three(jobs)
+    uuid = jobs.value("select uuid from queuemaster.queue_job where id = %s", (second,))
+    operator, watcher = Session(database), Session(database)
+    with supervised(database, tmp_path, "root:1,a:1:batch=3") as running:
+        in_batch(jobs, running, second)
+        with in_background(lambda: operator.value("select queuemaster.cancel_job(%s)", uuid)) as answer:
+            wait_until_blocked(watcher, operator.pid)
+            let_go(jobs)
+        assert answer == ["done"]
+        jobs.wait_until_drained()
+        all_once(jobs, 0, 1, 2)

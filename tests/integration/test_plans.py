@@ -105,6 +105,7 @@ def end_all_ways(world: Full, dsn: str) -> None:
     row = world.worker.start(world.dispatcher.add())
     world.dispatcher.depend(world.dispatcher.add("wait_dependencies"), row["id"])
     assert world.worker.finish(row)
+    go_on(world.worker, world.worker.start(world.dispatcher.add()))
     assert claims.settle(
         world.worker.cursor, world.worker.start(world.dispatcher.add()), Ending("failed", None, True)
     )
@@ -112,6 +113,11 @@ def end_all_ways(world: Full, dsn: str) -> None:
     victim.start(world.dispatcher.add())
     victim.close()
     recover(world.dispatcher, victim)
+
+
+def go_on(worker: WorkerSession, row: dict[str, Any]) -> None:
+    turn = claims.Turn(worker.epoch(), row["channel"], (3, "2026-01-01T00:00:00.000000", 7), None)
+    assert claims.finish_and_claim(worker.cursor, row, None, 0.1, turn, 1)[0]
 
 
 def purge_all_ways(session: Session) -> None:
@@ -156,6 +162,14 @@ def test_claim_of_the_next_of_a_batch(full: Full) -> None:
     assert (
         claims.claim_next(full.worker.cursor, {"channel": "root.c5", **FIRST}, full.worker.id, 1) is not None
     )
+    assert_by_index(full.plans(full.worker), "queue_job_ready", "queue_job_pkey")
+
+
+def test_claim_of_the_next_of_a_slice(full: Full) -> None:
+    row = full.worker.claim("root.c10")
+    assert row is not None
+    full.plans(full.worker)
+    go_on(full.worker, row)
     assert_by_index(full.plans(full.worker), "queue_job_ready", "queue_job_pkey")
 
 

@@ -117,6 +117,7 @@ class Settings:
     max_backoff: float = 3600.0
     unknown_model_grace: float = 60.0
     poll_interval: float = 30.0
+    slice: float = 0.1  # of time, for a grant; 0: one job each
     timeout: float = 0.0  # of a job that says nothing itself
     limit_time_cpu: float = 0.0
     limit_memory_soft: int = 0

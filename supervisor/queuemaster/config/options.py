@@ -16,8 +16,6 @@ from queuemaster.config.dsn import parse_databases
 from queuemaster.dispatcher.channels import Parsed, Tree, parse_channels
 from queuemaster.exporter.address import is_loopback, parse_address
 
-# Promised by the documentation, built later: said so when somebody sets one, never accepted in silence.
-NOT_YET = frozenset(("slice",))
 # Options of OCA's runner that stand in many odoo.conf, and what to tell about them.
 OF_OCA = {
     **dict.fromkeys(
@@ -191,6 +189,10 @@ class Options(BaseModel):
     )
     poll_interval: Annotated[float, BeforeValidator(_positive_seconds)] = Field(
         Settings.poll_interval, description="how often each database is looked at without being notified"
+    )
+    slice: Duration = Field(
+        Settings.slice,
+        description="how long a worker may go on with its channel's next jobs unasked; 0: one job",
     )
 
     timeout: Duration = Field(

@@ -22,7 +22,7 @@ from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.config.dsn import MASK, mask_dsn
 from queuemaster.config.given import SECRETS, ConfigurationError, Given, Value
 from queuemaster.config.odoo_conf import OdooFile
-from queuemaster.config.options import NOT_YET, OF_OCA, Options
+from queuemaster.config.options import OF_OCA, Options
 from queuemaster.dispatcher.channels import Parsed
 
 SECTION = "queue_job"
@@ -62,8 +62,6 @@ class _Collected:
         """A value; it replaces that of a weaker source, hence the weakest come first."""
         if option in Options.model_fields:
             self.given[option] = Given(option, text, source)
-        elif option in NOT_YET:
-            self.warnings.append(f"option {option} (from {source}) is not supported by this version, ignored")
         elif option in OF_OCA:
             self.oca[option] = Given(option, text, source)
         else:
@@ -72,7 +70,7 @@ class _Collected:
 
 def nearest(option: str) -> str:
     """``did you mean …?`` for an unknown option, or all there are."""
-    known = sorted({*Options.model_fields, *NOT_YET})
+    known = sorted(Options.model_fields)
     close = difflib.get_close_matches(option.lower().replace("-", "_"), known, n=1)
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(Options.model_fields)}"
 
@@ -240,7 +238,7 @@ def _read_assignments(
         option = name.strip().replace("-", "_")
         if not equals or not option:
             problems.append(f"--set {assignment!r}: expected OPTION=VALUE")
-        elif option not in Options.model_fields and option not in NOT_YET:
+        elif option not in Options.model_fields:
             problems.append(f"--set {option}: unknown option; {nearest(option)}")
         elif option in flags:
             problems.append(f"option {option}: given by --set and by a flag of its own; expected one")

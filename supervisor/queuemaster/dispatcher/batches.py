@@ -21,9 +21,7 @@ class Batches:
         left = self._alone.pop(place, 0)
         if left > 1:
             self._alone[place] = left - 1
-        path = [tree[name] for name in tree.path(channel)]
-        timed = tree[channel].sequential or any(one.throttle or one.rate for one in path)
-        return 1 if left or timed else tree[channel].batch
+        return 1 if left or tree.ordered_or_timed(channel) else tree[channel].batch
 
     def broke(self, grant: Grant) -> None:
         """Its jobs came to nothing, or it lost its worker: as many as it was for have their turns one by one."""

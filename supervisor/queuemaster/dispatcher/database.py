@@ -80,9 +80,8 @@ class QueueDatabase:
         self.heads: dict[str, Head] = {}  # by stored channel
         self.recovery = Recovery(config.id, config.name)
         self._wake = gevent.event.Event()
-        self._orphans: dict[
-            tuple[int, int], str
-        ] = {}  # (job, attempt) started by workers not ours: stored channel
+        # (job, attempt) started by workers not ours: stored channel
+        self._orphans: dict[tuple[int, int], str] = {}
         self._due: dict[str, float] = {}  # what to do next, by name: monotonic time
         self._errors: list[float] = []  # when it refused what we asked, not when it was away
         self._told = ""  # why it is not served, as logged
@@ -104,17 +103,22 @@ class QueueDatabase:
 
     # what the hub reports of our grants
 
-    def claimed(self, grant: Grant, job: int) -> None:
-        """A grant started this job."""
-        self._touch(grant, lambda head: head.claimed(job))
+    def claimed(self, grant: Grant, job: int, first: bool) -> None:
+        """A grant started this job, or its slice went on with it."""
+        self._touch(grant, lambda head: head.claimed(job) if first else head.taken(job))
 
     def came_back(self, grant: Grant) -> None:
         """A grant started nothing."""
         self._touch(grant, lambda head: head.came_back(time.monotonic()))
 
-    def ended(self, grant: Grant) -> None:
-        """The job of a grant ended. What it leaves behind may block a sequential channel; a batch took others along."""
-        if grant.sequential or grant.batch > 1:
+    def ended(self, grant: Grant, lost: bool) -> None:
+        """A grant ended, if ``lost`` with its worker: then a slice may have taken more than it said.
+
+        What a job leaves behind may block a sequential channel, and a batch took others along.
+        """
+        if grant.slice:
+            self._touch(grant, Head.slice_ended)
+        if grant.sequential or grant.batch > 1 or (grant.slice and lost):
             self._touch(grant, Head.ended)
 
     def _touch(self, grant: Grant, change: Callable[[Head], None]) -> None:
@@ -362,7 +366,7 @@ class QueueDatabase:
             self._head(name)
         for name, head in list(self.heads.items()):
             head.noticed(None)
-            if name not in names and not head.granted:
+            if name not in names and not head.granted and not head.slices:
                 del self.heads[name]
 
     def _head(self, channel: str) -> Head:

@@ -6,7 +6,6 @@ has not answered or one that died is not recovered. It is never freed by a clock
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import time
@@ -18,15 +17,14 @@ import gevent
 import gevent.event
 
 from queuejobs.store.claims import Process
-from queuejobs.worker import wire
 from queuejobs.worker.log import event
 from queuemaster.config.compiled import DatabaseConfig, Settings
 
-from .batches import Batches
-from .channels import Candidate, Key, Override, Scheduler, Tree
+from .channels import Override, Scheduler, Tree
 from .control import LiveLimits
 from .database import QueueDatabase
-from .links import Grant, Link, LinkState
+from .granting import Granting
+from .links import Link, Links, LinkState, send
 from .oca_database import OcaDatabase
 from .recovery import Death
 from .retention import Ages, Retention
@@ -43,21 +41,23 @@ class DispatchHub:
         self._scheduler = Scheduler(self.tree, time.monotonic())
         self._tell_master = tell_master
         self._max_workers = settings.max_workers
-        self._links: dict[int, Link] = {}  # by entry
+        self._links = Links()
         self._recovering: dict[Death, set[int]] = {}  # databases that have not recovered it yet
         self._orphans: Counter[tuple[int, str]] = (
             Counter()
         )  # (database, channel): slots of runs that are not ours
         # grants of an earlier incarnation must not be taken for ours
         self.incarnation = int.from_bytes(os.urandom(6), "big")
-        self._numbers = itertools.count(self.incarnation * 1_000_000)
         self._wanted: dict[str, int] | None = None  # what the master was told last
-        self._batches = Batches()
         self._retired = 0  # workers up to this generation run old code
         self.draining = False
         self.standings: dict[int, str] = {}  # by database: "leads", "stands by", "away"
         self._wake = gevent.event.Event()
         self.databases = {config.id: self._database(config, settings) for config in settings.databases}
+        self._granting = Granting(
+            self._scheduler, self._links, self.databases, self.incarnation * 1_000_000, settings.max_workers,
+            _slice(settings),
+        )  # fmt: skip
 
     def run(self) -> None:
         """Grant whenever something has changed or a throttle or a rate lets the next job through."""
@@ -84,6 +84,7 @@ class DispatchHub:
         """The live limits that a database has; () when we do not lead it any more."""
         if self._live.change(database, self.databases[database].name, overrides):
             self._scheduler.reconfigure(self.tree, time.monotonic())
+            self._granting.end_slices()
             self.changed()
 
     def reconfigure(self, settings: Settings) -> tuple[list[QueueDatabase], list[QueueDatabase]]:
@@ -105,6 +106,7 @@ class DispatchHub:
             for death in database.recovery.drop():
                 self.recovered(death, database.index)
         self._max_workers = settings.max_workers
+        self._granting.configure(settings.max_workers, _slice(settings))
         self._live.configure(settings.channels, configured)
         self._reshaped()
         return new, gone
@@ -136,12 +138,13 @@ class DispatchHub:
     def _retire(self, link: Link) -> None:
         if not link.retiring:
             link.retiring = True
-            self._send(link, {"type": "retire"})
+            send(link, {"type": "retire"})
 
     def _reshaped(self) -> None:
         self._scheduler.reconfigure(self.tree, time.monotonic())
         for database in self.databases.values():
             database.look_again()
+        self._granting.end_slices()
         self._wanted = None
         self.changed()
 
@@ -156,6 +159,7 @@ class DispatchHub:
     def drain(self) -> None:
         """Grant nothing any more."""
         self.draining = True
+        self._granting.end_slices()
 
     def in_use(self, channel: str) -> int:
         """Slots in use in a configured channel and below it."""
@@ -175,7 +179,7 @@ class DispatchHub:
         """The master hands over a worker; until it answers, it may be at work for an earlier dispatcher."""
         self._links[link.entry] = link
         self._scheduler.take(link.channel, None)
-        self._send(link, {"type": "attach", "incarnation": self.incarnation})
+        send(link, {"type": "attach", "incarnation": self.incarnation})
         if link.generation <= self._retired:
             self._retire(link)  # it was forked before a reload, and came up after it
 
@@ -187,16 +191,16 @@ class DispatchHub:
         elif link.grant is None or message.get("number") != link.grant.number:
             return
         elif kind == "claimed":
-            link.claimed = True
             database = self.databases.get(link.grant.database)
             if database is not None:  # else it is not served any more
-                database.claimed(link.grant, message["job"])
+                database.claimed(link.grant, message["job"], first=not link.claimed)
+            link.claimed = True
         elif kind == "released":
             link.retiring = link.retiring or message["leaving"]
             if not link.claimed:
                 self._scheduler.give_back(self.tree.resolve(link.grant.channel))
             if message.get("broken"):
-                self._batches.broke(link.grant)
+                self._granting.batches.broke(link.grant)
             self._answered(link)
             self._idle(link)
 
@@ -205,7 +209,7 @@ class DispatchHub:
         if link.state is not LinkState.GONE:
             link.state = LinkState.GONE
             if link.grant is not None and link.claimed:
-                self._batches.broke(link.grant)
+                self._granting.batches.broke(link.grant)
             self._answered(link)
             self.changed()
 
@@ -288,62 +292,14 @@ class DispatchHub:
     def _grant_all(self) -> None:
         if self.draining:
             return
-        while True:
-            now = time.monotonic()
-            candidates, blocked, barriers = self._situation(now)
-            choice = self._scheduler.choose(candidates, now, self._has_worker, blocked, barriers)
-            if choice is None:
-                break
-            self._grant(choice, now)
-        lacking = self._scheduler.wanted(candidates, now, self._has_worker, blocked, barriers)
+        lacking = self._granting.grant_all()
         # not how many more: one that comes while this is under way would be asked for twice
-        staying = Counter(link.channel for link in self._staying())
+        staying = Counter(link.channel for link in self._links.staying())
         wanted = {channel: more + staying[channel] for channel, more in Counter(lacking).items()}
         if wanted != self._wanted:
             self._wanted = wanted
             self._tell_master({"type": "want", "channels": wanted})
         self._make_room(len(lacking))
-
-    def _situation(self, now: float) -> tuple[list[Candidate], set[str], dict[str, Key]]:
-        """The candidates, the channels that a failed job blocks, and those with a delayed job before the others."""
-        candidates: list[Candidate] = []
-        blocked: set[str] = set()
-        barriers: dict[str, Key] = {}
-        for database in self.databases.values():
-            if database.epoch is None:
-                continue
-            for stored, head in database.heads.items():
-                channel, sequential = self.tree.resolve(stored), self.sequential(stored)
-                if sequential and head.failed:
-                    blocked.add(channel)
-                if sequential and head.delayed is not None:
-                    barriers[channel] = min(head.delayed, barriers.get(channel, head.delayed))
-                key = head.candidate(sequential, now)
-                if key is not None:
-                    candidates.append(Candidate(channel, key, (database.index, stored)))
-        return candidates, blocked, barriers
-
-    def _grant(self, choice: Candidate, now: float) -> None:
-        index, stored = choice.source
-        database = self.databases[index]
-        head = database.heads[stored]
-        # the one that worked last is warm; those that wait longest may retire
-        link = max(self._idle_links(choice.channel), key=lambda idle: idle.idle_since)
-        sequential = self.sequential(stored)
-        assert database.epoch is not None  # else it has no candidates
-        batch = self._batches.size(choice.source, self.tree, choice.channel)
-        link.grant = Grant(next(self._numbers), index, database.epoch, stored, sequential, batch)
-        link.state, link.claimed, link.holds_slot, link.database = LinkState.GRANTED, False, True, index
-        self._scheduler.take(choice.channel, now)
-        head.grant()
-        self._send(
-            link,
-            {
-                "type": "grant", "number": link.grant.number, "database": index, "epoch": database.epoch,
-                "channel": stored, "job": choice.key[2] if sequential else None, "bound": head.bound,
-                "batch": batch,
-            },
-        )  # fmt: skip
 
     def _answered(self, link: Link) -> None:
         """The grant is used up, come back, or lost with its worker: the head it was for learns of it."""
@@ -352,7 +308,7 @@ class DispatchHub:
         if grant is None or database is None:  # no grant, or not served any more
             return
         if link.claimed:
-            database.ended(grant)
+            database.ended(grant, lost=link.state is LinkState.GONE)
         else:
             database.came_back(grant)
 
@@ -364,36 +320,21 @@ class DispatchHub:
 
     def soon(self, database: int) -> None:
         """A job may be there: the worker that is likely to get it wakes up while we look, and its session."""
-        idle = [link for link in self._staying() if link.state is LinkState.IDLE]
+        idle = self._links.idle()
         if idle:
-            self._send(max(idle, key=lambda link: link.idle_since), {"type": "soon", "database": database})
-
-    def _idle_links(self, channel: str) -> list[Link]:
-        return [link for link in self._staying() if link.channel == channel and link.state is LinkState.IDLE]
-
-    def _staying(self) -> list[Link]:
-        return [
-            link for link in self._links.values() if link.state is not LinkState.GONE and not link.retiring
-        ]
-
-    def _has_worker(self, channel: str) -> bool:
-        return bool(self._idle_links(channel))
+            send(max(idle, key=lambda link: link.idle_since), {"type": "soon", "database": database})
 
     def _make_room(self, lacking: int) -> None:
         """When there are as many workers as may be, idle ones of other pools go for those that are asked for.
 
         Each time: those that were busy when they were asked for may be idle now.
         """
-        staying = self._staying()
-        room = self._max_workers - len(staying)
-        idle = [link for link in staying if link.state is LinkState.IDLE]
-        idle.sort(key=lambda link: link.idle_since)
+        room = self._max_workers - len(self._links.staying())
+        idle = sorted(self._links.idle(), key=lambda link: link.idle_since)
         for link in idle[: max(lacking - room, 0)]:
             self._retire(link)
 
-    def _send(self, link: Link, message: dict[str, Any]) -> None:
-        try:
-            wire.send(link.socket, message)
-        except OSError as error:
-            # its end is closed: the master will reap it, or the link's reader has it already
-            event(_log, logging.DEBUG, "worker does not listen", worker=link.process.pid, error=str(error))
+
+def _slice(settings: Settings) -> float:
+    """Beside Odoo each job has a grant: its run ends in Odoo's session, and would have to be claimed by another."""
+    return 0.0 if settings.odoo else settings.slice

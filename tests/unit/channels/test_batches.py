@@ -16,7 +16,7 @@ def tree(text: str) -> Tree:
 
 
 def grant(batch: int, stored: str = "root.a") -> Grant:
-    return Grant(1, 0, 1, stored, False, batch)
+    return Grant(1, 0, 1, stored, False, batch, None)
 
 
 def test_as_many_as_the_channel_says() -> None:

@@ -72,13 +72,6 @@ def test_an_unknown_option_is_a_warning_with_the_nearest_name(file: Path) -> Non
     assert "did you mean max_workers?" in warning
 
 
-def test_an_option_of_a_later_version_is_said_to_do_nothing() -> None:
-    compiled = compile_settings(None, {}, [], {"QUEUEMASTER_SLICE": "0.1"})
-    assert compiled.warnings == (
-        "option slice (from environment QUEUEMASTER_SLICE) is not supported by this version, ignored",
-    )
-
-
 def test_the_variable_of_the_postgresql_programs_is_no_option() -> None:
     assert compile_settings(None, {}, [], {"QUEUEMASTER_PG_BINDIR": "/opt/pg/bin"}).warnings == ()
 

@@ -37,12 +37,12 @@ def recycling(share: float = 0.5, **limits: Any) -> Recycling:
 
 def leaves_after(worker: Recycling) -> int:
     """How many jobs it does."""
-    return next(count for count in range(1, 10_000) if worker.reason(BORN, 0))
+    return next(count for count in range(1, 10_000) if worker.reason(BORN, 0, count))
 
 
 def test_without_limits_it_stays() -> None:
     worker = recycling()
-    assert {worker.reason(BORN + 1e9, 1 << 50) for _ in range(1000)} == {None}
+    assert {worker.reason(BORN + 1e9, 1 << 50, ran) for ran in range(1000)} == {None}
 
 
 def test_the_dice_are_rolled_once_for_jobs_and_age_together() -> None:
@@ -50,7 +50,7 @@ def test_the_dice_are_rolled_once_for_jobs_and_age_together() -> None:
     dice = Loaded(1.0)
     worker = Recycling(NO_LIMITS._replace(max_jobs=100, max_age=50.0), BORN, dice)
     for _ in range(20):
-        worker.reason(BORN, 0)
+        worker.reason(BORN, 0, 1)
     assert dice.rolled == [(1 - JITTER, 1 + JITTER)]
     assert worker.max_jobs == 110
     assert worker.until == pytest.approx(BORN + 55)
@@ -59,8 +59,10 @@ def test_the_dice_are_rolled_once_for_jobs_and_age_together() -> None:
 @pytest.mark.parametrize(("share", "jobs"), [(0.0, 90), (0.5, 100), (1.0, 110)])
 def test_jobs_are_counted_up_to_what_the_dice_say(share: float, jobs: int) -> None:
     worker = recycling(share, max_jobs=100)
-    assert [worker.reason(BORN, 0) for _ in range(jobs - 1)] == [None] * (jobs - 1)
-    assert worker.reason(BORN, 0) == f"{jobs} jobs"
+    assert worker.reason(BORN, 0, jobs - 1) is None
+    worker.count(jobs - 2)
+    assert worker.reason(BORN, 0, 1) is None
+    assert worker.reason(BORN, 0, 2) == f"{jobs} jobs"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -71,22 +73,22 @@ def test_one_job_stays_one_job(share: float) -> None:
 @pytest.mark.parametrize(("share", "age"), [(0.0, 54.0), (1.0, 66.0)])
 def test_age_counts_from_birth(share: float, age: float) -> None:
     worker = recycling(share, max_age=60.0)
-    assert worker.reason(BORN + age - 0.1, 0) is None
-    assert worker.reason(BORN + age + 0.1, 0) == "age"
+    assert worker.reason(BORN + age - 0.1, 0, 1) is None
+    assert worker.reason(BORN + age + 0.1, 0, 1) == "age"
 
 
 def test_memory_is_a_limit_without_dice() -> None:
     worker = recycling(0.0, memory_soft=300 * MIB)
-    assert worker.reason(BORN, 300 * MIB) is None
-    assert worker.reason(BORN, 301 * MIB) == "memory 301 MiB > 300 MiB"
+    assert worker.reason(BORN, 300 * MIB, 1) is None
+    assert worker.reason(BORN, 301 * MIB, 1) == "memory 301 MiB > 300 MiB"
 
 
 def test_jobs_go_before_age_and_age_before_memory() -> None:
     limits: dict[str, Any] = {"max_jobs": 2, "max_age": 60.0, "memory_soft": MIB}
     worker = recycling(**limits)
-    assert worker.reason(BORN + 100, 2 * MIB) == "age"
-    assert worker.reason(BORN + 100, 2 * MIB) == "2 jobs"
-    assert recycling(**limits).reason(BORN, 2 * MIB) == "memory 2 MiB > 1 MiB"
+    assert worker.reason(BORN + 100, 2 * MIB, 1) == "age"
+    assert worker.reason(BORN + 100, 2 * MIB, 2) == "2 jobs"
+    assert recycling(**limits).reason(BORN, 2 * MIB, 1) == "memory 2 MiB > 1 MiB"
 
 
 def test_workers_that_are_born_together_do_not_leave_together() -> None:

@@ -31,6 +31,15 @@ class Ending(NamedTuple):
     mark: Optional[str] = None  # see settle() in the schema
 
 
+class Turn(NamedTuple):
+    """Whose turn it is while a grant lasts."""
+
+    epoch: int
+    channel: str  # as stored
+    bound: Optional[Key]  # no ready job has a lesser key
+    until: Optional[Key]  # from this key on it is another's
+
+
 class Blame(NamedTuple):
     """Why a worker died, and which run is charged for it."""
 
@@ -122,6 +131,31 @@ def finish(
         (row["id"], row["attempt"], row["worker_id"], result, seconds, release),
     )
     return bool(cursor.fetchone()[0])
+
+
+_LEAST: Key = (-(2**31), "-infinity", 0)
+_BEYOND: Key = (2**31 - 1, "infinity", 2**63 - 1)
+
+
+def finish_and_claim(
+    cursor: Any, row: Mapping[str, Any], result: Optional[str], seconds: float, turn: Turn, pid: int
+) -> Tuple[bool, Optional[Dict[str, Any]]]:
+    """As ``finish``, and start the next job of the channel in the same transaction, which must be READ COMMITTED.
+
+    The second is its row, or None when there is nothing to start.
+    """
+    cursor.execute(
+        "select finished, (following).* from queuemaster.finish_and_claim("
+        "%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            row["id"], row["attempt"], row["worker_id"], result, seconds, turn.epoch, turn.channel, pid,
+            *(turn.bound or _LEAST), *(turn.until or _BEYOND),
+        ),
+    )  # fmt: skip
+    found = _row(cursor)
+    assert found is not None  # it returns one row
+    finished = found.pop("finished")
+    return finished, None if found["id"] is None else found
 
 
 def lock_job(cursor: Any, row: Mapping[str, Any]) -> None:

@@ -26,11 +26,14 @@ class Recycling:
         self.memory = channel.memory_soft
         self._jobs = 0
 
-    def reason(self, now: float, resident: int, ran: int = 1) -> Optional[str]:
-        """After so many jobs more: why the worker should go, None to stay. ``resident``: bytes of its own memory."""
+    def count(self, ran: int) -> None:
+        """It has run so many jobs more."""
         self._jobs += ran
-        if self.max_jobs and self._jobs >= self.max_jobs:
-            return f"{self._jobs} jobs"
+
+    def reason(self, now: float, resident: int, ran: int) -> Optional[str]:
+        """With so many jobs more: why the worker should go, None to stay. ``resident``: bytes of its own memory."""
+        if self.max_jobs and self._jobs + ran >= self.max_jobs:
+            return f"{self._jobs + ran} jobs"
         if self.until and now >= self.until:
             return "age"
         if self.memory and resident > self.memory:

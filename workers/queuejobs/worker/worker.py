@@ -10,7 +10,7 @@ import select
 import signal
 import socket
 import time
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from . import wire
 from .heartbeat import Heartbeat
@@ -105,6 +105,8 @@ class Worker:
             self._use(message)
         elif message["type"] == "soon":
             self._runtime.wake(message["database"])
+        elif message["type"] == "revoke":
+            pass  # that it came has ended the slice
         elif message["type"] == "retire":
             self._link.shutdown(socket.SHUT_RD)
 
@@ -119,12 +121,14 @@ class Worker:
         draining = self._heartbeat.draining()
         outcome = "nothing"
         if not draining:
-            outcome = self._runtime.run(grant, claimed, self._heartbeat.draining, self._called_off)
+            outcome = self._runtime.run(
+                grant, claimed, self._heartbeat.draining, self._called_off, lambda ran: bool(self._worn(ran))
+            )
         reason = None
         if outcome != "nothing":
             self._idle()
-            ran = 1 + self._runtime.others
-            reason = self._recycling.reason(time.monotonic(), private_memory(os.getpid()), ran)
+            reason = self._worn(self._runtime.ran)
+            self._recycling.count(self._runtime.ran)
         if self._runtime.interrupted:
             reason = "a run was stopped"  # what it had started, threads or processes, goes with the worker
         elif self._runtime.broken:
@@ -139,8 +143,13 @@ class Worker:
             event(_log, logging.INFO, "worker is replaced", channel=self._request["channel"], reason=reason)
             self._link.shutdown(socket.SHUT_RD)
 
+    def _worn(self, ran: int) -> Optional[str]:
+        """Why the worker should go when it has run so many jobs more."""
+        memory = private_memory(os.getpid()) if self._recycling.memory else 0
+        return self._recycling.reason(time.monotonic(), memory, ran)
+
     def _called_off(self) -> bool:
-        """Whoever has something to say to us while we are at work says: retire, or another dispatcher is there."""
+        """Whoever has something to say to us while we are at work wants us to come to an end."""
         return self._heartbeat.draining() or bool(select.select([self._link], [], [], 0)[0])
 
     def _tell(self, message: Dict[str, Any]) -> None:

@@ -20,6 +20,9 @@ claimed. Then the answer would take it out of ``ready`` for the second time it i
 So a job that was noticed while grants were out makes the head dirty when it is claimed, unless the grant came
 after the notification.
 
+*Slices.* A worker whose grant is for several jobs claims the next ones without asking, and tells. Until then such a job
+is like one that left Q without a word, except that it may be back before we are told it had been there, as above.
+
 *Reads that take time.* Other answers and notifications may come while the query runs. ``asking`` marks its
 beginning: a job claimed since then is taken out of the result (the query may have seen it as ready); after
 a notification the result counts, but the head stays dirty, since the query may not have seen the new job;
@@ -57,6 +60,7 @@ from dataclasses import dataclass, field
 Key = tuple[int, str, int]
 
 WINDOW = 8  # keys to read beyond the grants that are out
+SLICED = 56  # further ones while workers help themselves
 FIRST_REST = 0.05  # seconds
 LONGEST_REST = 5.0
 
@@ -82,6 +86,7 @@ class Head:
         self.delayed: Key | None = None  # the least key with an eta to come; for sequential channels
         self.failed = False  # a failed job is there; for sequential channels
         self.granted = 0  # grants without an answer
+        self.slices = 0  # grants under way that are for several jobs
         self.dirty = True  # to be read again
         self.bound: Key | None = None
         self.rest_until = 0.0  # no candidate before, on the clock given to came_back()
@@ -93,7 +98,7 @@ class Head:
     @property
     def rows_to_read(self) -> int:
         """How many keys a read must ask for, so that there is one behind the grants that are out."""
-        return self.granted + WINDOW
+        return self.granted + WINDOW + (SLICED if self.slices else 0)
 
     def asking(self) -> None:
         """A read (from ``bound`` on) begins now; ``read`` brings its result. One at a time."""
@@ -129,7 +134,7 @@ class Head:
     def noticed(self, key: Key | None) -> None:
         """Jobs became ready, the least of them with this key; None: anything may have changed, look again."""
         self._rested()
-        if key is not None and self.granted:
+        if key is not None and (self.granted or (self.slices and not self._behind(key))):
             self._renewed.add(key[2])
         if key is None:
             self.bound = None
@@ -145,7 +150,7 @@ class Head:
             else:
                 self._asked.least_noticed = min(key, self._asked.least_noticed or key)
             self.dirty = True
-        elif key is None or self._blocked() or not (self.more and self.ready and key > self.ready[-1]):
+        elif key is None or self._blocked() or not self._behind(key):
             self.dirty = True
 
     def seen(self, key: Key) -> None:
@@ -159,8 +164,9 @@ class Head:
         if first:
             self.ready = [key]
 
-    def grant(self) -> None:
-        """A grant goes out."""
+    def grant(self, sliced: bool = False) -> None:
+        """A grant goes out. ``sliced``: for several jobs, until :meth:`slice_ended`."""
+        self.slices += sliced
         if self.granted < len(self.ready):
             self._renewed.discard(self.ready[self.granted][2])
         self.granted += 1
@@ -168,11 +174,15 @@ class Head:
 
     def claimed(self, job_id: int) -> None:
         """A grant was answered: it started this job."""
-        self._rested()
         self.granted = max(self.granted - 1, 0)
+        self.taken(job_id)
+
+    def taken(self, job_id: int) -> None:
+        """A slice went on with this job."""
+        self._rested()
         if job_id in self._renewed:
             self._look_again_for(job_id)
-        if not self.granted:
+        if not self.granted and not self.slices:
             self._renewed.clear()
         if self._asked is not None:
             self._asked.claimed.add(job_id)
@@ -180,6 +190,10 @@ class Head:
         if self.ready and not self.dirty and self.bound is not None:
             self.bound = self.ready[0]
         self._look_behind_the_window()
+
+    def slice_ended(self) -> None:
+        """Its worker starts nothing more by itself."""
+        self.slices = max(self.slices - 1, 0)
 
     def came_back(self, now: float | None = None) -> None:
         """A grant started nothing, or its worker is gone. With a time, a second one in a row rests."""
@@ -199,12 +213,16 @@ class Head:
         if self._asked is not None:
             self._asked.changed = True
 
-    def candidate(self, sequential: bool, now: float | None = None) -> Key | None:
-        """The key of the job that the next grant would start, None when there is none or it is not known."""
+    def candidate(self, sequential: bool, now: float | None = None, behind: int = 0) -> Key | None:
+        """The key of the job that the next grant would start, None when there is none or it is not known.
+
+        ``behind``: of the one so many places behind it, where jobs are not sequential.
+        """
         if now is not None and now < self.rest_until:
             return None
         if not sequential:
-            return self.ready[self.granted] if self.granted < len(self.ready) else None
+            place = self.granted + behind
+            return self.ready[place] if place < len(self.ready) else None
         if self.dirty or self.granted or self.failed or not self.ready:
             return None
         if self.delayed is not None and self.delayed < self.ready[0]:
@@ -216,6 +234,10 @@ class Head:
         self.dirty = True
         if self._asked is not None:
             self._asked.changed = True
+
+    def _behind(self, key: Key) -> bool:
+        """Whether it lies behind what is known."""
+        return self.more and bool(self.ready) and key > self.ready[-1]
 
     def _blocked(self) -> bool:
         """Whether what becomes ready, wherever it stands, may be the very job that blocks the others."""

@@ -153,6 +153,23 @@ class Scheduler:
                 best = candidate
         return best
 
+    def could_start(
+        self,
+        candidate: Candidate,
+        holder: str,
+        now: float,
+        blocked: Collection[str] = (),
+        barriers: Mapping[str, Key] = NO_BARRIERS,
+    ) -> bool:
+        """Whether a candidate could start if one slot that is taken for the channel ``holder`` was released."""
+        released = self._tree.path(self._tree.resolve(holder))
+        for name in self._tree.path(candidate.channel):
+            _, limit, timed = self._gates[name]
+            in_use = self._in_use[name] - (name in released)
+            if in_use >= limit or name in blocked or (timed and now < self._opening(name)):
+                return False
+        return self._before_barriers(candidate, barriers)
+
     def wanted(
         self,
         candidates: Iterable[Candidate],

@@ -83,6 +83,11 @@ class Tree:
         """Whether the channel or one above it is paused."""
         return any(self._channels[above].paused for above in self._paths[name])
 
+    def ordered_or_timed(self, name: str) -> bool:
+        """Whether starts in a configured channel are ordered or counted, so that each takes a grant of its own."""
+        path = [self._channels[above] for above in self._paths[name]]
+        return path[0].sequential or any(one.throttle or one.rate for one in path)
+
     def rate(self, name: str) -> float:
         """How many jobs of a configured channel can start a second: the least rate up to the root; 0: any."""
         return min((rate for above in self._paths[name] if (rate := self._channels[above].rate)), default=0.0)

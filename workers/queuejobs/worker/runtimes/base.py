@@ -22,6 +22,7 @@ from ..scoreboard import Entry, RunLimits, State
 from ..session import Session
 from ..settings import ChannelSettings, WorkerSettings
 from .batch import Batch
+from .slices import Slice
 
 _log = logging.getLogger("queuemaster.worker")
 STOPS = (TimeoutJobError, LimitJobError, CancelledJobError)
@@ -46,8 +47,11 @@ class Runtime:
         self._process = this_process()
         self.interrupted = False  # a run was stopped from outside
         self.broken = False  # a batch came to nothing
-        self.others = 0  # jobs that were done in the transaction of the last grant's
+        self.ran = 0  # jobs, by the last grant
         self._called_off: Callable[[], bool] = lambda: False  # whether a batch should come to its end
+        self._following: Optional[Dict[str, Any]] = (
+            None  # the job that was claimed along with the end of the last
+        )
         self._grant: Mapping[str, Any] = {}
         self._sessions: Dict[int, Session] = {
             database.id: Session(database.dsn, database.name, channel, self._process)
@@ -87,22 +91,35 @@ class Runtime:
 
     def run(
         self, grant: Mapping[str, Any], claimed: Callable[[int], None], stop: Callable[[], bool],
-        called_off: Callable[[], bool] = lambda: False,
+        called_off: Callable[[], bool] = lambda: False, worn: Callable[[int], bool] = lambda ran: False,
     ) -> str:  # fmt: skip
-        """Use a grant. Returns how it ended: done, failed, retried, cancelled, lost, or nothing (none started)."""
+        """Use a grant. Returns how its last run ended: done, failed, retried, cancelled, lost, or nothing (no run).
+
+        ``called_off``: no further job should follow; ``worn``: nor when the worker has run so many.
+        """
         session = self._sessions[grant["database"]]
-        self.broken, self.others, self._called_off, self._grant = False, 0, called_off, grant
+        self.broken, self.ran, self._called_off, self._grant = False, 0, called_off, grant
+        self._slice = Slice(grant, lambda ran: called_off() or worn(ran))
         row = self._claim(session, grant, stop)
         if row is None:
             self._entry.change(State.IDLE, time.monotonic_ns())
             return "nothing"
+        while row is not None:
+            self.ran += 1
+            outcome = self._run(session, row, claimed)
+            row, self._following = self._following, None
+        if outcome == "lost":
+            session.recovered(stop)
+        return outcome
+
+    def _run(self, session: Session, row: Dict[str, Any], claimed: Callable[[int], None]) -> str:
         function = self._declared(row)
         limits = self._limits(row, function)
         now = time.monotonic()
         self._enter(session, row, limits)
         claimed(row["id"])
         self._waited(row)
-        batch = Batch(grant.get("batch", 1))
+        batch = Batch(self._grant.get("batch", 1))
         try:
             outcome = self._perform(session, row, function, limits, batch)
             seconds = (batch.began or time.monotonic()) - now
@@ -113,8 +130,6 @@ class Runtime:
         finally:
             job_context.job = {}
         self._entry.count(self._counted_as(row, outcome), seconds)
-        if outcome == "lost":
-            session.recovered(stop)
         return outcome
 
     def _enter(self, session: Session, row: Mapping[str, Any], limits: RunLimits) -> None:
@@ -139,7 +154,7 @@ class Runtime:
 
     def _count_others(self, session: Session, batch: Batch) -> None:
         """They are done with the first one."""
-        self.others = len(batch.done)
+        self.ran += len(batch.done)
         for row, took in batch.done:
             job_context.job = self._context(session, row)
             event(_log, logging.DEBUG, "job done", took=round(took, 3))

@@ -52,16 +52,28 @@ class NativeRuntime(Runtime):
                 result = self._call(connection, cursor, row, function, limits)
                 # what another isolation level does not see, it must not judge: released after the commit
                 apart = function.isolation not in (None, "read committed")
-                if not claims.finish(cursor, row, result, time.monotonic() - started, release=not apart):
+                if not self._finish(cursor, row, result, time.monotonic() - started, apart):
                     raise RunTakenAway
                 if row["attempt"] == 1 and not row["graph_uuid"] and _may_share(function):
                     self._go_on(session, cursor, row, batch)
             connection.commit()
         except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
+            self._following = None
             return self._settle(connection, row, function, self._blamed(session, row, batch, error))
         if apart:
             self._release(connection, row)
         return "done"
+
+    def _finish(
+        self, cursor: Any, row: Mapping[str, Any], result: Optional[str], seconds: float, apart: bool
+    ) -> bool:
+        # should the next job take the worker down while it is read, then this one must not be charged for it again
+        if apart or row["attempt"] > 1 or not self._slice.lasts(self.ran):
+            return claims.finish(cursor, row, result, seconds, release=not apart)
+        finished, self._following = claims.finish_and_claim(
+            cursor, row, result, seconds, self._slice.turn, self._process.pid
+        )
+        return finished
 
     def _call(
         self,

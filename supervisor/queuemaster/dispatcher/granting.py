@@ -1,0 +1,148 @@
+"""Grants: which job's turn it is, which worker gets it, and for how long."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from .batches import Batches
+from .channels import Candidate, Key, Scheduler
+from .database import QueueDatabase
+from .links import Grant, Link, Links, LinkState, send
+from .slices import Slice, must_end, slice_of
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What could start, as far as the queues go."""
+
+    now: float
+    candidates: list[Candidate]
+    blocked: set[str]  # sequential channels with a failed job
+    barriers: dict[str, Key]  # sequential channels with a delayed job that stands before the others
+
+
+class Granting:
+    """Links, databases and slots are the hub's; what is done with them here is remembered in them."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        links: Links,
+        databases: Mapping[int, QueueDatabase],
+        first: int,
+        max_workers: int,
+        slice_seconds: float,
+    ) -> None:
+        self.batches = Batches()
+        self._scheduler = scheduler
+        self._links = links
+        self._databases = databases
+        self._numbers = itertools.count(first)
+        self.configure(max_workers, slice_seconds)
+
+    def configure(self, max_workers: int, slice_seconds: float) -> None:
+        """From now on."""
+        self._max_workers, self._slice_seconds = max_workers, slice_seconds
+
+    def grant_all(self) -> tuple[str, ...]:
+        """Whatever can start. Returns the channels that could start more at once if they had another worker each."""
+        while True:
+            found = self._situation(time.monotonic())
+            choice = self._scheduler.choose(
+                found.candidates, found.now, self._links.has_idle, found.blocked, found.barriers
+            )
+            if choice is None:
+                break
+            self._grant(choice, found)
+        self._revoke(found)
+        return self._scheduler.wanted(
+            found.candidates, found.now, self._links.has_idle, found.blocked, found.barriers
+        )
+
+    def end_slices(self) -> None:
+        """What they were given for may not hold any more; of a batch neither."""
+        for link in self._links.values():
+            _end_slice(link)
+
+    def _situation(self, now: float) -> Situation:
+        found = Situation(now, [], set(), {})
+        tree = self._scheduler.tree
+        for database in self._databases.values():
+            if database.epoch is None:
+                continue
+            for stored, head in database.heads.items():
+                channel = tree.resolve(stored)
+                sequential = tree[channel].sequential
+                if sequential and head.failed:
+                    found.blocked.add(channel)
+                if sequential and head.delayed is not None:
+                    found.barriers[channel] = min(head.delayed, found.barriers.get(channel, head.delayed))
+                key = head.candidate(sequential, now)
+                if key is not None:
+                    found.candidates.append(Candidate(channel, key, (database.index, stored)))
+        return found
+
+    def _grant(self, choice: Candidate, found: Situation) -> None:
+        index, stored = choice.source
+        database = self._databases[index]
+        head = database.heads[stored]
+        # the one that worked last is warm; those that wait longest may retire
+        link = max(self._links.idle(choice.channel), key=lambda idle: idle.idle_since)
+        sequential = self._scheduler.tree[choice.channel].sequential
+        assert database.epoch is not None  # else it has no candidates
+        link.state, link.claimed, link.revoked = LinkState.GRANTED, False, False
+        link.holds_slot, link.database = True, index
+        self._scheduler.take(choice.channel, found.now)
+        batch = self.batches.size(choice.source, self._scheduler.tree, choice.channel)
+        given = self._slice(choice, head.candidate(False, found.now, behind=1), found) if batch == 1 else None
+        head.grant(sliced=given is not None)
+        link.grant = Grant(
+            next(self._numbers), index, database.epoch, stored, sequential, batch, head.bound, given
+        )
+        send(
+            link,
+            {
+                "type": "grant", "number": link.grant.number, "database": index, "epoch": database.epoch,
+                "channel": stored, "job": choice.key[2] if sequential else None, "bound": head.bound,
+                "batch": batch, "slice": given and given.message(),
+            },
+        )  # fmt: skip
+
+    def _slice(self, choice: Candidate, following: Key | None, found: Situation) -> Slice | None:
+        if self._scheduler.tree.ordered_or_timed(choice.channel):
+            return None
+        return slice_of(
+            self._slice_seconds, choice.source, following, found.candidates,
+            partial(self._competes, choice.channel, found),
+        )  # fmt: skip
+
+    def _revoke(self, found: Situation) -> None:
+        """Have the slices end that stand in the way of another job."""
+        for link in self._links.values():
+            grant = link.grant
+            if grant is None or grant.slice is None or link.revoked:
+                continue
+            database = self._databases.get(grant.database)
+            head = database.heads.get(grant.channel) if database is not None else None
+            if head is None or must_end(
+                grant.slice, (grant.database, grant.channel), grant.bound, head.bound, found.candidates,
+                partial(self._competes, link.channel, found),
+            ):  # fmt: skip
+                _end_slice(link)
+
+    def _competes(self, holder: str, found: Situation, other: Candidate) -> bool:
+        """Whether it could start if a worker of the channel ``holder`` and its slot were free."""
+        if not self._scheduler.could_start(other, holder, found.now, found.blocked, found.barriers):
+            return False
+        full = len(self._links.staying()) >= self._max_workers  # so that worker would make room
+        return other.channel == holder or full or self._links.has_idle(other.channel)
+
+
+def _end_slice(link: Link) -> None:
+    if link.grant is not None and (link.grant.slice or link.grant.batch > 1) and not link.revoked:
+        link.revoked = True
+        send(link, {"type": "revoke"})

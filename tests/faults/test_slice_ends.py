@@ -1,0 +1,195 @@
+"""Workers that go on with the next jobs of their channel unasked, and what makes them ask again."""
+
+from __future__ import annotations
+
+import functools
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from queuemaster.cli import main
+from supervised import PATIENCE, Queue, queue
+from supervised import supervised as any_supervised
+from transitions import LOG, most_at_once, transitions
+from waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+# For ever, as far as these tests go: so what ends them is not the time, and no grant is for fewer than 64 jobs.
+ENDLESS = ["--set", "slice=600", "--set", "poll_interval=3600"]
+JOBS = 60  # fewer than a slice may have
+SHORT = 0.05  # seconds of a job
+
+
+@pytest.fixture
+def jobs(database: str) -> Iterator[Queue]:
+    with queue(database) as opened:
+        opened.rows("alter table effect add column transaction bigint default txid_current()")
+        opened.rows(LOG)
+        opened.rows("alter table transition add column transaction bigint default txid_current()")
+        yield opened
+
+
+supervised = functools.partial(any_supervised, options=ENDLESS)
+
+
+def claimed_with_an_end(jobs: Queue) -> int:
+    """How many jobs were started in the transaction in which another one ended."""
+    count: int = jobs.value(
+        "select count(*) from transition one join transition other using (transaction)"
+        " where one.new = 'started' and other.new = 'done' and one.job <> other.job"
+    )
+    return count
+
+
+def starts(jobs: Queue, channel: str = "%") -> list[int]:
+    return [
+        row[0]
+        for row in jobs.rows(
+            "select job from transition where new = 'started' and channel like %s order by number", (channel,)
+        )
+    ]
+
+
+def wait_for_starts(jobs: Queue, count: int) -> None:
+    wait_until(lambda: len(starts(jobs)) >= count, PATIENCE, lambda: f"{count} starts, but: {starts(jobs)}")
+
+
+def wait_for_effects(jobs: Queue, count: int) -> None:
+    wait_until(lambda: len(jobs.effects()) >= count, PATIENCE, lambda: str(jobs.states()))
+
+
+def enqueue(jobs: Queue, count: int = JOBS, **properties: object) -> None:
+    """Short jobs, stored at once: in one transaction, so that none starts before all are there."""
+    jobs.rows("begin")
+    for number in range(count):
+        jobs.sample(number).with_delay(**properties).write_slowly(SHORT)
+    jobs.rows("commit")
+
+
+def test_each_job_has_a_transaction_of_its_own_and_takes_the_next_along(
+    jobs: Queue, database: str, tmp_path: Path
+) -> None:
+    enqueue(jobs)
+    with supervised(database, tmp_path, "root:2"):
+        jobs.wait_until_drained()
+    assert jobs.states() == {"done": JOBS}
+    assert jobs.effects() == list(range(JOBS))
+    assert jobs.value("select count(distinct transaction) from effect") == JOBS
+    assert claimed_with_an_end(jobs) >= JOBS / 2
+    assert most_at_once(jobs)["root"] <= 2
+
+
+def test_without_slices_each_job_has_a_grant(jobs: Queue, database: str, tmp_path: Path) -> None:
+    enqueue(jobs, 20)
+    with any_supervised(database, tmp_path, "root:2", ["--set", "slice=0"]):
+        jobs.wait_until_drained()
+    assert claimed_with_an_end(jobs) == 0
+
+
+@pytest.mark.parametrize("channel", ["root.b", "root.a"], ids=["elsewhere", "its own channel"])
+def test_a_better_job_does_not_wait_for_the_end_of_a_slice(
+    jobs: Queue, database: str, tmp_path: Path, channel: str
+) -> None:
+    enqueue(jobs, channel="root.a")
+    with supervised(database, tmp_path, "root:1,a:1,b:1"):
+        wait_for_starts(jobs, 5)
+        before = len(starts(jobs))
+        urgent = jobs.sample(99).with_delay(channel=channel, priority=1).write()
+        row = jobs.wait_for(urgent.uuid, "done")
+        place = starts(jobs).index(row["id"])
+        jobs.wait_until_drained()
+    assert place < before + 20, "of 60; it takes the time of one job"
+    assert claimed_with_an_end(jobs) > 0
+    assert most_at_once(jobs)["root"] == 1
+
+
+def test_channels_take_turns_by_their_keys(jobs: Queue, database: str, tmp_path: Path) -> None:
+    """Stored in turns, so no slice goes beyond the next job of the other channel."""
+    jobs.rows("begin")
+    for number in range(20):
+        for channel in ("root.a", "root.b", "root.b"):
+            jobs.sample(number).with_delay(channel=channel).write()
+    jobs.rows("commit")
+    with supervised(database, tmp_path, "root:1,a:1,b:1"):
+        jobs.wait_until_drained()
+    assert starts(jobs) == sorted(starts(jobs))
+
+
+def test_a_pause_ends_a_slice(jobs: Queue, database: str, tmp_path: Path) -> None:
+    enqueue(jobs, channel="root.a")
+    with supervised(database, tmp_path, "root:2,a:2") as running:
+        wait_for_starts(jobs, 5)
+        result = CliRunner().invoke(main, ["channel", "root.a", "--pause", "--database", database])
+        assert result.exit_code == 0, result.output
+        wait_until(lambda: "limits changed live" in running.log, PATIENCE, lambda: running.log)
+        wait_until(lambda: jobs.states().get("started", 0) == 0, PATIENCE, lambda: str(jobs.states()))
+        assert jobs.states()["pending"] > 0
+        result = CliRunner().invoke(main, ["channel", "root.a", "--resume", "--database", database])
+        assert result.exit_code == 0, result.output
+        jobs.wait_until_drained()
+    assert jobs.effects() == list(range(JOBS))
+
+
+def test_a_drain_leaves_what_has_not_begun(jobs: Queue, database: str, tmp_path: Path) -> None:
+    enqueue(jobs)
+    with supervised(database, tmp_path, "root:1") as running:
+        wait_for_starts(jobs, 5)
+        assert running.stop() == 0
+    states = jobs.states()
+    assert set(states) == {"done", "pending"}
+    assert jobs.value("select max(attempt) from queuemaster.queue_job where state = 'pending'") == 0
+
+
+def test_workers_that_die_in_a_slice(jobs: Queue, database: str, tmp_path: Path) -> None:
+    """What they had done stays done, what they were at runs again, and it alone is charged."""
+    enqueue(jobs)
+    with supervised(database, tmp_path, "root:1") as running:
+        for done in (5, 15, 25):
+            wait_for_effects(jobs, done)
+            running.one("worker", "[job").kill()
+        jobs.wait_until_drained()
+    assert jobs.states() == {"done": JOBS}
+    assert jobs.effects() == list(range(JOBS))
+    tried_again = jobs.rows("select retry, exc_info from queuemaster.queue_job where attempt > 1")
+    assert 1 <= len(tried_again) <= 3
+    assert all("interrupted" in info or "died: SIGKILL" in info for _, info in tried_again)
+    assert claimed_with_an_end(jobs) > 10
+
+
+def test_a_dispatcher_that_dies_in_a_slice(jobs: Queue, database: str, tmp_path: Path) -> None:
+    enqueue(jobs)
+    with supervised(database, tmp_path, "root:2") as running:
+        wait_for_starts(jobs, 5)
+        running.one("dispatcher").send_signal(signal.SIGKILL)
+        jobs.wait_until_drained()
+    assert jobs.effects() == list(range(JOBS))
+    assert jobs.value("select max(attempt) from queuemaster.queue_job") == 1
+    assert most_at_once(jobs)["root"] <= 2
+
+
+def test_a_worker_of_a_slice_is_replaced_in_time(jobs: Queue, database: str, tmp_path: Path) -> None:
+    enqueue(jobs)
+    with any_supervised(database, tmp_path, "root:1", [*ENDLESS, "--set", "max_jobs=10"]):
+        jobs.wait_until_drained()
+    most = "select max(count) from (select count(*) from effect group by pid) each"
+    assert jobs.value(most) <= 11
+    assert claimed_with_an_end(jobs) > 10
+
+
+def test_a_job_that_fails_ends_its_slice_and_no_other_job_suffers(
+    jobs: Queue, database: str, tmp_path: Path
+) -> None:
+    jobs.rows("begin")
+    for number in range(20):
+        sample = jobs.sample(number).with_delay()
+        sample.crash() if number % 5 == 2 else sample.write()
+    jobs.rows("commit")
+    with supervised(database, tmp_path, "root:1"):
+        jobs.wait_until_drained()
+    assert jobs.states() == {"done": 16, "failed": 4}
+    assert jobs.effects() == [number for number in range(20) if number % 5 != 2]
+    assert [step.new for step in transitions(jobs)].count("started") == 20
