@@ -50,7 +50,10 @@ def test_status_and_why_name_the_job_that_holds_the_slot(database: str, tmp_path
         def busy() -> dict[str, Any] | None:
             known = document(tmp_path, "status")
             slots = known["channels"].get("root.mail", {}).get("in_use")
-            return known if slots == 1 and known["channels"]["root.mail"]["workers"]["busy"] == 1 else None
+            # a worker that was just handed over has a slot as well, before anybody leads
+            leads = any(found and found["leader"] for found in known["databases"].values())
+            at_work = known["channels"]["root.mail"]["workers"]["busy"] == 1
+            return known if leads and slots == 1 and at_work else None
 
         known = wait_until(busy, PATIENCE, lambda: f"a busy worker in the status; log:\n{running.log}")
         (at_work,) = (worker for worker in known["workers"] if worker["job"])
