@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from .batches import Batches
 from .channels import Candidate, Key, Scheduler
 from .database import QueueDatabase
-from .links import Grant, Link, Links, LinkState, send
+from .links import Grant, Link, Links, LinkState, retire, send
 from .slices import Slice, must_end, slice_of
+
+PASSED_OVER = 0.5  # seconds
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Granting:
         self._links = links
         self._databases = databases
         self._numbers = itertools.count(first)
+        self._passed: dict[str, float] = {}  # channels without an idle worker: since when others go first
         self.configure(max_workers, slice_seconds)
 
     def configure(self, max_workers: int, slice_seconds: float) -> None:
@@ -50,18 +53,25 @@ class Granting:
 
     def grant_all(self) -> tuple[str, ...]:
         """Whatever can start. Returns the channels that could start more at once if they had another worker each."""
+        passed: set[str] = set()
         while True:
             found = self._situation(time.monotonic())
-            choice = self._scheduler.choose(
-                found.candidates, found.now, self._links.has_idle, found.blocked, found.barriers
-            )
+            idle = {link.channel for link in self._links.idle()}
+            choice = self._choose(found, idle.__contains__)
+            without = {one.channel for one in found.candidates} - idle
+            better = self._choose(found, without.__contains__) if without else None
             if choice is None:
                 break
+            if better is not None and better.key < choice.key:
+                passed.add(better.channel)
+                if self._has_waited(better, found.now):
+                    continue
             self._grant(choice, found)
         self._revoke(found)
-        return self._scheduler.wanted(
-            found.candidates, found.now, self._links.has_idle, found.blocked, found.barriers
+        wanted = self._scheduler.wanted(
+            found.candidates, found.now, idle.__contains__, found.blocked, found.barriers
         )
+        return (*wanted, *passed.difference(wanted))
 
     def end_slices(self) -> None:
         """What they were given for may not hold any more; of a batch neither."""
@@ -86,6 +96,21 @@ class Granting:
                     found.candidates.append(Candidate(channel, key, (database.index, stored)))
         return found
 
+    def _choose(self, found: Situation, has_worker: Callable[[str], bool]) -> Candidate | None:
+        return self._scheduler.choose(found.candidates, found.now, has_worker, found.blocked, found.barriers)
+
+    def _has_waited(self, passed: Candidate, now: float) -> bool:
+        """A job is passed over for want of a worker: when there are as many as may be, one leaves for it after a while.
+
+        At once would mean a fork for each job where the jobs of many channels come in turns.
+        """
+        since = self._passed.setdefault(passed.channel, now)
+        if now < since + PASSED_OVER or len(self._links.staying()) < self._max_workers:
+            return False
+        del self._passed[passed.channel]
+        retire(min(self._links.idle(), key=lambda idle: idle.idle_since))
+        return True
+
     def _grant(self, choice: Candidate, found: Situation) -> None:
         index, stored = choice.source
         database = self._databases[index]
@@ -96,6 +121,7 @@ class Granting:
         assert database.epoch is not None  # else it has no candidates
         link.state, link.claimed, link.revoked = LinkState.GRANTED, False, False
         link.holds_slot, link.database = True, index
+        self._passed.pop(choice.channel, None)
         self._scheduler.take(choice.channel, found.now)
         batch = self.batches.size(choice.source, self._scheduler.tree, choice.channel)
         given = self._slice(choice, head.candidate(False, found.now, behind=1), found) if batch == 1 else None

@@ -24,7 +24,7 @@ from .channels import Override, Scheduler, Tree
 from .control import LiveLimits
 from .database import QueueDatabase
 from .granting import Granting
-from .links import Link, Links, LinkState, send
+from .links import Link, Links, LinkState, retire, send
 from .oca_database import OcaDatabase
 from .recovery import Death
 from .retention import Ages, Retention
@@ -132,13 +132,8 @@ class DispatchHub:
         self._retired = generation
         for link in self._links.values():
             if link.generation <= generation:
-                self._retire(link)
+                retire(link)
         self.changed()
-
-    def _retire(self, link: Link) -> None:
-        if not link.retiring:
-            link.retiring = True
-            send(link, {"type": "retire"})
 
     def _reshaped(self) -> None:
         self._scheduler.reconfigure(self.tree, time.monotonic())
@@ -181,7 +176,7 @@ class DispatchHub:
         self._scheduler.take(link.channel, None)
         send(link, {"type": "attach", "incarnation": self.incarnation})
         if link.generation <= self._retired:
-            self._retire(link)  # it was forked before a reload, and came up after it
+            retire(link)  # it was forked before a reload, and came up after it
 
     def heard(self, link: Link, message: dict[str, Any]) -> None:
         """A message of a worker. What answers another dispatcher's grants is passed over."""
@@ -332,7 +327,7 @@ class DispatchHub:
         room = self._max_workers - len(self._links.staying())
         idle = sorted(self._links.idle(), key=lambda link: link.idle_since)
         for link in idle[: max(lacking - room, 0)]:
-            self._retire(link)
+            retire(link)
 
 
 def _slice(settings: Settings) -> float:

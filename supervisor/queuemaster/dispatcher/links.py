@@ -89,3 +89,10 @@ def send(link: Link, message: dict[str, Any]) -> None:
     except OSError as error:
         # its end is closed: the master will reap it, or the link's reader has it already
         event(_log, logging.DEBUG, "worker does not listen", worker=link.process.pid, error=str(error))
+
+
+def retire(link: Link) -> None:
+    """Have a worker leave, at once or after its job."""
+    if not link.retiring:
+        link.retiring = True
+        send(link, {"type": "retire"})
