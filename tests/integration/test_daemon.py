@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from queuemaster.cli.daemon import words
 from queuemaster.master.pidfile import owner
 from supervised import PATIENCE, command, environment, queue
 from waiting import wait_until
@@ -65,6 +66,14 @@ def test_an_application_that_cannot_be_imported_is_told_to_the_caller(database: 
     assert "the application cannot be imported" in ran.stderr
     assert ran.stdout == ""
     assert owner(tmp_path / "pid") is None
+
+
+def test_what_went_wrong_is_shown_though_others_have_logged_since() -> None:
+    ending = [f"2026-11-22T12:47:55.765Z INFO 18681 queuemaster.master: {n}" for n in range(9)]
+    text = "2026-11-22T12:47:55.765Z ERROR 18681 queuemaster.master: the application cannot be imported"
+    document = '{"time": "2026-11-22T12:47:55.765Z", "level": "ERROR", "message": "why"}'
+    assert words([ending[0], text, document, *ending]) == [text, document, *ending[-5:]]
+    assert words([ending[0], text]) == [ending[0], text]
 
 
 def test_what_is_wrong_beforehand_is_refused_as_in_the_foreground(database: str, tmp_path: Path) -> None:

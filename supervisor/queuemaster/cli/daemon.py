@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ from queuemaster.cli.output import Failure, Refusal
 
 INTERVAL = 0.1  # seconds between two looks whether it has ended
 WORDS = 5  # lines of its log that are shown if it has
+_WRONG = re.compile(r' (?:ERROR|CRITICAL) |"level": "(?:ERROR|CRITICAL)"')  # in a log line, of either format
 
 
 def require_log(logfile: str) -> None:
@@ -98,7 +100,13 @@ def _ended(code: int, logfile: Path, written: int) -> NoReturn:
     if logfile.exists():
         with logfile.open(errors="replace") as log:
             log.seek(written)
-            lines = log.read().splitlines()[-WORDS:]
+            lines = words(log.read().splitlines())
     last = [f"it logged last (in {logfile}):", *lines] if lines else []
     said = "\n".join([f"not started: it ended before it was ready, {how}", *last])
     raise Refusal(said) if code == Refusal.exit_code else Failure(said)
+
+
+def words(lines: list[str]) -> list[str]:
+    """The last lines of a log, and before them the last that say what went wrong: others go on ending after it."""
+    wrong = [line for line in lines[:-WORDS] if _WRONG.search(line)]
+    return wrong[-WORDS:] + lines[-WORDS:]
