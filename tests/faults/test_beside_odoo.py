@@ -287,3 +287,41 @@ def test_a_job_that_odoos_own_worker_runs_keeps_its_slot(odoo: Odoo, database: s
         rival.commit()
         odoo.ends(job, "done")
     rival.close()
+
+
+# slices
+
+
+@pytest.mark.parametrize("direct", ["yes", "no"])
+def test_a_worker_goes_on_without_asking(odoo: Odoo, database: str, tmp_path: Path, direct: str) -> None:
+    """While the dispatcher stands still; each run has a start and an end of its own."""
+    jobs = [odoo.call("slow", 0.05) for _ in range(40)]
+    options = ["--set", f"direct={direct}", "--set", "slice=600"]
+
+    def done() -> int:
+        return int(odoo.value("select count(*) from public.queue_job where state = 'done'"))
+
+    with beside_odoo(database, tmp_path, channels="root:1", options=options) as running:
+        wait_until(lambda: done() > 3, PATIENCE, lambda: running.log)
+        dispatcher = running.one("dispatcher")
+        dispatcher.suspend()
+        before = done()
+        wait_until(lambda: done() > before + 10, PATIENCE, lambda: f"{before}, {done()}; {running.log}")
+        dispatcher.resume()
+        for job in jobs:
+            odoo.ends(job, "done")
+        assert running.stop() == 0
+    assert odoo.value("select max(coalesce(retry, 0)) from public.queue_job") == 1
+    assert odoo.rows("select * from queuemaster.run") == []
+
+
+def test_a_channel_that_waits_has_its_turn(odoo: Odoo, database: str, tmp_path: Path) -> None:
+    many = [odoo.call("slow", 0.05, channel="root.a") for _ in range(60)]
+    with beside_odoo(
+        database, tmp_path, channels="root:1,a:1,b:1", options=["--set", "slice=600"]
+    ) as running:
+        odoo.ends(many[4], "done")
+        urgent = odoo.call("work", channel="root.b", priority=1)
+        odoo.ends(urgent, "done")
+        assert odoo.state(many[-1]) == "pending"
+        assert running.stop() == 0

@@ -56,7 +56,7 @@ class DispatchHub:
         self.databases = {config.id: self._database(config, settings) for config in settings.databases}
         self._granting = Granting(
             self._scheduler, self._links, self.databases, self.incarnation * 1_000_000, settings.max_workers,
-            _slice(settings),
+            settings.slice,
         )  # fmt: skip
 
     def run(self) -> None:
@@ -106,7 +106,7 @@ class DispatchHub:
             for death in database.recovery.drop():
                 self.recovered(death, database.index)
         self._max_workers = settings.max_workers
-        self._granting.configure(settings.max_workers, _slice(settings))
+        self._granting.configure(settings.max_workers, settings.slice)
         self._live.configure(settings.channels, configured)
         self._reshaped()
         return new, gone
@@ -328,8 +328,3 @@ class DispatchHub:
         idle = sorted(self._links.idle(), key=lambda link: link.idle_since)
         for link in idle[: max(lacking - room, 0)]:
             retire(link)
-
-
-def _slice(settings: Settings) -> float:
-    """Beside Odoo each job has a grant: its run ends in Odoo's session, and would have to be claimed by another."""
-    return 0.0 if settings.odoo else settings.slice

@@ -108,9 +108,15 @@ class Runtime:
             self.ran += 1
             outcome = self._run(session, row, claimed)
             row, self._following = self._following, None
+            if row is None and outcome == "done":
+                row = self._next(session, stop)
         if outcome == "lost":
             session.recovered(stop)
         return outcome
+
+    def _next(self, session: Session, stop: Callable[[], bool]) -> Optional[Dict[str, Any]]:
+        """The next job of a slice, where the end of a run does not claim it."""
+        return None
 
     def _run(self, session: Session, row: Dict[str, Any], claimed: Callable[[int], None]) -> str:
         function = self._declared(row)

@@ -73,6 +73,12 @@ class OdooRuntime(Runtime):
         self._started = not self._reason_for_addon(self._names[session.database])
         return claims.claim_beside_odoo(cursor, *given, start=self._started)
 
+    def _next(self, session: Session, stop: Callable[[], bool]) -> Optional[Dict[str, Any]]:
+        # not in the transaction of the run: that is REPEATABLE READ, and does not see what is ready by now
+        if not self._slice.lasts(self.ran) or self._slice.turn.until is not None:
+            return None
+        return self._claim(session, self._grant, stop)
+
     def _reason_for_addon(self, database: str) -> str:
         if not self._settings.direct:
             return "option direct is off"
