@@ -69,3 +69,15 @@ def test_a_channel_without_workers_gets_one_though_others_never_rest(
             urgent = jobs.sample(1001).with_delay(channel="root.b", priority=1).write()
             jobs.wait_for(urgent.uuid, "done")
             assert jobs.states()["pending"] > 100, "of ten seconds of work"
+
+
+def test_workers_do_not_make_room_for_each_other_all_the_time(database: str, tmp_path: Path) -> None:
+    """More channels than workers, and their jobs come in turns: a fork for each would be dearer than the order."""
+    with queue(database) as jobs:
+        jobs.env.delay_many(
+            jobs.sample(n).delayable(channel=f"root.{'abc'[n % 3]}").write() for n in range(60)
+        )
+        with supervised(database, tmp_path, "root:1,a:1,b:1,c:1", ["--set", "max_workers=2"]) as running:
+            jobs.wait_until_drained()
+            assert jobs.effects() == list(range(60))
+            assert running.log.count("worker ended") < 15

@@ -193,3 +193,60 @@ def test_a_job_that_fails_ends_its_slice_and_no_other_job_suffers(
     assert jobs.states() == {"done": 16, "failed": 4}
     assert jobs.effects() == [number for number in range(20) if number % 5 != 2]
     assert [step.new for step in transitions(jobs)].count("started") == 20
+
+
+def test_a_job_that_nobody_can_read_fails_alone(jobs: Queue, database: str, tmp_path: Path) -> None:
+    """A number with more digits than Python reads: the worker dies of it, and no other job is to blame."""
+    jobs.rows("begin")
+    made = [jobs.sample(number).with_delay(max_retries=1).write() for number in range(12)]
+    jobs.rows(
+        "update queuemaster.queue_job set args = ('[1' || repeat('0', 5000) || ']')::json where uuid = %s",
+        (made[5].uuid,),
+    )
+    jobs.rows("commit")
+    with supervised(database, tmp_path, "root:2"):
+        jobs.wait_until_drained()
+    assert [
+        jobs.value("select state from queuemaster.queue_job where uuid = %s", (job.uuid,)) for job in made
+    ] == ["failed" if number == 5 else "done" for number in range(12)]
+    assert jobs.effects() == [number for number in range(12) if number != 5]
+
+
+TIMED = """
+import signal
+import sampleapp
+
+write = sampleapp.Sample.write
+
+def ring(signum, frame):
+    raise TimeoutError("too late")
+
+def write_with_a_timer(self):
+    if list(self.ids) == [1]:
+        signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+    return write(self)
+
+sampleapp.Sample.write = write_with_a_timer
+"""
+
+
+def test_an_exception_that_comes_after_the_commit(jobs: Queue, database: str, tmp_path: Path) -> None:
+    """A timer that a job has left: it is done, the next one is started, and somebody must be at that."""
+    (tmp_path / "timed.py").write_text(TIMED)
+    jobs.rows(
+        "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.6); return null; end $$"
+    )
+    jobs.rows(
+        "create constraint trigger slow after insert on effect deferrable initially deferred"
+        " for each row when (new.number = 1) execute function slow()"
+    )
+    jobs.rows("begin")
+    for number in (1, 2, 3):
+        jobs.sample(number).with_delay().write()
+    jobs.rows("commit")
+    with any_supervised(database, tmp_path, "root:1", ENDLESS, app="timed"):
+        jobs.wait_until_drained()
+    assert jobs.states() == {"done": 3}
+    assert jobs.effects() == [1, 2, 3]
+    assert claimed_with_an_end(jobs) > 0

@@ -31,7 +31,7 @@ def go_on(worker: WorkerSession, row: dict[str, Any], **turn: Any) -> tuple[bool
     """Finish it; whether that went well, and which job was claimed."""
     given = Turn(turn.pop("epoch", None) or worker.epoch(), turn.pop("channel", "root"), None, None)
     finished, following = claims.finish_and_claim(worker.cursor, row, None, 0.1, given._replace(**turn), 1)
-    return finished, None if following is None else following["id"]
+    return finished, None if following is None else following.job
 
 
 def key(session: Session, job: int) -> tuple[int, str, int]:
@@ -63,9 +63,13 @@ def test_the_row_is_what_claim_gives(app: Session, worker: WorkerSession) -> Non
     _, following = claims.finish_and_claim(
         worker.cursor, claimed, None, 0.1, Turn(worker.epoch(), "root", None, None), 1
     )
-    assert following is not None
-    assert following["id"] == second
-    assert list(following) == list(claimed)
+    assert following == (second, 1)
+    row = claims.started(worker.cursor, following, worker.id)
+    assert row is not None
+    assert row["id"] == second
+    assert list(row) == list(claimed)
+    assert claims.started(worker.cursor, following._replace(attempt=2), worker.id) is None
+    assert claims.started(worker.cursor, following, worker.id + 1) is None, "taken away"
 
 
 def test_the_least_between_its_bounds(app: Session, worker: WorkerSession) -> None:
@@ -137,3 +141,26 @@ def test_the_end_of_a_parent_may_start_its_child(app: Session, worker: WorkerSes
     app.depend(child, parent)
     assert go_on(worker, worker.start(parent)) == (True, child)
     assert app.state(child) == "started"
+
+
+def test_a_job_that_sees_the_past_claims_nothing(app: Session, worker: WorkerSession) -> None:
+    """It set its isolation level itself: to its snapshot an earlier epoch is the present one."""
+    row = worker.start(app.add())
+    app.add()
+    worker.begin()
+    worker.rows("set transaction isolation level repeatable read")
+    assert go_on(worker, row) == (True, None)
+    worker.commit()
+
+
+def test_it_does_not_wait_for_long(app: Session, worker: WorkerSession) -> None:
+    """SKIP LOCKED waits where a row was changed since it was seen; who changed it may wait for us."""
+    limits = "select proconfig::text from pg_proc where proname = 'claim_following'"
+    assert "lock_timeout=20ms" in app.value(limits)
+    row = worker.start(app.add())
+    app.add()
+    worker.rows("set lock_timeout = '7s'")
+    worker.begin()
+    go_on(worker, row)
+    assert worker.value("show lock_timeout") == "7s"
+    worker.commit()

@@ -109,6 +109,8 @@ class QueueDatabase:
 
     def came_back(self, grant: Grant) -> None:
         """A grant started nothing."""
+        if grant.slice:
+            self._touch(grant, Head.slice_ended)
         self._touch(grant, lambda head: head.came_back(time.monotonic()))
 
     def ended(self, grant: Grant, lost: bool) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 from .batches import Batches
 from .channels import Candidate, Key, Scheduler
 from .database import QueueDatabase
 from .links import Grant, Link, Links, LinkState, retire, send
-from .slices import Slice, must_end, slice_of
+from .slices import Rivals, Slice, must_end, slice_of
 
 PASSED_OVER = 0.5  # seconds
 
@@ -25,6 +25,15 @@ class Situation:
     candidates: list[Candidate]
     blocked: set[str]  # sequential channels with a failed job
     barriers: dict[str, Key]  # sequential channels with a delayed job that stands before the others
+    idle: set[str]  # channels with a worker that waits for a grant
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """The channels that need another worker each."""
+
+    now: tuple[str, ...]  # they could start a job at once
+    passed: set[str]  # others went first, whose jobs are not as good
 
 
 class Granting:
@@ -51,27 +60,25 @@ class Granting:
         """From now on."""
         self._max_workers, self._slice_seconds = max_workers, slice_seconds
 
-    def grant_all(self) -> tuple[str, ...]:
-        """Whatever can start. Returns the channels that could start more at once if they had another worker each."""
-        passed: set[str] = set()
+    def grant_all(self) -> Lacking:
+        """Whatever can start."""
         while True:
             found = self._situation(time.monotonic())
-            idle = {link.channel for link in self._links.idle()}
-            choice = self._choose(found, idle.__contains__)
-            without = {one.channel for one in found.candidates} - idle
-            better = self._choose(found, without.__contains__) if without else None
+            choice = self._choose(found, found.idle)
             if choice is None:
                 break
-            if better is not None and better.key < choice.key:
-                passed.add(better.channel)
-                if self._has_waited(better, found.now):
-                    continue
+            without = {one.channel for one in found.candidates} - found.idle
+            better = self._choose(found, without) if without else None
+            if better is not None and better.key < choice.key and self._has_waited(better, found.now):
+                continue
             self._grant(choice, found)
         self._revoke(found)
+        waiting = {one.channel for one in found.candidates}
+        self._passed = {channel: since for channel, since in self._passed.items() if channel in waiting}
         wanted = self._scheduler.wanted(
-            found.candidates, found.now, idle.__contains__, found.blocked, found.barriers
+            found.candidates, found.now, found.idle.__contains__, found.blocked, found.barriers
         )
-        return (*wanted, *passed.difference(wanted))
+        return Lacking(wanted, set(self._passed))
 
     def end_slices(self) -> None:
         """What they were given for may not hold any more; of a batch neither."""
@@ -79,7 +86,7 @@ class Granting:
             _end_slice(link)
 
     def _situation(self, now: float) -> Situation:
-        found = Situation(now, [], set(), {})
+        found = Situation(now, [], set(), {}, {link.channel for link in self._links.idle()})
         tree = self._scheduler.tree
         for database in self._databases.values():
             if database.epoch is None:
@@ -96,8 +103,10 @@ class Granting:
                     found.candidates.append(Candidate(channel, key, (database.index, stored)))
         return found
 
-    def _choose(self, found: Situation, has_worker: Callable[[str], bool]) -> Candidate | None:
-        return self._scheduler.choose(found.candidates, found.now, has_worker, found.blocked, found.barriers)
+    def _choose(self, found: Situation, channels: set[str]) -> Candidate | None:
+        return self._scheduler.choose(
+            found.candidates, found.now, channels.__contains__, found.blocked, found.barriers
+        )
 
     def _has_waited(self, passed: Candidate, now: float) -> bool:
         """A job is passed over for want of a worker: when there are as many as may be, one leaves for it after a while.
@@ -107,7 +116,7 @@ class Granting:
         since = self._passed.setdefault(passed.channel, now)
         if now < since + PASSED_OVER or len(self._links.staying()) < self._max_workers:
             return False
-        del self._passed[passed.channel]
+        self._passed[passed.channel] = now
         retire(min(self._links.idle(), key=lambda idle: idle.idle_since))
         return True
 
@@ -139,33 +148,42 @@ class Granting:
         )  # fmt: skip
 
     def _slice(self, choice: Candidate, following: Key | None, found: Situation) -> Slice | None:
-        if self._scheduler.tree.ordered_or_timed(choice.channel):
+        if following is None or self._scheduler.tree.ordered_or_timed(choice.channel):
             return None
-        return slice_of(
-            self._slice_seconds, choice.source, following, found.candidates,
-            partial(self._competes, choice.channel, found),
-        )  # fmt: skip
+        rivals = self._rivals_of(self._rivals(found), choice.channel, choice.source, found)
+        return slice_of(self._slice_seconds, following, rivals)
 
     def _revoke(self, found: Situation) -> None:
         """Have the slices end that stand in the way of another job."""
-        for link in self._links.values():
-            grant = link.grant
-            if grant is None or grant.slice is None or link.revoked:
-                continue
+        sliced = [
+            (link, link.grant, link.grant.slice)
+            for link in self._links.values()
+            if link.grant is not None and link.grant.slice is not None and not link.revoked
+        ]
+        if not sliced:
+            return
+        all_rivals = self._rivals(found)
+        for link, grant, given in sliced:
             database = self._databases.get(grant.database)
             head = database.heads.get(grant.channel) if database is not None else None
-            if head is None or must_end(
-                grant.slice, (grant.database, grant.channel), grant.bound, head.bound, found.candidates,
-                partial(self._competes, link.channel, found),
-            ):  # fmt: skip
+            rivals = self._rivals_of(all_rivals, link.channel, (grant.database, grant.channel), found)
+            if head is None or must_end(given, grant.bound, head.bound, rivals):
                 _end_slice(link)
 
-    def _competes(self, holder: str, found: Situation, other: Candidate) -> bool:
-        """Whether it could start if a worker of the channel ``holder`` and its slot were free."""
-        if not self._scheduler.could_start(other, holder, found.now, found.blocked, found.barriers):
-            return False
-        full = len(self._links.staying()) >= self._max_workers  # so that worker would make room
-        return other.channel == holder or full or self._links.has_idle(other.channel)
+    def _rivals(self, found: Situation) -> Rivals:
+        return Rivals(
+            (one, full)
+            for one in found.candidates
+            if (full := self._scheduler.full(one, found.now, found.blocked, found.barriers)) is not None
+        )
+
+    def _rivals_of(self, rivals: Rivals, holder: str, source: Any, found: Situation) -> Iterator[Candidate]:
+        """Those that could start if a worker of the channel ``holder`` and its slot were free."""
+        tree = self._scheduler.tree
+        no_more = len(self._links.staying()) >= self._max_workers  # so that worker would make room
+        for one in rivals.of(tree.path(tree.resolve(holder)), source):
+            if no_more or one.channel == holder or one.channel in found.idle:
+                yield one
 
 
 def _end_slice(link: Link) -> None:

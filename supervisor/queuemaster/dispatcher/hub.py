@@ -290,11 +290,12 @@ class DispatchHub:
         lacking = self._granting.grant_all()
         # not how many more: one that comes while this is under way would be asked for twice
         staying = Counter(link.channel for link in self._links.staying())
-        wanted = {channel: more + staying[channel] for channel, more in Counter(lacking).items()}
+        more = Counter({*lacking.passed}) | Counter(lacking.now)
+        wanted = {channel: count + staying[channel] for channel, count in more.items()}
         if wanted != self._wanted:
             self._wanted = wanted
             self._tell_master({"type": "want", "channels": wanted})
-        self._make_room(len(lacking))
+        self._make_room(len(lacking.now))
 
     def _answered(self, link: Link) -> None:
         """The grant is used up, come back, or lost with its worker: the head it was for learns of it."""

@@ -69,10 +69,6 @@ class Links(dict[int, Link]):
         """The workers that may be granted something, now or later."""
         return [link for link in self.values() if link.state is not LinkState.GONE and not link.retiring]
 
-    def has_idle(self, channel: str) -> bool:
-        """Whether a pool has a worker that waits for a grant."""
-        return bool(self.idle(channel))
-
     def idle(self, channel: str | None = None) -> list[Link]:
         """The workers that wait for a grant, in all pools or in one."""
         return [

@@ -7,7 +7,7 @@ job comes up, or when one comes before the slice's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,36 +28,33 @@ class Slice:
         return {"seconds": self.seconds, "jobs": JOBS, "until": self.until}
 
 
-def slice_of(
-    seconds: float,
-    source: Any,
-    following: Key | None,
-    candidates: Iterable[Candidate],
-    competes: Callable[[Candidate], bool],
-) -> Slice | None:
-    """For a grant that goes out to ``source`` now, where ``following`` is known to be ready behind it.
+class Rivals:
+    """Candidates that wait for a slot or a worker, by a channel that is full on their way."""
 
-    ``competes``: whether a candidate could start if the grant's slot and worker were free again.
-    """
+    def __init__(self, waiting: Iterable[tuple[Candidate, frozenset[str]]]) -> None:
+        """Each with all the channels that are full on its way."""
+        self._by_channel: dict[str, list[tuple[Candidate, frozenset[str]]]] = {}
+        for one, full in sorted(waiting, key=lambda pair: pair[0].key):
+            self._by_channel.setdefault(next(iter(full), ""), []).append((one, full))
+
+    def of(self, path: Collection[str], source: Any) -> Iterator[Candidate]:
+        """Those of other queues that could start if one slot of the path was free."""
+        for name in ("", *path):
+            for one, full in self._by_channel.get(name, ()):
+                if one.source != source and full.issubset(path):
+                    yield one
+
+
+def slice_of(seconds: float, following: Key | None, rivals: Iterable[Candidate]) -> Slice | None:
+    """For a grant that goes out now, where ``following`` is known to be ready behind it."""
     if not seconds or following is None:
         return None
-    others = sorted((one for one in candidates if one.source != source), key=lambda one: one.key)
-    until = next((one.key for one in others if competes(one)), None)
+    until = min((one.key for one in rivals), default=None)
     return Slice(seconds, until) if until is None or following < until else None
 
 
-def must_end(
-    given: Slice,
-    source: Any,
-    bound: Key | None,
-    bound_now: Key | None,
-    candidates: Iterable[Candidate],
-    competes: Callable[[Candidate], bool],
-) -> bool:
+def must_end(given: Slice, bound: Key | None, bound_now: Key | None, rivals: Iterable[Candidate]) -> bool:
     """Whether another job's turn has come. ``bound``: below it the worker does not look."""
     if bound is not None and (bound_now is None or bound_now < bound):
         return True
-    return any(
-        one.source != source and (given.until is None or one.key < given.until) and competes(one)
-        for one in candidates
-    )
+    return any(given.until is None or one.key < given.until for one in rivals)

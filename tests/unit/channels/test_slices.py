@@ -2,60 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from queuemaster.dispatcher.channels import Candidate, Head, Key, Scheduler, Tree, parse_channels
-from queuemaster.dispatcher.slices import Slice, must_end, slice_of
+from queuemaster.dispatcher.channels.heads import REMEMBERED
+from queuemaster.dispatcher.slices import Rivals, Slice, must_end, slice_of
 
 OURS = (0, "root.a")
 
 
-def key(number: int) -> Key:
-    return (10, f"2026-01-01T00:00:00.{number:06d}", number)
+def key(number: int, priority: int = 10) -> Key:
+    return (priority, f"2026-01-01T00:00:00.{number:06d}", number)
 
 
 def other(number: int, channel: str = "root.b") -> Candidate:
     return Candidate(channel, key(number), (0, channel))
 
 
-def of(*numbers: int) -> Callable[[Candidate], bool]:
-    return lambda one: one.key[2] in numbers
-
-
 def test_nothing_else_waits() -> None:
-    assert slice_of(0.1, OURS, key(2), [Candidate("root.a", key(2), OURS)], of(2)) == Slice(0.1, None)
+    assert slice_of(0.1, key(2), []) == Slice(0.1, None)
 
 
-def test_a_slice_ends_before_the_first_job_that_competes() -> None:
-    waiting = [other(9), other(5), other(7)]
-    assert slice_of(0.1, OURS, key(2), waiting, of(7, 9)) == Slice(0.1, key(7))
+def test_a_slice_ends_before_the_first_job_of_another() -> None:
+    assert slice_of(0.1, key(2), [other(9), other(7)]) == Slice(0.1, key(7))
 
 
 @pytest.mark.parametrize("following", [None, key(8)], ids=["nothing follows", "another comes first"])
 def test_one_job_only(following: Key | None) -> None:
-    assert slice_of(0.1, OURS, following, [other(7)], of(7)) is None
+    assert slice_of(0.1, following, [other(7)]) is None
 
 
 def test_slices_of_no_time_are_none() -> None:
-    assert slice_of(0.0, OURS, key(2), [], of()) is None
+    assert slice_of(0.0, key(2), []) is None
 
 
 def test_a_better_job_elsewhere_ends_it() -> None:
     given = Slice(0.1, key(7))
-    assert must_end(given, OURS, None, None, [other(5)], of(5))
-    assert not must_end(given, OURS, None, None, [other(7), other(8)], of(7, 8)), "it ends by itself"
-    assert not must_end(given, OURS, None, None, [other(5)], of()), "it could not start instead"
-    assert not must_end(given, OURS, None, None, [Candidate("root.a", key(5), OURS)], of(5)), "its own"
+    assert must_end(given, None, None, [other(5)])
+    assert not must_end(given, None, None, [other(7), other(8)]), "it ends by itself"
+    assert must_end(Slice(0.1, None), None, None, [other(8)])
 
 
 def test_a_job_below_where_it_looks_ends_it() -> None:
     given = Slice(0.1, None)
-    assert must_end(given, OURS, key(5), key(4), [], of())
-    assert must_end(given, OURS, key(5), None, [], of())
-    assert not must_end(given, OURS, key(5), key(6), [], of())
-    assert not must_end(given, OURS, None, key(6), [], of()), "it looks at everything"
+    assert must_end(given, key(5), key(4), [])
+    assert must_end(given, key(5), None, [])
+    assert not must_end(given, key(5), key(6), [])
+    assert not must_end(given, None, key(6), []), "it looks at everything"
 
 
 # whether a candidate could start in the place of another
@@ -67,32 +60,35 @@ def test_a_job_below_where_it_looks_ends_it() -> None:
         ("root:1,a:1,b:1", ["root.a"], other(1), True),
         ("root:2,a:1,b:1", ["root.a", "root.b"], other(1), False),  # b itself is full
         ("root:2,a:1,b:1", ["root.a", "root"], other(1), True),
+        ("root:3,a:1,b:1", ["root.a"], other(1), True),  # it wants a worker, not a slot
         ("root:1,a:1,b:1:paused", ["root.a"], other(1), False),
         ("root:1,a:1,b:1:throttle=60", ["root.b", "root.a"], other(1), False),
+        ("root:1,a:1,b:1", ["root.a", "root"], other(1), False),  # a capacity that was lowered
         ("root:2,a:1", ["root.a", "root"], Candidate("root", key(1), (0, "root.x")), True),
         ("root:2,a:1", ["root.a"], Candidate("root.a", key(1), (0, "root.a.x")), True),
+        ("root:2,a:1", ["root.a"], Candidate("root.a", key(1), OURS), False),  # of its own queue
     ],
 )
-def test_could_start(channels: str, taken: list[str], candidate: Candidate, could: bool) -> None:
+def test_rivals(channels: str, taken: list[str], candidate: Candidate, could: bool) -> None:
     slots = Scheduler(Tree(parse_channels(channels).channels), 0.0)
     for number, channel in enumerate(taken):
         slots.take(channel, float(number))
-    assert slots.could_start(candidate, "root.a", 10.0) is could
+    full = slots.full(candidate, 10.0)
+    rivals = Rivals([] if full is None else [(candidate, full)])
+    assert list(rivals.of(slots.tree.path("root.a"), OURS)) == ([candidate] if could else [])
 
 
 def test_what_blocks_a_sequential_channel_blocks_there_too() -> None:
     slots = Scheduler(Tree(parse_channels("root:1,a:1,b:1:sequential").channels), 0.0)
     slots.take("root.a", 0.0)
-    assert slots.could_start(other(2), "root.a", 0.0)
-    assert not slots.could_start(other(2), "root.a", 0.0, blocked={"root.b"})
-    assert not slots.could_start(other(2), "root.a", 0.0, barriers={"root.b": key(1)})
+    assert slots.full(other(2), 0.0) == frozenset(("root",))
+    assert slots.full(other(2), 0.0, blocked={"root.b"}) is None
+    assert slots.full(other(2), 0.0, barriers={"root.b": key(1)}) is None
 
 
 def test_which_channels_have_a_grant_for_each_start() -> None:
-    tree = Tree(parse_channels("root:9,a:2,b:1:sequential,c:2:throttle=1,c.d:2,e:1:rate=5").channels)
-    assert [name for name in tree.names if tree.ordered_or_timed(name)] == [
-        "root.b", "root.c", "root.c.d", "root.e",
-    ]  # fmt: skip
+    tree = Tree(parse_channels("root:9,a:2,b:1:sequential,b.c:1,d:2:throttle=1,d.e:2,f:1:rate=5").channels)
+    assert [name for name in tree.names if not tree.ordered_or_timed(name)] == ["root", "root.a"]
 
 
 # what the head learns
@@ -144,11 +140,41 @@ def test_who_helps_themselves_wants_a_longer_view() -> None:
     assert head.rows_to_read == usual
 
 
-def test_a_queue_that_only_grows_is_not_remembered() -> None:
-    """Notices far behind the window, while slices are always under way."""
+def test_a_grant_that_comes_back_was_no_slice() -> None:
+    """What the database does with one that found nothing."""
+    head = known(1, 2)
+    head.grant(sliced=True)
+    head.slice_ended()
+    head.came_back(0.0)
+    assert (head.granted, head.slices) == (0, 0)
+
+
+def test_the_end_of_the_window_is_noticed_before_it_is_there() -> None:
+    head = known(*range(1, 9), more=True)
+    head.grant(sliced=True)
+    for number in range(1, 5):
+        (head.taken if number > 1 else head.claimed)(number)
+    assert head.dirty
+    assert head.candidate(sequential=False) == key(5), "there is something to choose from meanwhile"
+
+
+def test_a_job_behind_the_window_that_is_back_while_it_is_read() -> None:
     head = known(*range(1, 9), more=True)
     head.grant(sliced=True)
     head.claimed(1)
-    for number in range(100, 1100):
+    head.noticed(key(100))  # it ran unseen, and is ready again
+    head.noticed(key(0, priority=1))
+    head.asking()
+    for number in (*range(2, 9), 100):
+        head.taken(number)
+    head.read([key(0, priority=1), key(100)], False, None, False)
+    assert head.dirty
+
+
+def test_a_queue_that_only_grows_is_not_remembered() -> None:
+    head = known(*range(1, 9), more=True)
+    head.grant(sliced=True)
+    head.claimed(1)
+    for number in range(100, 10_000):
         head.noticed(key(number))
-    assert not head._renewed
+    assert len(head._renewed) <= REMEMBERED

@@ -31,6 +31,13 @@ class Ending(NamedTuple):
     mark: Optional[str] = None  # see settle() in the schema
 
 
+class Run(NamedTuple):
+    """One attempt of a job."""
+
+    job: int
+    attempt: int
+
+
 class Turn(NamedTuple):
     """Whose turn it is while a grant lasts."""
 
@@ -139,23 +146,35 @@ _BEYOND: Key = (2**31 - 1, "infinity", 2**63 - 1)
 
 def finish_and_claim(
     cursor: Any, row: Mapping[str, Any], result: Optional[str], seconds: float, turn: Turn, pid: int
-) -> Tuple[bool, Optional[Dict[str, Any]]]:
-    """As ``finish``, and start the next job of the channel in the same transaction, which must be READ COMMITTED.
+) -> Tuple[bool, Optional[Run]]:
+    """As ``finish``, and start the next job of the channel in the same transaction.
 
-    The second is its row, or None when there is nothing to start.
+    The second is what was started, or None when there is nothing to start.
     """
     cursor.execute(
-        "select finished, (following).* from queuemaster.finish_and_claim("
+        "select finished, id, attempt from queuemaster.finish_and_claim("
         "%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             row["id"], row["attempt"], row["worker_id"], result, seconds, turn.epoch, turn.channel, pid,
             *(turn.bound or _LEAST), *(turn.until or _BEYOND),
         ),
     )  # fmt: skip
-    found = _row(cursor)
-    assert found is not None  # it returns one row
-    finished = found.pop("finished")
-    return finished, None if found["id"] is None else found
+    finished, job, attempt = cursor.fetchone()
+    return finished, None if job is None else Run(job, attempt)
+
+
+_STARTED = Prepared(
+    "started",
+    "bigint, integer, integer",
+    "select * from queuemaster.queue_job"
+    " where id = $1 and state = 'started' and attempt = $2 and worker_id = $3",
+)
+
+
+def started(cursor: Any, run: Run, worker: int) -> Optional[Dict[str, Any]]:
+    """The row of a run that was started; None when it was taken away."""
+    _STARTED.execute(cursor, (*run, worker))
+    return _row(cursor)
 
 
 def lock_job(cursor: Any, row: Mapping[str, Any]) -> None:

@@ -155,7 +155,7 @@ class Worker:
     def _tell(self, message: Dict[str, Any]) -> None:
         try:
             wire.send(self._link, message)
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             # master and dispatcher are gone: a job that was claimed is finished all the same
             event(_log, logging.DEBUG, "nobody listens")
 

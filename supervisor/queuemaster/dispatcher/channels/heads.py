@@ -61,6 +61,7 @@ Key = tuple[int, str, int]
 
 WINDOW = 8  # keys to read beyond the grants that are out
 SLICED = 56  # further ones while workers help themselves
+REMEMBERED = 1000  # jobs: only what was noticed since a message was sent matters, which is a moment
 FIRST_REST = 0.05  # seconds
 LONGEST_REST = 5.0
 
@@ -93,7 +94,7 @@ class Head:
         self._returns = 0  # in a row
         self._drained = False  # a read without a bound found nothing, and nothing was noticed since
         self._asked: _Asked | None = None
-        self._renewed: set[int] = set()  # jobs noticed while grants were out, unless granted since
+        self._renewed: dict[int, None] = {}  # jobs noticed while grants were out, unless granted since
 
     @property
     def rows_to_read(self) -> int:
@@ -134,8 +135,8 @@ class Head:
     def noticed(self, key: Key | None) -> None:
         """Jobs became ready, the least of them with this key; None: anything may have changed, look again."""
         self._rested()
-        if key is not None and (self.granted or (self.slices and not self._behind(key))):
-            self._renewed.add(key[2])
+        if key is not None and (self.granted or self.slices):
+            self._remember(key[2])
         if key is None:
             self.bound = None
         elif self._drained:
@@ -168,7 +169,7 @@ class Head:
         """A grant goes out. ``sliced``: for several jobs, until :meth:`slice_ended`."""
         self.slices += sliced
         if self.granted < len(self.ready):
-            self._renewed.discard(self.ready[self.granted][2])
+            self._renewed.pop(self.ready[self.granted][2], None)
         self.granted += 1
         self._look_behind_the_window()
 
@@ -229,8 +230,15 @@ class Head:
             return None
         return self.ready[0]
 
+    def _remember(self, job_id: int) -> None:
+        self._renewed[job_id] = None
+        if len(self._renewed) > REMEMBERED:
+            del self._renewed[next(iter(self._renewed))]
+
     def _look_again_for(self, job_id: int) -> None:
-        self._renewed.discard(job_id)
+        del self._renewed[job_id]
+        if self._asked is None and all(key[2] != job_id for key in self.ready):
+            return  # nothing is taken out: what is known is right, or to be read again anyhow
         self.dirty = True
         if self._asked is not None:
             self._asked.changed = True
@@ -244,7 +252,8 @@ class Head:
         return self.failed or self.delayed is not None
 
     def _look_behind_the_window(self) -> None:
-        if self.more and len(self.ready) <= self.granted:
+        # slices take without a grant: while the head is read there should be something left to choose from
+        if self.more and len(self.ready) <= self.granted + (WINDOW // 2 if self.slices else 0):
             self.dirty = True
 
     def _rested(self) -> None:

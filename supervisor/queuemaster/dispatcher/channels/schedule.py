@@ -153,22 +153,27 @@ class Scheduler:
                 best = candidate
         return best
 
-    def could_start(
+    def full(
         self,
         candidate: Candidate,
-        holder: str,
         now: float,
         blocked: Collection[str] = (),
         barriers: Mapping[str, Key] = NO_BARRIERS,
-    ) -> bool:
-        """Whether a candidate could start if one slot that is taken for the channel ``holder`` was released."""
-        released = self._tree.path(self._tree.resolve(holder))
+    ) -> frozenset[str] | None:
+        """The channels on its way that are full: if one slot of each was released the candidate could start.
+
+        None when there is something else in its way.
+        """
+        found = []
         for name in self._tree.path(candidate.channel):
             _, limit, timed = self._gates[name]
-            in_use = self._in_use[name] - (name in released)
-            if in_use >= limit or name in blocked or (timed and now < self._opening(name)):
-                return False
-        return self._before_barriers(candidate, barriers)
+            if self._in_use[name] > limit or not limit or name in blocked:
+                return None
+            if timed and now < self._opening(name):
+                return None
+            if self._in_use[name] == limit:
+                found.append(name)
+        return frozenset(found) if self._before_barriers(candidate, barriers) else None
 
     def wanted(
         self,

@@ -85,8 +85,8 @@ class Tree:
 
     def ordered_or_timed(self, name: str) -> bool:
         """Whether starts in a configured channel are ordered or counted, so that each takes a grant of its own."""
-        path = [self._channels[above] for above in self._paths[name]]
-        return path[0].sequential or any(one.throttle or one.rate for one in path)
+        path = (self._channels[above] for above in self._paths[name])
+        return any(one.sequential or one.throttle or one.rate for one in path)
 
     def rate(self, name: str) -> float:
         """How many jobs of a configured channel can start a second: the least rate up to the root; 0: any."""

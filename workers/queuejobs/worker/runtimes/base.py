@@ -49,9 +49,7 @@ class Runtime:
         self.broken = False  # a batch came to nothing
         self.ran = 0  # jobs, by the last grant
         self._called_off: Callable[[], bool] = lambda: False  # whether a batch should come to its end
-        self._following: Optional[Dict[str, Any]] = (
-            None  # the job that was claimed along with the end of the last
-        )
+        self._following: Optional[claims.Run] = None  # claimed along with the end of the last run
         self._grant: Mapping[str, Any] = {}
         self._sessions: Dict[int, Session] = {
             database.id: Session(database.dsn, database.name, channel, self._process)
@@ -107,16 +105,14 @@ class Runtime:
         while row is not None:
             self.ran += 1
             outcome = self._run(session, row, claimed)
-            row, self._following = self._following, None
-            if row is None and outcome == "done":
-                row = self._next(session, stop)
+            row = self._next(session, stop) if outcome == "done" else None
         if outcome == "lost":
             session.recovered(stop)
         return outcome
 
     def _next(self, session: Session, stop: Callable[[], bool]) -> Optional[Dict[str, Any]]:
-        """The next job of a slice, where the end of a run does not claim it."""
-        return None
+        """The next job of a slice, started."""
+        raise NotImplementedError
 
     def _run(self, session: Session, row: Dict[str, Any], claimed: Callable[[int], None]) -> str:
         function = self._declared(row)
@@ -178,20 +174,31 @@ class Runtime:
     def _claim(
         self, session: Session, grant: Mapping[str, Any], stop: Callable[[], bool]
     ) -> Optional[Dict[str, Any]]:
+        # a job is started before we know which: if we die by then, it is whatever we have started
+        return self._begin(
+            session, stop, claims.Run(0, 0),
+            lambda cursor: self._take(
+                session, cursor, grant["epoch"], grant["channel"], session.worker_id, self._process.pid,
+                grant["job"], grant["bound"],
+            ),
+        )  # fmt: skip
+
+    def _begin(
+        self, session: Session, stop: Callable[[], bool], run: claims.Run,
+        take: Callable[[Any], Optional[Dict[str, Any]]],
+    ) -> Optional[Dict[str, Any]]:  # fmt: skip
+        """The row of a started job, None when there is none. ``run``: which one we die of, if we do."""
         try:
             connection = session.ready()
             connection.autocommit = True
-            # a job is started before we know which: if we die by then, it is whatever we have started
-            self._entry.change(State.BUSY, time.monotonic_ns(), grant["database"])
+            self._entry.change(State.BUSY, time.monotonic_ns(), self._grant["database"], *run)
             with connection.cursor() as cursor:
-                return self._take(
-                    session, cursor, grant["epoch"], grant["channel"], session.worker_id, self._process.pid,
-                    grant["job"], grant["bound"],
-                )  # fmt: skip
+                return take(cursor)
         except psycopg2.Error as error:
             event(
                 _log, logging.WARNING, "claim failed",
-                db=session.database, channel=grant["channel"], worker=self._process.pid, error=str(error).strip(),
+                db=session.database, channel=self._grant["channel"], worker=self._process.pid,
+                error=str(error).strip(),
             )  # fmt: skip
             if session.connection is not None:
                 session.connection.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 import psycopg2
 from psycopg2.extensions import QueryCanceledError
@@ -34,6 +34,14 @@ class NativeRuntime(Runtime):
     def _is_first(self, row: Mapping[str, Any]) -> bool:
         return bool(row["attempt"] == 1)
 
+    def _next(self, session: Session, stop: Callable[[], bool]) -> Optional[Dict[str, Any]]:
+        following, self._following = self._following, None
+        if following is None:
+            return None
+        return self._begin(
+            session, stop, following, lambda cursor: claims.started(cursor, following, session.worker_id)
+        )
+
     # the run
 
     def _perform(
@@ -58,8 +66,13 @@ class NativeRuntime(Runtime):
                     self._go_on(session, cursor, row, batch)
             connection.commit()
         except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
-            self._following = None
-            return self._settle(connection, row, function, self._blamed(session, row, batch, error))
+            following, self._following = self._following, None
+            outcome = self._settle(connection, row, function, self._blamed(session, row, batch, error))
+            if following is not None and outcome == "lost" and not connection.closed:
+                # committed before the exception came, which may have been for a timer of the application's: the next
+                # job is started, and nobody is at it. A new session settles what this one has left
+                connection.close()
+            return outcome
         if apart:
             self._release(connection, row)
         return "done"
@@ -67,8 +80,7 @@ class NativeRuntime(Runtime):
     def _finish(
         self, cursor: Any, row: Mapping[str, Any], result: Optional[str], seconds: float, apart: bool
     ) -> bool:
-        # should the next job take the worker down while it is read, then this one must not be charged for it again
-        if apart or row["attempt"] > 1 or not self._slice.lasts(self.ran):
+        if apart or not self._slice.lasts(self.ran):
             return claims.finish(cursor, row, result, seconds, release=not apart)
         finished, self._following = claims.finish_and_claim(
             cursor, row, result, seconds, self._slice.turn, self._process.pid
