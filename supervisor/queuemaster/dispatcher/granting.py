@@ -187,6 +187,8 @@ class Granting:
 
 
 def _end_slice(link: Link) -> None:
-    if link.grant is not None and (link.grant.slice or link.grant.batch > 1) and not link.revoked:
+    several = link.grant is not None and (link.grant.slice or link.grant.batch > 1)
+    # being told to retire ends it as well, and is the last that a worker reads
+    if several and not link.revoked and not link.retiring:
         link.revoked = True
         send(link, {"type": "revoke"})

@@ -26,6 +26,7 @@ from .landscape import Landscape
 from .links import Link
 from .recovery import Death
 
+LAST_WORDS = 0.1  # seconds; a process that a job has left behind may keep its link open
 _log = logging.getLogger("queuemaster.dispatcher")
 
 
@@ -57,6 +58,7 @@ class Dispatcher:
         self._hub = DispatchHub(settings, self._tell_master)
         self._landscape = Landscape(settings, self._tell_master)
         self._serving: dict[int, gevent.Greenlet] = {}
+        self._listeners: dict[tuple[int, int], gevent.Greenlet] = {}  # by entry and generation
         self._host, self._boot_id = socket.gethostname(), linux.boot_id()
 
     def run(self) -> None:
@@ -92,9 +94,17 @@ class Dispatcher:
                 socket.socket(fileno=received.fds[0]),
             )
             self._hub.adopt(link)
-            gevent.spawn(self._listen, link).link_exception(_end)
+            listener = gevent.spawn(self._listen, link)
+            listener.link_exception(_end)
+            self._listeners[link.entry, link.generation] = listener
         elif message["type"] == "died":
-            self._hub.died(self._death(message))
+            death = self._death(message)
+            listener = self._listeners.pop((death.entry, death.generation), None)
+            if listener is not None:
+                listener.join(
+                    LAST_WORDS
+                )  # the master may be quicker than what the worker said before it died
+            self._hub.died(death)
         elif message["type"] == "drain":
             self._hub.drain()
         elif message["type"] == "reopen":

@@ -49,8 +49,9 @@ def receive(end: socket.socket) -> Optional[Received]:
         data, ancillary, _flags, _address = end.recvmsg(
             _LIMIT, socket.CMSG_SPACE(8 * 4) + socket.CMSG_SPACE(_UCRED.size), socket.MSG_CMSG_CLOEXEC
         )
-    except ConnectionResetError:  # closed with packets of ours unread
-        return None
+    except ConnectionResetError:
+        # closed with packets of ours unread: that is told once, before what the other end had sent and its end
+        return receive(end)
     if not data:
         return None
     fds: List[int] = []
