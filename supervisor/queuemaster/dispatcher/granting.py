@@ -26,6 +26,7 @@ class Situation:
     blocked: set[str]  # sequential channels with a failed job
     barriers: dict[str, Key]  # sequential channels with a delayed job that stands before the others
     idle: set[str]  # channels with a worker that waits for a grant
+    no_more: bool  # there are as many workers as may be
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Granting:
                 break
             without = {one.channel for one in found.candidates} - found.idle
             better = self._choose(found, without) if without else None
-            if better is not None and better.key < choice.key and self._has_waited(better, found.now):
+            if better is not None and better.key < choice.key and self._has_waited(better, found):
                 continue
             self._grant(choice, found)
         self._revoke(found)
@@ -86,7 +87,8 @@ class Granting:
             _end_slice(link)
 
     def _situation(self, now: float) -> Situation:
-        found = Situation(now, [], set(), {}, {link.channel for link in self._links.idle()})
+        idle = {link.channel for link in self._links.idle()}
+        found = Situation(now, [], set(), {}, idle, len(self._links.staying()) >= self._max_workers)
         tree = self._scheduler.tree
         for database in self._databases.values():
             if database.epoch is None:
@@ -108,15 +110,15 @@ class Granting:
             found.candidates, found.now, channels.__contains__, found.blocked, found.barriers
         )
 
-    def _has_waited(self, passed: Candidate, now: float) -> bool:
+    def _has_waited(self, passed: Candidate, found: Situation) -> bool:
         """A job is passed over for want of a worker: when there are as many as may be, one leaves for it after a while.
 
         At once would mean a fork for each job where the jobs of many channels come in turns.
         """
-        since = self._passed.setdefault(passed.channel, now)
-        if now < since + PASSED_OVER or len(self._links.staying()) < self._max_workers:
+        since = self._passed.setdefault(passed.channel, found.now)
+        if found.now < since + PASSED_OVER or not found.no_more:
             return False
-        self._passed[passed.channel] = now
+        self._passed[passed.channel] = found.now
         retire(min(self._links.idle(), key=lambda idle: idle.idle_since))
         return True
 
@@ -180,9 +182,9 @@ class Granting:
     def _rivals_of(self, rivals: Rivals, holder: str, source: Any, found: Situation) -> Iterator[Candidate]:
         """Those that could start if a worker of the channel ``holder`` and its slot were free."""
         tree = self._scheduler.tree
-        no_more = len(self._links.staying()) >= self._max_workers  # so that worker would make room
         for one in rivals.of(tree.path(tree.resolve(holder)), source):
-            if no_more or one.channel == holder or one.channel in found.idle:
+            # where there are no more workers to be had, that one would make room
+            if found.no_more or one.channel == holder or one.channel in found.idle:
                 yield one
 
 
