@@ -52,32 +52,3 @@ def test_prefork_says_how_many_are_kept_ready(database: str, tmp_path: Path) -> 
         alone = jobs.wait_for(jobs.sample(7).with_delay(channel="root").write().uuid, "done")
         assert alone["worker_pid"] not in busy
         assert running.stop() == 0
-
-
-@pytest.mark.parametrize("slices", ["0", "600"])
-def test_a_channel_without_workers_gets_one_though_others_never_rest(
-    database: str, tmp_path: Path, slices: str
-) -> None:
-    """As many workers as may be, and always something for them to do: one of them leaves for the better job."""
-    options = ["--set", "max_workers=2", "--set", f"slice={slices}"]
-    with queue(database) as jobs:
-        jobs.env.delay_many(
-            jobs.sample(n).delayable(channel="root.a").write_slowly(0.02) for n in range(1000)
-        )
-        with supervised(database, tmp_path, "root:2,a:2,b:2", options) as running:
-            wait_until(lambda: jobs.states().get("done", 0) > 10, PATIENCE, lambda: running.log)
-            urgent = jobs.sample(1001).with_delay(channel="root.b", priority=1).write()
-            jobs.wait_for(urgent.uuid, "done")
-            assert jobs.states()["pending"] > 100, "of ten seconds of work"
-
-
-def test_workers_do_not_make_room_for_each_other_all_the_time(database: str, tmp_path: Path) -> None:
-    """More channels than workers, and their jobs come in turns: a fork for each would be dearer than the order."""
-    with queue(database) as jobs:
-        jobs.env.delay_many(
-            jobs.sample(n).delayable(channel=f"root.{'abc'[n % 3]}").write() for n in range(60)
-        )
-        with supervised(database, tmp_path, "root:1,a:1,b:1,c:1", ["--set", "max_workers=2"]) as running:
-            jobs.wait_until_drained()
-            assert jobs.effects() == list(range(60))
-            assert running.log.count("worker ended") < 15
