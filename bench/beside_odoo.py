@@ -22,9 +22,9 @@ from typing import Any
 
 import psutil
 
-import realodoo
 from queuemaster.config.compiled import ServerPlan
-from realodoo import Console, Odoo
+from support import realodoo
+from support.realodoo import Console, Odoo
 
 from . import common
 from .memory import pss

@@ -14,12 +14,12 @@ from typing import Any
 import psycopg2
 
 from queuejobs.retry import RetrySettings
+from queuejobs.shared.scoreboard import Scoreboard
 from queuejobs.store import oca
 from queuejobs.worker import session
 from queuejobs.worker.interrupt import Interrupter
-from queuejobs.worker.runtimes import odoo_process
-from queuejobs.worker.runtimes.odoo import OdooRuntime
-from queuejobs.worker.scoreboard import Scoreboard
+from queuejobs.worker.runtimes.odoo import process
+from queuejobs.worker.runtimes.odoo.runtime import OdooRuntime
 from queuejobs.worker.settings import ChannelSettings, Database, WorkerSettings
 
 _STEPS = {
@@ -68,9 +68,9 @@ def main() -> None:
     connection.autocommit = True
     cursor = connection.cursor()
     given = settings(conf, path, dsn, connection.info.dbname)
-    odoo_process.preload(conf, path, given.databases)
-    with odoo_process.registry(connection.info.dbname).cursor() as odoo:
-        env = odoo_process.environment(odoo)
+    process.preload(conf, path, given.databases)
+    with process.registry(connection.info.dbname).cursor() as odoo:
+        env = process.environment(odoo)
         for _ in range(count + 20):
             env["queuemaster.effect"].with_delay().noop()
     cursor.execute("vacuum analyze queue_job")
@@ -83,7 +83,7 @@ def main() -> None:
     for number in range(count + 20):
         if number == 20:  # sessions and caches are there
             for name in ("execute", "commit", "close", "__init__"):
-                watch(odoo_process.module("odoo.sql_db").Cursor, name)
+                watch(process.module("odoo.sql_db").Cursor, name)
             watch(session.JobCursor, "execute")
             began = time.perf_counter()
         if runtime.run(grant, lambda _: None, lambda: False) != "done":

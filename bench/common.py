@@ -19,8 +19,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
+from queuejobs.shared.linux import die_with_parent
 from queuejobs.store import schema
-from queuejobs.worker.linux import die_with_parent
 from queuemaster import embedded
 from queuemaster.config.compiled import ServerPlan
 

@@ -25,7 +25,7 @@ from psycopg2.extensions import connection as Connection
 
 from queuejobs import Environment
 from queuemaster.config.compiled import DatabaseConfig, ServerPlan
-from queuemaster.exporter.rows import QueueRows
+from queuemaster.exporter.job_counts import QueueRows
 
 from . import common
 from .interleaved import Window, by_round, effects, orders

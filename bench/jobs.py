@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from queuejobs import Model
-from queuejobs.worker.linux import private_memory
+from queuejobs.shared.linux import private_memory
 
 TABLE = "create table bench_effect (number integer not null)"
 # what a child computes: to the limit, which it notes, and on

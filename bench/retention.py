@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from queuejobs import Environment
+from queuejobs.shared.process import Process
 from queuejobs.store import claims
 from queuejobs.store.retention import FINISHED, channels, purge
 from queuemaster.config.compiled import ServerPlan
@@ -76,7 +77,7 @@ def cost(server: ServerPlan, jobs: int, with_index: bool) -> tuple[float, float]
         env = Environment(connection)
         env.delay_many(env["bench"].browse(number).delayable().noop() for number in range(jobs))
         cursor.execute("vacuum analyze queuemaster.queue_job")
-        worker = claims.register(cursor, claims.Process("bench", "boot", 1, 1), "root")
+        worker = claims.register(cursor, Process("bench", "boot", 1, 1), "root")
         cursor.execute("set synchronous_commit = off")
         before = common.value(connection, "select pg_current_wal_insert_lsn()")
         began = time.perf_counter()

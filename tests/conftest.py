@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from postgres import make_template, new_database
-from processes import descendants, describe, end_of
-from queuejobs.worker import linux
+from queuejobs.shared import linux
 from queuemaster import embedded
 from queuemaster.config.compiled import ServerPlan
+from support.postgres import make_template, new_database
+from support.processes import descendants, describe, end_of
 
 _PATIENCE = 5.0
 

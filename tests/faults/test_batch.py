@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from queuemaster.cli import main
-from rows import Session, in_background, wait_until_blocked
-from supervised import PATIENCE, Queue, Supervised, queue, supervised
-from waiting import wait_until
+from support.rows import Session, in_background, wait_until_blocked
+from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 OPTIONS = ["--set", "poison_after=2"]

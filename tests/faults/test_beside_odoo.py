@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from besideodoo import EFFECTS, beside_odoo
-from ocaqueue import VERSIONS, OcaSession, new_oca_database
 from queuejobs.store import oca
 from queuemaster.config.compiled import ServerPlan
-from supervised import PATIENCE
-from waiting import wait_until
+from support.besideodoo import EFFECTS, beside_odoo
+from support.ocaqueue import VERSIONS, OcaSession, new_oca_database
+from support.supervised import PATIENCE
+from support.waiting import wait_until
 
 AGES_AGO = datetime(2026, 1, 1)
 pytestmark = pytest.mark.usefixtures("adopting")

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from supervised import PATIENCE, queue, supervised
-from waiting import wait_until
+from support.supervised import PATIENCE, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 # the hook runs in the child before any line of ours: in the process between template and worker, then in the worker

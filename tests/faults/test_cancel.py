@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from supervised import PATIENCE, Queue, queue, supervised
-from waiting import wait_until
+from support.supervised import PATIENCE, Queue, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from starts import last_start, starts_after, too_early
-from supervised import PATIENCE, Queue, Supervised, queue, supervised
-from transitions import LOG, most_at_once, transitions
-from waiting import wait_until
+from support.starts import last_start, starts_after, too_early
+from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.transitions import LOG, most_at_once, transitions
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(400)
 

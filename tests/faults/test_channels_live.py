@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner
 from psycopg2.extensions import connection as Connection
 
-from postgres import connected, new_database
 from queuemaster.cli import main
 from queuemaster.config.compiled import ServerPlan
-from starts import last_start, starts_after, too_early
-from supervised import PATIENCE, Queue, Supervised, queue
-from supervised import supervised as any_supervised
-from waiting import wait_until
+from support.postgres import connected, new_database
+from support.starts import last_start, starts_after, too_early
+from support.supervised import PATIENCE, Queue, Supervised, queue
+from support.supervised import supervised as any_supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

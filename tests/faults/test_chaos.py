@@ -20,15 +20,15 @@ import psutil
 import psycopg2
 import pytest
 
-from postgres import connected
-from processes import describe, end_of
 from queuejobs import chain, group
 from queuejobs.store import schema
 from queuemaster import embedded
 from queuemaster.config.compiled import ServerPlan
-from supervised import PATIENCE, Queue, Supervised, queue, supervised
-from transitions import LOG, most_at_once
-from waiting import wait_until
+from support.postgres import connected
+from support.processes import describe, end_of
+from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.transitions import LOG, most_at_once
+from support.waiting import wait_until
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "12"))
 SEED = os.environ.get("CHAOS_SEED") or str(random.randrange(10**6))

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from processes import end_of
-from supervised import PATIENCE, Queue, Supervised, queue, supervised
-from waiting import wait_until
+from support.processes import end_of
+from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 CHANNELS = "root:4,root.mail:2"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from supervised import environment
+from support.supervised import environment
 
 
 @pytest.mark.timeout(400)

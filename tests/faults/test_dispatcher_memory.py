@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from supervised import PATIENCE, queue, supervised
-from waiting import wait_until
+from support.supervised import PATIENCE, queue, supervised
+from support.waiting import wait_until
 
 MIB = 1024 * 1024
 FILL = """

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from processes import end_of
-from supervised import PATIENCE, Queue, command, environment, queue
-from waiting import wait_until
+from support.processes import end_of
+from support.supervised import PATIENCE, Queue, command, environment, queue
+from support.waiting import wait_until
 
 UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 

@@ -20,10 +20,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from graph_model import Act, Model, Node
 from queuejobs import Job, JobError, group
-from supervised import PATIENCE, Queue, Supervised, queue, supervised
-from waiting import wait_until
+from support.graph_model import Act, Model, Node
+from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.waiting import wait_until
 
 EXAMPLES = int(os.environ.get("GRAPH_EXAMPLES", "0"))
 KINDS = ["fine", "fine", "fine", "fine", "retrying", "broken", "tired"]

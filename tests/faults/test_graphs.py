@@ -11,7 +11,7 @@ import modelapp  # noqa: F401 - registers the model that is delayed here
 import pytest
 
 from queuejobs import group
-from supervised import Queue, queue, supervised
+from support.supervised import Queue, queue, supervised
 
 pytestmark = pytest.mark.timeout(300)
 

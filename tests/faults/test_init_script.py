@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from initscript import SCRIPT, InitScript
-from supervised import PATIENCE, queue
-from waiting import wait_until
+from support.initscript import SCRIPT, InitScript
+from support.supervised import PATIENCE, queue
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

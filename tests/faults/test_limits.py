@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from processes import end_of
-from supervised import PATIENCE, Queue, queue, supervised
-from waiting import wait_until
+from support.processes import end_of
+from support.supervised import PATIENCE, Queue, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 SOON = ["--set", "kill_grace=0.5"]

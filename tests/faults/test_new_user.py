@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from queuemaster.master.pidfile import owner
-from scraping import free_port
-from walking import Command, File, Shell, steps, walk
+from support.scraping import free_port
+from support.walking import Command, File, Shell, steps, walk
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "first-hour.md").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervised import queue, supervised
+from support.supervised import queue, supervised
 
 pytestmark = pytest.mark.timeout(200)
 # PR_CAPBSET_DROP, CAP_SYS_NICE: root without it; an ordinary user has none to drop, and may not

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from supervised import PATIENCE, Queue, queue, supervised
-from waiting import wait_until
+from support.supervised import PATIENCE, Queue, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 OPTIONS = ["--set", "kill_grace=0.5"]

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from supervised import PATIENCE, Queue, Supervised, environment, queue, supervised
-from waiting import wait_until
+from support.supervised import PATIENCE, Queue, Supervised, environment, queue, supervised
+from support.waiting import wait_until
 
 CHANNELS = "root:4,mail:1,slow:1:sequential"
 

@@ -16,11 +16,11 @@ import pytest
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from postgres import connected
-from programs import copied
 from queuejobs.store.connection import connect, is_pooled
-from supervised import PATIENCE, command, environment, queue, supervised
-from waiting import wait_until
+from support.postgres import connected
+from support.programs import copied
+from support.supervised import PATIENCE, command, environment, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("adopting")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from supervised import PATIENCE, Supervised, queue, supervised
-from waiting import wait_until
+from support.supervised import PATIENCE, Supervised, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 HELD = 16  # of the advisory lock that the jobs wait for

@@ -19,10 +19,10 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from postgres import connected
 from queuemaster.master.account import UnknownAccount, account
-from supervised import APPS, PATIENCE, Queue, Supervised, environment, queue
-from waiting import wait_until
+from support.postgres import connected
+from support.supervised import APPS, PATIENCE, Queue, Supervised, environment, queue
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

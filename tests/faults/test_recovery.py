@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from postgres import new_database
 from queuemaster.config.compiled import ServerPlan
-from supervised import PATIENCE, Queue, Supervised, queue, supervised
-from waiting import wait_until
+from support.postgres import new_database
+from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

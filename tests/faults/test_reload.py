@@ -13,9 +13,9 @@ from statistics import median_low
 import psutil
 import pytest
 
-from supervised import PATIENCE, Queue, Supervised, environment, queue, supervised
-from transitions import LOG, most_at_once
-from waiting import wait_until
+from support.supervised import PATIENCE, Queue, Supervised, environment, queue, supervised
+from support.transitions import LOG, most_at_once
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(400)
 

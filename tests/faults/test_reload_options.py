@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from supervised import PATIENCE, Queue, Supervised, command, environment, queue
-from waiting import wait_until
+from support.supervised import PATIENCE, Queue, Supervised, command, environment, queue
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(400)
 

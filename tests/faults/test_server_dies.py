@@ -11,11 +11,11 @@ import psutil
 import psycopg2
 import pytest
 
-from postgres import make_template
-from processes import end_of
 from queuemaster import embedded
-from supervised import PATIENCE, queue, supervised
-from waiting import wait_until
+from support.postgres import make_template
+from support.processes import end_of
+from support.supervised import PATIENCE, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 COUNT = 300

@@ -11,10 +11,10 @@ import psutil
 import pytest
 from psycopg2.extensions import make_dsn
 
-from postgres import connected
-from processes import end_of
-from supervised import PATIENCE, Queue, command, environment, queue, supervised
-from waiting import wait_until
+from support.postgres import connected
+from support.processes import end_of
+from support.supervised import PATIENCE, Queue, command, environment, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 SHORT = ["--set", "graceful_timeout=1"]

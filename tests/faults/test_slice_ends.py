@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from queuemaster.cli import main
-from supervised import PATIENCE, Queue, queue
-from supervised import supervised as any_supervised
-from transitions import LOG, most_at_once, transitions
-from waiting import wait_until
+from support.supervised import PATIENCE, Queue, queue
+from support.supervised import supervised as any_supervised
+from support.transitions import LOG, most_at_once, transitions
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 from psycopg2.extensions import make_dsn, parse_dsn
 from rich.console import Console
 
-from postgres import connected
 from queuejobs.store import schema
 from queuemaster import embedded
 from queuemaster.cli import main
-from queuemaster.cli.jobs import COLUMNS_SHOWN, table_of
+from queuemaster.cli.commands.jobs import COLUMNS_SHOWN, table_of
+from support.postgres import connected
 
 NOWHERE = "host=127.0.0.1 port=1 dbname=nowhere password=hunter2"
 

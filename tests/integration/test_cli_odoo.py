@@ -14,14 +14,15 @@ import pytest
 from click.testing import CliRunner, Result
 from psycopg2.extensions import parse_dsn
 
-from ocaqueue import OcaSession, OcaWorkerSession, new_oca_database
-from postgres import connected
 from queuejobs.store import oca
-from queuemaster.cli import indexes, main, odoo_facts
+from queuemaster.cli import main
+from queuemaster.cli.odoo import facts, indexes
 from queuemaster.config.compiled import ServerPlan
 from queuemaster.config.dsn import parse_database
-from supervised import environment
-from waiting import wait_until
+from support.ocaqueue import OcaSession, OcaWorkerSession, new_oca_database
+from support.postgres import connected
+from support.supervised import environment
+from support.waiting import wait_until
 
 ONLY_OURS = "select count(*) from pg_class where relname like 'queuemaster%' and relnamespace = 'public'::regnamespace"
 
@@ -108,7 +109,7 @@ def test_check_proposes_the_indexes_for_a_queue_that_is_long(
     conf: Path, odoo: OcaSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "init --indexes" not in invoke("check", "-c", conf).stderr
-    monkeypatch.setattr(odoo_facts, "FEW", 10)
+    monkeypatch.setattr(facts, "FEW", 10)
     for _ in range(12):
         odoo.add()
     odoo.rows("analyze public.queue_job")

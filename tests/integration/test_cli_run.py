@@ -18,13 +18,13 @@ import pytest
 
 import queuejobs
 import queuemaster
-from postgres import connected
 from queuemaster import __main__ as command
 from queuemaster import embedded
+from queuemaster.cli.commands.run import attach_or_start
 from queuemaster.cli.output import Failure
-from queuemaster.cli.run import attach_or_start
-from queuemaster.embedded_server import postmaster
-from waiting import wait_until
+from queuemaster.embedded.server import postmaster
+from support.postgres import connected
+from support.waiting import wait_until
 
 ROOTS = [str(Path(package.__path__[0]).parent) for package in (queuemaster, queuejobs)]
 NOWHERE = "host=127.0.0.1 port=1 dbname=nowhere password=hunter2"
@@ -136,10 +136,12 @@ def test_the_bare_package_says_what_is_missing_and_how_to_get_it() -> None:
 
 
 def test_another_import_error_is_not_hidden(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['queuemaster.cli.run'] = None\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['queuemaster.cli.commands.run'] = None\n"
+    )
     ran = queuemaster_("run", PYTHONPATH=os.pathsep.join([str(tmp_path), *ROOTS]))
     assert ran.returncode == 1
-    assert "queuemaster.cli.run" in ran.stderr
+    assert "queuemaster.cli.commands.run" in ran.stderr
     assert "Traceback" in ran.stderr
 
 

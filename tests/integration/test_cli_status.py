@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from queuejobs.worker.scoreboard import Scoreboard, State
-from queuemaster.cli.standing import Names, standing
-from queuemaster.cli.standing_view import view
+from queuejobs.shared.scoreboard import Scoreboard, State
+from queuemaster.channels.channel import ChannelConfig
+from queuemaster.cli.status_document import Names, standing
+from queuemaster.cli.status_view import view
 from queuemaster.cli.supervisor import Supervisor
-from queuemaster.config.compiled import ChannelConfig, DatabaseConfig, Settings
-from queuemaster.status import DispatcherStatus, MasterStatus, StatusBoard
-from rows import Session
+from queuemaster.config.compiled import DatabaseConfig, Settings
+from queuemaster.status_board import DispatcherStatus, MasterStatus, StatusBoard
+from support.rows import Session
 
 MASTER: MasterStatus = {
     "pid": 4711,

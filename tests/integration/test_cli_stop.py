@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from queuemaster.cli import main, pidfile
 from queuemaster.config.sources import compile_settings
-from waiting import wait_until
+from support.waiting import wait_until
 
 # Holds the pid file as the master does, and leaves by the signals that it should get, saying which.
 HOLDER = """

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from queuemaster.cli import main
-from rows import Session, WorkerSession
+from support.rows import Session, WorkerSession
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from queuemaster.cli.daemon import words
+from queuemaster.cli.start.daemon import words
 from queuemaster.master.pidfile import owner
-from supervised import PATIENCE, command, environment, queue
-from waiting import wait_until
+from support.supervised import PATIENCE, command, environment, queue
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -13,8 +13,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from draining import Drain
 from queuejobs import Environment, Queue, functions, registry
+from support.draining import Drain
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ["best-practices", "channels", "delaying", "graphs", "retries", "testing"]

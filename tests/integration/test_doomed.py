@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from queuejobs.store import actions, claims
 from queuejobs.store.claims import Blame, Ending
 from queuemaster.cli import main
-from rows import Session, WorkerSession
-from waiting import wait_until
+from support.rows import Session, WorkerSession
+from support.waiting import wait_until
 
 CAUSE = "worker 7 died: SIGSEGV"
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from postgres import connected
 from queuejobs.store.connection import connect
 from queuemaster import embedded
 from queuemaster.config.compiled import ServerPlan
 from queuemaster.dispatcher import database as dispatcher_database
-from queuemaster.green import QUERY_TIMEOUT
-from supervised import environment
+from queuemaster.gevent_psycopg2 import QUERY_TIMEOUT
+from support.postgres import connected
+from support.supervised import environment
 
 # The dispatcher's way to talk to a database, with a shorter patience.
 _PROGRAM = """

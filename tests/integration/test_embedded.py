@@ -15,12 +15,14 @@ import psutil
 import psycopg2
 import pytest
 
-from holding import SUPERVISOR, Account, begin, holding, reported
-from postgres import connected
-from processes import has_ended
-from queuemaster import embedded, embedded_binaries
+from queuemaster import embedded
+from queuemaster.config import paths
 from queuemaster.config.compiled import ServerPlan
-from waiting import wait_until
+from queuemaster.embedded import binaries
+from support.holding import SUPERVISOR, Account, begin, holding, reported
+from support.postgres import connected
+from support.processes import has_ended
+from support.waiting import wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -224,7 +226,7 @@ def test_the_environment_variable_names_the_programs(place: Path, monkeypatch: p
     with pytest.raises(embedded.EmbeddedError, match=r"QUEUEMASTER_PG_BINDIR=.* no program initdb"):
         embedded.find_binaries()
     monkeypatch.delenv("QUEUEMASTER_PG_BINDIR")
-    copy = embedded_binaries.copy_tree(embedded.find_binaries(), place / "binaries")
+    copy = binaries.copy_tree(embedded.find_binaries(), place / "binaries")
     monkeypatch.setenv("QUEUEMASTER_PG_BINDIR", str(copy))
     assert embedded.prepare(place / "data").argv[0] == str(copy / "postgres")
 
@@ -232,8 +234,8 @@ def test_the_environment_variable_names_the_programs(place: Path, monkeypatch: p
 def test_without_any_postgresql_all_places_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QUEUEMASTER_PG_BINDIR", raising=False)
     monkeypatch.setenv("PATH", str(place))
-    monkeypatch.setattr(embedded_binaries, "_PACKAGES", ("embedded_postgres_not_here",))
-    monkeypatch.setattr(embedded_binaries, "_DEBIAN", place)
+    monkeypatch.setattr(binaries, "_PACKAGES", ("embedded_postgres_not_here",))
+    monkeypatch.setattr(binaries, "_DEBIAN", place)
     with pytest.raises(embedded.EmbeddedError) as caught:
         embedded.find_binaries()
     for named in (
@@ -271,7 +273,7 @@ def test_programs_behind_a_closed_directory_are_copied_once(
     closed = place / "closed"
     closed.mkdir(0o700)
     monkeypatch.setenv(
-        "QUEUEMASTER_PG_BINDIR", str(embedded_binaries.copy_tree(embedded.find_binaries(), closed / "pg"))
+        "QUEUEMASTER_PG_BINDIR", str(binaries.copy_tree(embedded.find_binaries(), closed / "pg"))
     )
     with embedded.running(place / "data", fsync=False) as plan:
         assert ask(plan, "select 1") == 1
@@ -287,7 +289,7 @@ def test_an_ordinary_user_has_a_server_of_their_own(place: Path) -> None:
     source = shutil.copytree(
         SUPERVISOR, place / "supervisor", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
     )
-    bindir = embedded_binaries.copy_tree(embedded.find_binaries(), place / "pg")
+    bindir = binaries.copy_tree(embedded.find_binaries(), place / "pg")
     home = place / "home"
     home.mkdir()
     os.chown(home, account.uid, account.gid)
@@ -303,7 +305,7 @@ def test_an_ordinary_user_has_a_server_of_their_own(place: Path) -> None:
 def test_the_default_directory_follows_the_desktop_standard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
     expected = "/var/lib/queuemaster/postgresql" if os.geteuid() == 0 else "/somewhere/queuemaster/postgresql"
-    assert str(embedded.default_data_dir()) == expected
+    assert str(paths.default_data_dir()) == expected
 
 
 def ordinary_user() -> Account:

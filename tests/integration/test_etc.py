@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from queuemaster.channels.channel import ChannelConfig
+from queuemaster.channels.parse import KNOWN_KEYS, parse_channels
 from queuemaster.cli import main
-from queuemaster.config.compiled import ChannelConfig
 from queuemaster.config.options import Options
 from queuemaster.config.sources import compile_settings
-from queuemaster.dispatcher.channels.parse import KNOWN_KEYS, parse_channels
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "queuemaster.conf"
 ODOO = SAMPLE.with_name("odoo.conf")

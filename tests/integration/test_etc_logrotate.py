@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from initscript import InitScript
-from processes import holders_of
-from programs import environment, program
-from supervised import PATIENCE, queue
-from waiting import wait_until
+from support.initscript import InitScript
+from support.processes import holders_of
+from support.programs import environment, program
+from support.supervised import PATIENCE, queue
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -10,7 +10,7 @@ import pytest
 
 from queuejobs import Environment, Job, JobError, Model, NoSuchJobError, chain, group
 from queuejobs.store.jobs import STATES
-from rows import Session, WorkerSession
+from support.rows import Session, WorkerSession
 
 
 class Task(Model):

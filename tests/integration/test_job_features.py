@@ -12,8 +12,8 @@ import modelapp  # noqa: F401 - registers the model that is delayed here
 import pytest
 
 from queuejobs import group
-from supervised import PATIENCE, Queue, Supervised, queue, supervised
-from waiting import wait_until
+from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 CHANNELS = "root:8, again:2:on_error=retry, short:2:timeout=1"

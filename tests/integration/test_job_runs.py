@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from postgres import new_database
 from queuejobs import Environment
 from queuemaster.config.compiled import ServerPlan
-from supervised import PATIENCE, Queue, Supervised, queue, supervised
-from waiting import wait_until
+from support.postgres import new_database
+from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from queuejobs.store import locks
-from rows import Session, WorkerSession, in_background, wait_until_blocked
-from waiting import wait_until
+from support.rows import Session, WorkerSession, in_background, wait_until_blocked
+from support.waiting import wait_until
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from processes import holders_of
-from queuejobs.worker.logfile import LogFile
+from queuejobs.shared.logfile import LogFile
 from queuemaster.cli import main
-from supervised import PATIENCE, Queue, queue, supervised
-from waiting import wait_until
+from support.processes import holders_of
+from support.supervised import PATIENCE, Queue, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

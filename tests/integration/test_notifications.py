@@ -10,7 +10,7 @@ import pytest
 
 from queuejobs.store import claims
 from queuejobs.store.claims import Ending
-from rows import Session, WorkerSession
+from support.rows import Session, WorkerSession
 
 FAR = datetime(2999, 1, 1)
 DAY = datetime(2026, 1, 2, 3, 4, 5, 60)

@@ -12,12 +12,12 @@ from datetime import datetime
 import psycopg2
 import pytest
 
-from ocaqueue import VERSIONS, OcaSession, OcaWorkerSession, new_oca_database
-from postgres import connected
 from queuejobs.store import claims, oca
 from queuejobs.store.claims import Blame, Ending
 from queuemaster.config.compiled import ServerPlan
-from waiting import wait_until
+from support.ocaqueue import VERSIONS, OcaSession, OcaWorkerSession, new_oca_database
+from support.postgres import connected
+from support.waiting import wait_until
 
 CAUSE = "worker 4711 died: SIGKILL"
 AGES_AGO = datetime(2026, 1, 1)

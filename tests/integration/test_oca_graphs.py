@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ocaqueue import OcaSession, OcaWorkerSession, new_oca_database
 from queuemaster.config.compiled import ServerPlan
+from support.ocaqueue import OcaSession, OcaWorkerSession, new_oca_database
 
 SIZE = 30
 

@@ -18,15 +18,16 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from besideodoo import ODOOLIKE
-from ocaqueue import new_oca_database
-from postgres import connected
 from queuemaster import embedded
+from queuemaster.channels.channel import ChannelConfig
 from queuemaster.config import discovery
-from queuemaster.config.compiled import ChannelConfig, Discovery, ServerPlan, Settings
-from queuemaster.dispatcher.landscape import REPEAT, Landscape
-from supervised import PATIENCE, command, environment
-from waiting import wait_until
+from queuemaster.config.compiled import Discovery, ServerPlan, Settings
+from queuemaster.dispatcher.database_list import REPEAT, Landscape
+from support.besideodoo import ODOOLIKE
+from support.ocaqueue import new_oca_database
+from support.postgres import connected
+from support.supervised import PATIENCE, command, environment
+from support.waiting import wait_until
 
 
 def queuemaster_(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from postgres import connected, new_database
 from queuejobs.store import claims, retention, schema
 from queuejobs.store.claims import Ending
 from queuemaster.config.compiled import ServerPlan
 from queuemaster.dispatcher import statements
 from queuemaster.dispatcher.statements import LEAST, Wanted
-from rows import Session, WorkerSession
-from waiting import wait_until
+from support.postgres import connected, new_database
+from support.rows import Session, WorkerSession
+from support.waiting import wait_until
 
 # 200,000 ready in 20 channels, 50,000 done, and some of each other kind
 FILL = """

@@ -10,8 +10,8 @@ import pytest
 
 from queuejobs.store import claims
 from queuejobs.store.claims import Ending
-from rows import Session, WorkerSession
-from waiting import wait_until
+from support.rows import Session, WorkerSession
+from support.waiting import wait_until
 
 AGAIN = Ending("pending", None, True, "E", "again", "attempt 1: again")
 CAUSE = "worker 4711 died: SIGKILL"

@@ -9,7 +9,7 @@ from threading import Barrier
 import psycopg2
 import pytest
 
-from rows import Session, WorkerSession, in_background, wait_until_blocked
+from support.rows import Session, WorkerSession, in_background, wait_until_blocked
 
 
 @pytest.fixture

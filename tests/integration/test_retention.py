@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from queuejobs.store import retention as store
+from queuemaster.channels import parse_channels
 from queuemaster.config.compiled import Settings
-from queuemaster.dispatcher.channels import parse_channels
 from queuemaster.dispatcher.retention import CHECK, PAUSE, Ages, Retention
-from rows import Session
-from supervised import PATIENCE, queue, supervised
-from waiting import wait_until
+from support.rows import Session
+from support.supervised import PATIENCE, queue, supervised
+from support.waiting import wait_until
 
 
 @pytest.fixture

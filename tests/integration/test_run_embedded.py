@@ -16,11 +16,11 @@ import psutil
 import psycopg2
 import pytest
 
-from processes import end_of
 from queuemaster import embedded
-from queuemaster.embedded_server import postmaster
-from supervised import PATIENCE, Queue, Supervised, command, environment, queue
-from waiting import wait_until
+from queuemaster.embedded.server import postmaster
+from support.processes import end_of
+from support.supervised import PATIENCE, Queue, Supervised, command, environment, queue
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -11,8 +11,8 @@ import pytest
 
 from queuejobs.store import schema
 from queuejobs.store.schema import OcaDatabaseError, SchemaError
-from rows import Session, in_background
-from waiting import wait_until
+from support.rows import Session, in_background
+from support.waiting import wait_until
 
 LATEST = [step.version for step in schema.steps()]
 

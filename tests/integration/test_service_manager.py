@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from supervised import PATIENCE, queue, supervised
-from waiting import wait_until
+from support.supervised import PATIENCE, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -14,11 +14,11 @@ import psutil
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from postgres import new_database
-from processes import end_of
 from queuemaster.config.compiled import ServerPlan
-from supervised import PATIENCE, Queue, command, environment, queue, supervised
-from waiting import wait_until
+from support.postgres import new_database
+from support.processes import end_of
+from support.supervised import PATIENCE, Queue, command, environment, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 SHORT = 8.0  # seconds, for what is known to hang

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 
-from besideodoo import odoo_conf
-from ocaqueue import OcaSession, new_oca_database
 from queuemaster.config.compiled import ServerPlan
-from supervised import PATIENCE, environment
-from waiting import wait_until
+from support.besideodoo import odoo_conf
+from support.ocaqueue import OcaSession, new_oca_database
+from support.supervised import PATIENCE, environment
+from support.waiting import wait_until
 
 
 def seen(said: Path, text: str) -> bool:

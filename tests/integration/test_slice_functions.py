@@ -9,8 +9,8 @@ import pytest
 
 from queuejobs.store import claims
 from queuejobs.store.claims import Turn
-from rows import Session, WorkerSession, wait_until_blocked
-from rows import in_background as background
+from support.rows import Session, WorkerSession, wait_until_blocked
+from support.rows import in_background as background
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from queuejobs.worker.scoreboard import Scoreboard
-from queuemaster.status import (
+from queuejobs.shared.scoreboard import Scoreboard
+from queuemaster.status_board import (
     SCOREBOARD,
     DispatcherStatus,
     MasterStatus,
@@ -18,8 +18,8 @@ from queuemaster.status import (
     StatusBoard,
     descriptor_of,
 )
-from supervised import PATIENCE, Queue, Supervised, queue, supervised
-from waiting import wait_until
+from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import realodoo
 from queuemaster.config.compiled import ServerPlan
-from realodoo import Console, Odoo
+from support import realodoo
+from support.realodoo import Console, Odoo
 
 _numbers = itertools.count(1)
 _HERE = Path(__file__).parent

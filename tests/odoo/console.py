@@ -8,13 +8,13 @@ import json
 import sys
 import traceback
 
-from queuejobs.worker.runtimes import odoo_process
+from queuejobs.worker.runtimes.odoo import process
 
 
 def main():
     answers = sys.stdout
     sys.stdout = sys.stderr  # Odoo may print
-    odoo_process.configure(sys.argv[1], sys.argv[2])
+    process.configure(sys.argv[1], sys.argv[2])
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -27,13 +27,13 @@ def main():
 
 def run(database, uid, code):
     if not code:
-        odoo_process.module("odoo.modules.registry").Registry.delete(database)
-        odoo_process.module("odoo.sql_db").close_all()
+        process.module("odoo.modules.registry").Registry.delete(database)
+        process.module("odoo.sql_db").close_all()
         return None
-    registry = odoo_process.registry(database).check_signaling()
+    registry = process.registry(database).check_signaling()
     names = {"result": None}
     with registry.cursor() as cursor:
-        names["env"] = odoo_process.module("odoo.api").Environment(cursor, uid, {})
+        names["env"] = process.module("odoo.api").Environment(cursor, uid, {})
         exec(code, names)
     registry.signal_changes()
     return names["result"]

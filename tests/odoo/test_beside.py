@@ -7,9 +7,9 @@ import time
 import urllib.request
 from typing import Any
 
-from processes import end_of
-from realodoo import ADMIN, PATIENCE, Odoo
-from waiting import wait_until
+from support.processes import end_of
+from support.realodoo import ADMIN, PATIENCE, Odoo
+from support.waiting import wait_until
 
 
 def test_the_addons_runner_stands_by_takes_over_and_stands_by_again(odoo: Odoo) -> None:

@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 
-from processes import end_of, has_ended
-from realodoo import PATIENCE, Odoo
-from waiting import wait_until
+from support.processes import end_of, has_ended
+from support.realodoo import PATIENCE, Odoo
+from support.waiting import wait_until
 
 
 def test_a_killed_workers_job_runs_again_at_once_and_counts_once(odoo: Odoo) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from realodoo import ADMIN, Odoo
-from supervised import Supervised
+from support.realodoo import ADMIN, Odoo
+from support.supervised import Supervised
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import realodoo
-from realodoo import Odoo
-from waiting import wait_until
+from support import realodoo
+from support.realodoo import Odoo
+from support.waiting import wait_until
 
 # what may differ between two runs of the same job
 _VARIES = ("id", "uuid", "date_", "exec_time", "eta", "worker_pid", "graph_uuid", "dependencies", "exc_info")

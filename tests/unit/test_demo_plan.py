@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuemaster.config.compiled import ChannelConfig
+from queuemaster.channels.channel import ChannelConfig
 from queuemaster.demo.plan import planned
 
 CHANNELS = [ChannelConfig("root"), ChannelConfig("root.a"), ChannelConfig("root.b", sequential=True)]

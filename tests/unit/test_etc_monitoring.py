@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from programs import program
-from queuemaster.config.compiled import ChannelConfig
-from queuemaster.dispatcher.channels import Tree
+from queuemaster.channels import Tree
+from queuemaster.channels.channel import ChannelConfig
 from queuemaster.exporter import metrics
-from queuemaster.exporter.names import Names
-from queuemaster.exporter.situation import Situation
-from queuemaster.status import MasterStatus
+from queuemaster.exporter.channel_labels import Names
+from queuemaster.exporter.snapshot import Situation
+from queuemaster.status_board import MasterStatus
+from support.programs import program
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "etc" / "prometheus-rules.yml"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from programs import program
 from queuemaster.cli.pidfile import OF_THE_SERVICE
 from queuemaster.config.sources import compile_settings
+from support.programs import program
 
 ETC = Path(__file__).parents[2] / "etc"
 UNIT = ETC / "queuemaster.service"

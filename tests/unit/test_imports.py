@@ -12,85 +12,54 @@ from pathlib import Path
 import pytest
 
 import queuejobs
-from queuejobs import api
 
 ROOT = Path(__file__).parents[2]
 OURS = ("queuejobs", "queuemaster")
 STDLIB = frozenset(sys.stdlib_module_names)
 
-# where a module belongs: the longest name that covers it
-PARTS = {
-    "queuejobs": "model",
-    "queuejobs.amounts": "amounts",
-    "queuejobs.store": "store",
-    "queuejobs.worker": "worker",
-    # the language of the links, the scoreboard, the log: the service speaks them too
-    "queuejobs.worker.linux": "shared",
-    "queuejobs.worker.log": "shared",
-    "queuejobs.worker.logfile": "shared",
-    "queuejobs.worker.causes": "shared",
-    "queuejobs.worker.scoreboard": "shared",
-    "queuejobs.worker.wire": "shared",
-    "queuemaster": "version",
-    "queuemaster.config.compiled": "compiled",
-    "queuemaster.config.discovery": "discovery",
-    "queuemaster.status": "status",
-    "queuemaster.green": "green",
-    "queuemaster.why": "why",
-    "queuemaster.embedded": "embedded",
-    "queuemaster.embedded_binaries": "embedded",
-    "queuemaster.embedded_server": "embedded",
-    "queuemaster.master": "master",
-    "queuemaster.dispatcher": "dispatcher",
-    "queuemaster.dispatcher.channels": "channels",
-    "queuemaster.exporter": "exporter",
-    "queuemaster.config": "command line",
-    "queuemaster.cli": "command line",
-    "queuemaster.demo": "command line",
-    "queuemaster.shadow": "shadow",
-    "queuemaster.__main__": "command line",
-}
-
+# From the lowest floor up: a folder, the folders that its modules may import besides their own.
 MAY_USE = {
-    "amounts": set(),
-    "store": set(),
-    "model": {"store", "amounts"},
-    "shared": {"store"},
-    "worker": {"store", "model", "shared", "amounts"},
-    "version": set(),
-    "compiled": set(),
-    "discovery": {"compiled", "store"},
-    "status": set(),
-    "green": set(),
-    "embedded": {"compiled"},
-    "channels": {"compiled", "amounts"},
-    "master": {"version", "compiled", "status", "embedded", "shared"},
-    "dispatcher": {"version", "compiled", "discovery", "status", "green", "channels", "store", "shared"},
-    "why": {"compiled", "channels", "store"},
-    "exporter": {"version", "compiled", "status", "green", "channels", "why", "store", "shared"},
-    "shadow": {"version", "compiled", "channels", "store", "model"},
-    "command line": set(PARTS.values()),
+    "queuejobs.shared": set(),
+    "queuejobs.store": {"queuejobs.shared"},
+    "queuejobs": {"queuejobs.shared", "queuejobs.store"},
+    "queuejobs.worker": {"queuejobs.shared", "queuejobs.store", "queuejobs"},
+    "queuemaster": set(),
+    "queuemaster.channels": {"queuejobs.shared"},
+    "queuemaster.config": {"queuejobs.shared", "queuejobs.store", "queuemaster", "queuemaster.channels"},
+    "queuemaster.embedded": {"queuemaster.config"},
+    "queuemaster.why": {"queuejobs.store", "queuemaster", "queuemaster.channels", "queuemaster.config"},
 }
+_SERVICE = {"queuejobs.shared", "queuemaster", "queuemaster.channels", "queuemaster.config"}
+MAY_USE |= {
+    "queuemaster.master": _SERVICE | {"queuemaster.embedded"},
+    "queuemaster.dispatcher": _SERVICE | {"queuejobs.store"},
+    "queuemaster.exporter": _SERVICE | {"queuejobs.store", "queuemaster.why"},
+    "queuemaster.shadow": _SERVICE | {"queuejobs.store", "queuejobs"},
+    "queuemaster.demo": _SERVICE | {"queuejobs.store", "queuejobs", "queuemaster.embedded"},
+}
+MAY_USE["queuemaster.cli"] = set(MAY_USE)
 
-# the packages of others that a part may name
+# The packages of others that a folder may name; the command line may name any.
 NEEDS = {
-    "amounts": set(),
-    "store": {"psycopg2"},
-    "model": {"psycopg2"},
-    "shared": {"setproctitle"},
-    "worker": {"psycopg2", "setproctitle"},
-    "version": set(),
-    "compiled": set(),
-    "discovery": {"psycopg2"},
-    "status": set(),
-    "green": {"gevent", "psycopg2"},
-    "why": set(),
-    "shadow": {"psycopg2"},
-    "embedded": set(),
-    "channels": set(),
-    "master": {"setproctitle", "psutil"},
-    "dispatcher": {"setproctitle", "psutil", "psycopg2", "gevent"},
-    "exporter": {"setproctitle", "psycopg2", "gevent", "prometheus_client", "flask", "flask_httpauth"},
+    "queuejobs.shared": {"setproctitle"},
+    "queuejobs.store": {"psycopg2"},
+    "queuejobs": {"psycopg2"},
+    "queuejobs.worker": {"psycopg2", "setproctitle"},
+    "queuemaster": {"gevent", "psycopg2"},
+    "queuemaster.channels": set(),
+    "queuemaster.why": set(),
+    "queuemaster.shadow": {"psycopg2"},
+    "queuemaster.embedded": set(),
+    "queuemaster.master": {"setproctitle", "psutil"},
+    "queuemaster.dispatcher": {"setproctitle", "psutil", "psycopg2", "gevent"},
+    "queuemaster.exporter": {
+        "setproctitle",
+        "psycopg2",
+        "gevent",
+        "prometheus_client",
+        "flask",
+        "flask_httpauth",
+    },
 }
 
 Imports = dict[str, frozenset[str]]
@@ -134,11 +103,12 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def part_of(module: str) -> str:
-    """The part that a module of ours belongs to."""
-    if module == "queuejobs.worker":  # an empty package: it tells the master where the bootstrap lies
-        return "shared"
-    covering = [name for name in PARTS if module == name or module.startswith(f"{name}.")]
-    return PARTS[max(covering, key=len)]
+    """The folder that a module of ours belongs to."""
+    if module == "queuemaster.__main__":
+        return "queuemaster.cli"
+    if module == "queuejobs.worker":  # an empty package: it tells the service where the bootstrap lies
+        return "queuejobs.shared"
+    return max((name for name in MAY_USE if module == name or module.startswith(f"{name}.")), key=len)
 
 
 def upward(tree: Imports) -> list[str]:
@@ -206,10 +176,12 @@ def test_no_cycle(tree: Imports) -> None:
     assert len(order(tree)) >= len(tree)
 
 
-def test_the_master_loads_no_database_driver_and_no_configuration_library(tree: Imports) -> None:
-    everything = set().union(*(loaded(tree, name) for name in tree if part_of(name) == "master"))
+@pytest.mark.parametrize("process", ["queuemaster.master", "queuemaster.dispatcher", "queuemaster.exporter"])
+def test_no_process_loads_more_than_it_may(tree: Imports, process: str) -> None:
+    """The master no database driver, none of them a library of the command line."""
+    everything = set().union(*(loaded(tree, name) for name in tree if part_of(name) == process))
     packages = {name.partition(".")[0] for name in everything} - STDLIB - {*OURS}
-    assert packages <= NEEDS["master"]
+    assert packages <= NEEDS[process]
 
 
 @pytest.mark.parametrize(
@@ -227,8 +199,8 @@ def test_the_master_loads_no_database_driver_and_no_configuration_library(tree: 
         ),
         (
             "workers/queuejobs/job.py",
-            "def f():\n    from .worker import wire",
-            "queuejobs.job -> queuejobs.worker.wire",
+            "def f():\n    from .worker import settings",
+            "queuejobs.job -> queuejobs.worker.settings",
         ),
         (
             "supervisor/queuemaster/master/loop.py",
@@ -241,14 +213,14 @@ def test_the_master_loads_no_database_driver_and_no_configuration_library(tree: 
             "queuemaster.master.loop -> queuejobs.store.claims",
         ),
         (
-            "supervisor/queuemaster/dispatcher/links.py",
-            "from queuemaster.config.sources import compile_settings",
-            "queuemaster.dispatcher.links -> queuemaster.config.sources",
+            "supervisor/queuemaster/config/sources.py",
+            "from queuemaster.dispatcher import links",
+            "queuemaster.config.sources -> queuemaster.dispatcher.links",
         ),
         (
-            "supervisor/queuemaster/embedded_server.py",
-            "from .cli import main",
-            "queuemaster.embedded_server -> queuemaster.cli",
+            "supervisor/queuemaster/embedded/server.py",
+            "from ..cli import main",
+            "queuemaster.embedded.server -> queuemaster.cli",
         ),
     ],
 )
@@ -265,7 +237,7 @@ def test_a_planted_package_of_others_is_found(tmp_path: Path) -> None:
 def test_a_package_that_comes_along_is_found(tmp_path: Path) -> None:
     plant(tmp_path, "workers/queuejobs/__init__.py", "from .store import claims")
     plant(tmp_path, "workers/queuejobs/store/claims.py", "import psycopg2")
-    plant(tmp_path, "supervisor/queuemaster/master/loop.py", "from queuejobs.worker import wire")
+    plant(tmp_path, "supervisor/queuemaster/master/loop.py", "from queuejobs.shared import wire")
     assert "psycopg2" in loaded(read_tree(tmp_path), "queuemaster.master.loop")
 
 
@@ -281,7 +253,8 @@ def plant(root: Path, path: str, line: str) -> None:
     for name in (
         "workers/queuejobs/job.py",
         "workers/queuejobs/store/claims.py",
-        "workers/queuejobs/worker/wire.py",
+        "workers/queuejobs/worker/settings.py",
+        "workers/queuejobs/shared/wire.py",
         "supervisor/queuemaster/config/compiled.py",
         "supervisor/queuemaster/config/sources.py",
         "supervisor/queuemaster/dispatcher/links.py",
@@ -293,9 +266,8 @@ def plant(root: Path, path: str, line: str) -> None:
     (root / path).write_text(line)
 
 
-def test_the_names_that_are_loaded_when_used_are_those_of_the_api() -> None:
-    assert queuejobs.__all__ == api.__all__
-    assert all(getattr(queuejobs, name) is getattr(api, name) for name in api.__all__)
+def test_the_public_names_are_loaded_when_they_are_used() -> None:
+    assert all(getattr(queuejobs, name).__name__ == name for name in queuejobs.__all__)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from programs import program
 from queuemaster.cli import main
 from queuemaster.config.options import Options
+from support.programs import program
 
 PAGE = Path(__file__).parents[2] / "docs" / "queuemaster.1"
 TEXT = PAGE.read_text().replace("\\-", "-")

@@ -6,8 +6,8 @@ import logging
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 from uuid import uuid4
 
-from . import direct
 from . import properties as props
+from . import run_inline
 from .enqueue import Call, description, prepare
 from .environment import Environment
 from .graph import Chain, Composite, Group, Node, Wired, wire
@@ -167,8 +167,8 @@ def delay_many(env: Environment, tops: Iterable[Node]) -> List[Any]:
     _refuse_strangers(env, graphs)
     waiting = []
     for graph, unit in zip(graphs, units):
-        if any(direct.is_bypassed(vertex._records.env) for vertex in graph.vertices):
-            direct.run(unit)
+        if any(run_inline.is_bypassed(vertex._records.env) for vertex in graph.vertices):
+            run_inline.run(unit)
         else:
             waiting.append(unit)
     found = store(env, waiting)

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar, Union, overload
 
 from . import registry
-from .amounts import seconds, size
 from .channel import complete
 from .exception import NoSuchMethodError
+from .shared.amounts import seconds, size
 
 _ATTRIBUTE = "_queuejobs_declared"
 _NAME = re.compile(r"<([^<>\s]+)>\.([A-Za-z_]\w*)\Z")

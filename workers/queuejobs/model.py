@@ -7,9 +7,9 @@ from typing import Any, Callable, Optional
 
 from . import registry
 from .delay import Delayable, DelayProxy
-from .direct import is_bypassed
 from .functions import find_method
 from .recordset import Recordset
+from .run_inline import is_bypassed
 
 
 class Model(Recordset):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
-from .amounts import seconds, size
 from .channel import complete
+from .shared.amounts import seconds, size
 
 DEFAULT_PRIORITY = 10
 DEFAULT_MAX_RETRIES = 5

@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 
 import psycopg2
 
-from . import direct, storage
+from . import run_inline, storage
 from .environment import Environment
 from .identity import Unit, plan
 from .job import Job
@@ -125,7 +125,7 @@ class JobsTrap:
         graphs = [unit for unit in units if len(unit.jobs) > 1]
         for unit in (*sorted(singles, key=lambda unit: int(unit.jobs[0].priority)), *graphs):
             for job in unit.jobs:
-                direct.perform(job)
+                run_inline.perform(job)
 
     def _take(self, env: Environment, units: Sequence[Unit]) -> Found:
         live = {job.identity_key: job for job in self.enqueued_jobs if job.identity_key}

@@ -22,7 +22,7 @@ COMMANDS = {
     "reopen-logs": "reopen_logs",
     "jobs": "jobs",
     "channel": "channel",
-    "related-action": "related",
+    "related-action": "related_action",
     "demo": "demo",
 }
 
@@ -36,7 +36,7 @@ class OnUse(Commands):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"queuemaster.cli.{COMMANDS[cmd_name]}")
+        module = importlib.import_module(f"queuemaster.cli.commands.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 

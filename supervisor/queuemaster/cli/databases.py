@@ -13,7 +13,7 @@ from queuejobs.store import oca, schema
 from queuejobs.store.connection import POOLED, connect, is_pooled
 from queuemaster import embedded
 from queuemaster.cli.output import Failure, Refusal, note
-from queuemaster.config import discovery
+from queuemaster.config import discovery, paths
 from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings, keep_ids
 from queuemaster.config.dsn import describe
 
@@ -30,7 +30,7 @@ def embedded_database(plan: ServerPlan) -> DatabaseConfig:
 @contextlib.contextmanager
 def embedded_server() -> Iterator[DatabaseConfig]:
     """The embedded database, its server running for as long as this takes."""
-    data_dir = embedded.default_data_dir()
+    data_dir = paths.default_data_dir()
     try:
         with embedded.running(data_dir) as plan:
             yield embedded_database(plan)
@@ -82,7 +82,7 @@ def chosen(settings: Settings) -> Iterator[tuple[DatabaseConfig, ...]]:
     if settings.databases:
         yield settings.databases
         return
-    data_dir = embedded.default_data_dir()
+    data_dir = paths.default_data_dir()
     if not data_dir.exists():
         raise Refusal(
             f"no database is named (option database), and the embedded PostgreSQL has not been used yet"

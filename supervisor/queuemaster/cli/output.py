@@ -10,7 +10,7 @@ from typing import IO, Any
 import click
 from rich.console import Console
 
-from queuemaster.config.given import ConfigurationError
+from queuemaster.config.option_values import ConfigurationError
 
 WIDE = 100_000  # columns of what is no terminal: whoever reads a pipe wants whole lines
 

@@ -10,12 +10,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from queuejobs.worker.scoreboard import Scoreboard
+from queuejobs.shared.scoreboard import Scoreboard
 from queuemaster.cli.output import Failure, Refusal
 from queuemaster.cli.pidfile import find
 from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.config.dsn import place
-from queuemaster.status import SCOREBOARD, NoStatus, StatusBoard, descriptor_of
+from queuemaster.status_board import SCOREBOARD, NoStatus, StatusBoard, descriptor_of
 
 SETTINGS = "queuemaster-settings"
 

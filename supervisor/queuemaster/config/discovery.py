@@ -7,8 +7,7 @@ import re
 from psycopg2.extensions import make_dsn
 
 from queuejobs.store.connection import connect
-
-from .compiled import DatabaseConfig, Discovery
+from queuemaster.config.compiled import DatabaseConfig, Discovery
 
 PATIENCE = 10  # seconds for a server to answer
 

@@ -18,7 +18,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from queuemaster.config.compiled import DatabaseConfig, Discovery
 from queuemaster.config.dsn import MASK
-from queuemaster.config.given import Given, Value
+from queuemaster.config.option_values import Given, Value
 
 SECTION = "options"
 # Odoo's option → ours; it counts as our default

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf
 
-from queuejobs.amounts import DURATION_EXPECTED, read_duration, read_size
+from queuejobs.shared.amounts import DURATION_EXPECTED, read_duration, read_size
+from queuemaster.channels import Parsed, Tree, parse_channels
 from queuemaster.config.compiled import DatabaseConfig, Settings, keep_ids
 from queuemaster.config.dsn import parse_databases
-from queuemaster.dispatcher.channels import Parsed, Tree, parse_channels
-from queuemaster.exporter.address import is_loopback, parse_address
+from queuemaster.config.http_address import is_loopback, parse_address
 
 # Options of OCA's runner that stand in many odoo.conf, and what to tell about them.
 OF_OCA = {

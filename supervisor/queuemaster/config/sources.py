@@ -16,14 +16,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from queuemaster import embedded
-from queuemaster.config import odoo_conf
+from queuemaster.channels import Parsed
+from queuemaster.config import odoo_conf, paths
 from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.config.dsn import MASK, mask_dsn
-from queuemaster.config.given import SECRETS, ConfigurationError, Given, Value
 from queuemaster.config.odoo_conf import OdooFile
+from queuemaster.config.option_values import SECRETS, ConfigurationError, Given, Value
 from queuemaster.config.options import OF_OCA, Options
-from queuemaster.dispatcher.channels import Parsed
 
 SECTION = "queue_job"
 PREFIX = "QUEUEMASTER_"
@@ -188,7 +187,7 @@ def default_pidfile(environ: Mapping[str, str]) -> Path:
         return Path("/run/queuemaster.pid")
     if environ.get("XDG_RUNTIME_DIR"):
         return Path(environ["XDG_RUNTIME_DIR"], "queuemaster.pid")
-    return embedded.default_data_dir().with_name("queuemaster.pid")
+    return paths.default_data_dir().with_name("queuemaster.pid")
 
 
 def _read_file(file: Path, problems: list[str]) -> dict[str, dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from queuemaster.config.compiled import ChannelConfig
+from queuemaster.channels.channel import ChannelConfig
 
 # of a hundred jobs; the rest are single
 _RETRYING, _FAILING = 5, 3

@@ -16,10 +16,10 @@ from typing import Any
 
 import psutil
 
+from queuejobs.shared.linux import die_with_parent
 from queuejobs.store.connection import connect
-from queuejobs.worker.linux import die_with_parent
 from queuemaster import embedded
-from queuemaster.config.compiled import ChannelConfig
+from queuemaster.channels.channel import ChannelConfig
 
 from . import store
 from .plan import planned

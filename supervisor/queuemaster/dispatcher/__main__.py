@@ -4,6 +4,6 @@ from gevent import monkey
 
 monkey.patch_all()
 
-from queuemaster.dispatcher.process import main  # noqa: E402  (patching comes first)
+from .process import main  # noqa: E402  (patching comes first)
 
 main()

@@ -6,7 +6,8 @@ nobody knows who it was. Alone, it is charged as ever.
 
 from __future__ import annotations
 
-from .channels import Tree
+from queuemaster.channels import Tree
+
 from .links import Grant
 
 

@@ -19,13 +19,13 @@ import gevent.event
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from queuejobs.store.claims import Process
+from queuejobs.shared.log import event
+from queuejobs.shared.process import Process
 from queuejobs.store.connection import POOLED, connect, is_pooled
-from queuejobs.worker.log import event
+from queuemaster.channels import Head, Key, Override, Tree
 from queuemaster.config.compiled import DatabaseConfig
 
-from . import control, statements
-from .channels import Head, Key, Override, Tree
+from . import live_limits, statements
 from .links import Grant
 from .recovery import Death, Recovery, repair, sweep
 from .retention import Retention
@@ -238,7 +238,7 @@ class QueueDatabase:
 
     def _take_over(self, cursor: Any) -> None:
         """Deaths with a cause first, then the sweep; what still runs then occupies slots until it ends."""
-        self._hub.overrides(self.index, control.read(cursor))
+        self._hub.overrides(self.index, live_limits.read(cursor))
         self._recover(cursor)
         self._sweep(cursor)
         alive = self._hub.alive()
@@ -262,7 +262,7 @@ class QueueDatabase:
         if self._orphans and self._is_due("orphans", now, ORPHAN_POLL):
             self._watch_orphans(cursor)
         if self._due.pop("control", None) is not None:
-            self._hub.overrides(self.index, control.read(cursor))
+            self._hub.overrides(self.index, live_limits.read(cursor))
         if self._is_due("beat", now, BEAT):
             statements.beat(cursor)
         if self._is_due("sweep", now, SWEEP):
@@ -360,7 +360,7 @@ class QueueDatabase:
 
     def _poll(self, cursor: Any) -> None:
         """The safety net under notifications, and the beginning: which channels have anything to say?"""
-        self._hub.overrides(self.index, control.read(cursor))
+        self._hub.overrides(self.index, live_limits.read(cursor))
         names = statements.ready_channels(cursor)
         if any(channel.sequential for channel in self._hub.tree):
             names += statements.blocking_channels(cursor)

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from queuemaster.channels import Candidate, Key, Scheduler
+
 from .batches import Batches
-from .channels import Candidate, Key, Scheduler
 from .database import QueueDatabase
 from .links import Grant, Link, Links, LinkState, retire, send
 from .slices import Rivals, Slice, must_end, slice_of

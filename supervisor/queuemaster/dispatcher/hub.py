@@ -16,15 +16,15 @@ from typing import Any
 import gevent
 import gevent.event
 
-from queuejobs.store.claims import Process
-from queuejobs.worker.log import event
+from queuejobs.shared.log import event
+from queuejobs.shared.process import Process
+from queuemaster.channels import Override, Scheduler, Tree
 from queuemaster.config.compiled import DatabaseConfig, Settings
 
-from .channels import Override, Scheduler, Tree
-from .control import LiveLimits
 from .database import QueueDatabase
 from .granting import Granting
 from .links import Link, Links, LinkState, retire, send
+from .live_limits import LiveLimits
 from .oca_database import OcaDatabase
 from .recovery import Death
 from .retention import Ages, Retention

@@ -8,11 +8,11 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from queuejobs.store.claims import Process
-from queuejobs.worker import wire
-from queuejobs.worker.log import event
+from queuejobs.shared import wire
+from queuejobs.shared.log import event
+from queuejobs.shared.process import Process
+from queuemaster.channels import Key
 
-from .channels import Key
 from .slices import Slice
 
 _log = logging.getLogger("queuemaster.dispatcher")

@@ -13,10 +13,10 @@ from typing import Any
 import gevent
 from psycopg2.extensions import connection as Connection
 
+from queuejobs.shared.log import event
+from queuejobs.shared.process import Process
 from queuejobs.store import oca
-from queuejobs.store.claims import Process
 from queuejobs.store.prepared import Prepared
-from queuejobs.worker.log import event
 
 from . import statements
 from .database import BEAT, NotServed, QueueDatabase

@@ -12,17 +12,18 @@ from typing import Any
 
 import gevent
 
-from queuejobs.store.claims import Blame, Process
-from queuejobs.worker import linux, log, wire
-from queuejobs.worker.log import event
-from queuemaster import green
+from queuejobs.shared import linux, log, wire
+from queuejobs.shared.log import event
+from queuejobs.shared.process import Process
+from queuejobs.store.claims import Blame
+from queuemaster import gevent_psycopg2
 from queuemaster.config.compiled import Settings
-from queuemaster.status import StatusBoard
+from queuemaster.status_board import StatusBoard
 
-from . import bulletin
+from . import status_writer
 from .database import QueueDatabase
+from .database_list import Landscape
 from .hub import DispatchHub
-from .landscape import Landscape
 from .links import Link
 from .recovery import Death
 
@@ -43,7 +44,7 @@ def main() -> None:
     settings = Settings.from_descriptor(options.settings)
     log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
     linux.set_title("queuemaster: dispatcher")
-    green.install()
+    gevent_psycopg2.install()
     status = StatusBoard(options.status)
     Dispatcher(settings, socket.socket(fileno=options.control), status).run()
 
@@ -79,7 +80,7 @@ class Dispatcher:
         for database in databases:
             self._serve(database)
         gevent.spawn(self._hub.run).link_exception(_end)
-        gevent.spawn(bulletin.publish, self._hub, self._status).link_exception(_end)
+        gevent.spawn(status_writer.publish, self._hub, self._status).link_exception(_end)
         gevent.spawn(self._landscape.watch).link_exception(_end)
         self._tell_master({"type": "ready"})
 

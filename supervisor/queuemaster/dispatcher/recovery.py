@@ -10,8 +10,9 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+from queuejobs.shared.log import event
+from queuejobs.shared.process import Process
 from queuejobs.store import claims
-from queuejobs.worker.log import event
 
 from . import statements
 
@@ -25,7 +26,7 @@ class Death:
 
     entry: int
     generation: int
-    process: claims.Process
+    process: Process
     database: int  # the job's, an index into the configured databases
     blame: claims.Blame | None
 
@@ -97,7 +98,7 @@ class Recovery:
         return True
 
 
-def sweep(cursor: Any, name: str, alive: set[claims.Process]) -> None:
+def sweep(cursor: Any, name: str, alive: set[Process]) -> None:
     """The net under it: workers whose session is gone, though no death was told.
 
     ``alive`` are this host's workers under our master: if they lost their session they settle it themselves,

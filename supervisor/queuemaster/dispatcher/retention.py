@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
+from queuejobs.shared.log import event
 from queuejobs.store.retention import BATCH, FAILED, FINISHED, START, Place, channels, purge
-from queuejobs.worker.log import event
+from queuemaster.channels import Tree
 from queuemaster.config.compiled import Settings
-
-from .channels import Tree
 
 _log = logging.getLogger("queuemaster.dispatcher")
 CHECK = 300.0  # seconds between two rounds

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .channels import Candidate, Key
+from queuemaster.channels import Candidate, Key
 
 JOBS = 64  # at most, so that what is told of them never fills a socket
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from queuejobs.shared.process import Process
 from queuejobs.store import locks
-from queuejobs.store.claims import Process
 from queuejobs.store.prepared import Prepared
-
-from .channels import Key
+from queuemaster.channels import Key
 
 LEAST: Key = (-2147483648, "-infinity", 0)  # before every key: a full scan
 

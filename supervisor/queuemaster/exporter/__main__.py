@@ -9,6 +9,6 @@ from gevent import monkey  # noqa: E402
 
 monkey.patch_all()
 
-from queuemaster.exporter.process import main  # noqa: E402  (patching comes first)
+from .process import main  # noqa: E402  (patching comes first)
 
 main()

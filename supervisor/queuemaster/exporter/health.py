@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .situation import STALE, Situation
+from .snapshot import STALE, Situation
 
 
 def ailing(master_age: float) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from collections import Counter
 
-from queuemaster.status import MasterStatus
+from queuemaster.status_board import MasterStatus
 
 _PAGE = resource.getpagesize()
 

@@ -12,12 +12,12 @@ from prometheus_client.core import (
     Metric,
 )
 
-from queuejobs.worker.scoreboard import BOUNDS, OUTCOMES
-from queuemaster.dispatcher.channels import Tree
+from queuejobs.shared.scoreboard import BOUNDS, OUTCOMES
+from queuemaster.channels import Tree
 
-from .names import Names
-from .rows import Rows
-from .situation import WORKER_STATES, Situation, Work
+from .channel_labels import Names
+from .job_counts import Rows
+from .snapshot import WORKER_STATES, Situation, Work
 
 PREFIX = "queuemaster_"
 JOB_STATES = ("wait_dependencies", "pending", "enqueued", "started", "done", "cancelled", "failed")

@@ -12,14 +12,14 @@ import sys
 import gevent
 from gevent.pywsgi import WSGIServer
 
-from queuejobs.worker import linux, log, wire
-from queuejobs.worker.log import event
-from queuejobs.worker.scoreboard import Scoreboard
-from queuemaster import green
+from queuejobs.shared import linux, log, wire
+from queuejobs.shared.log import event
+from queuejobs.shared.scoreboard import Scoreboard
+from queuemaster import gevent_psycopg2
 from queuemaster.config.compiled import Settings
-from queuemaster.status import StatusBoard
+from queuemaster.config.http_address import parse_address
+from queuemaster.status_board import StatusBoard
 
-from .address import parse_address
 from .web import application
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds until a port that is taken is tried again
@@ -40,7 +40,7 @@ def main() -> None:
     settings = Settings.from_descriptor(options.settings)
     log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
     linux.set_title("queuemaster: exporter")
-    green.install()
+    gevent_psycopg2.install()
     status, scoreboard = StatusBoard.view(options.status), Scoreboard.view(options.scoreboard)
     control = socket.socket(fileno=options.control)
     gevent.spawn(_listen_to_master, control)

@@ -11,16 +11,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from queuejobs.worker.scoreboard import Scoreboard
+from queuejobs.shared.scoreboard import Scoreboard
+from queuemaster.channels import Tree
 from queuemaster.config.compiled import Settings
-from queuemaster.dispatcher.channels import Tree
-from queuemaster.status import StatusBoard
+from queuemaster.status_board import StatusBoard
 
-from . import health, memory, metrics, situation
+from . import health, memory, metrics, snapshot
+from .channel_labels import Names
+from .job_counts import QueueRows, refresh_all
 from .login import login, required
-from .names import Names
-from .pace import Pace
-from .rows import QueueRows, refresh_all
+from .rate_limiter import Pace
 
 # seconds that a text is good for: whoever hammers us costs the machine an answer, not a look at everything
 FRESH = 0.5
@@ -40,7 +40,7 @@ class QueueCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """The metrics of now; nothing while the master is starting."""
         refresh_all(self._databases)
-        found = situation.look(self._status, self._scoreboard)
+        found = snapshot.look(self._status, self._scoreboard)
         if found is None:
             return []
         jobs = {database.name: database.rows for database in self._databases}
@@ -93,10 +93,10 @@ def application(settings: Settings, status: StatusBoard, scoreboard: Scoreboard)
     @app.get("/readyz")
     @auth.login_required(optional=True)  # type: ignore[untyped-decorator,unused-ignore]
     def readyz() -> tuple[Response, int]:
-        return verdict(health.unready(situation.look(status, scoreboard), databases), "ready")
+        return verdict(health.unready(snapshot.look(status, scoreboard), databases), "ready")
 
-    @app.errorhandler(situation.Unsettled)
-    def unsettled(error: situation.Unsettled) -> tuple[Response, int]:
+    @app.errorhandler(snapshot.Unsettled)
+    def unsettled(error: snapshot.Unsettled) -> tuple[Response, int]:
         return jsonify({"error": str(error)}), 503
 
     return app

@@ -7,11 +7,11 @@ import logging
 import os
 import sys
 
-from queuejobs.worker.log import event
+from queuejobs.shared.log import event
 from queuemaster.config.compiled import Settings
 
+from .report import open_log
 from .shell import Master
-from .voice import open_log
 
 
 def main() -> None:

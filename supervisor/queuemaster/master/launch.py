@@ -1,4 +1,4 @@
-"""How a process of a role is exec'd: which interpreter, what it inherits, as whom."""
+"""How a process of a role is exec'd (which interpreter, what it inherits, as whom), and how a group is signalled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import queuejobs.worker
 from queuemaster.config.compiled import Settings
 
 from .account import Account
-from .events import Role
+from .core.events import Role
 
 # what of the shared memory a role is given
 _SHARED = {
@@ -58,3 +58,16 @@ def launch(
         group=become.gid if become else None,
         extra_groups=become.groups if become else None,
     )
+
+
+def signal_group(pid: int, signum: int) -> None:
+    """``pid``: a child of ours that is not reaped, so that the number is surely its own, also when it is dead."""
+    try:
+        os.killpg(pid, signum)
+        return
+    except ProcessLookupError:
+        group = os.getpgid(pid)  # it does not lead one yet: that of the process between the template and it
+    if group == os.getpgrp():
+        os.kill(pid, signum)  # never ours, in which the template is too
+    else:
+        os.killpg(group, signum)

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from queuejobs.worker import linux
-from queuejobs.worker.scoreboard import Scoreboard, State
+from queuejobs.shared import linux
+from queuejobs.shared.scoreboard import Scoreboard, State
 
-from .events import Reading, Reaped, Run
-from .pools import Worker, WorkerState
+from .core.events import Reading, Reaped, Run
+from .core.pools import Worker, WorkerState
 
 _TICK = 10_000_000  # ns, by which the kernel may date the start of a process too early
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from queuejobs.worker.linux import boot_id, start_time
+from queuejobs.shared.linux import boot_id, start_time
 
 
 @dataclass(frozen=True)

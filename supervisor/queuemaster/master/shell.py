@@ -12,27 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from queuejobs.worker import linux, log, wire
-from queuejobs.worker.log import event as log_event
-from queuejobs.worker.scoreboard import ENTRIES, KillRequest, Scoreboard
+from queuejobs.shared import linux, log, wire
+from queuejobs.shared.log import event as log_event
+from queuejobs.shared.scoreboard import ENTRIES, KillRequest, Scoreboard
 from queuemaster import embedded
 from queuemaster.config.compiled import Settings
-from queuemaster.status import StatusBoard
+from queuemaster.status_board import StatusBoard
 
-from . import events as ev
 from . import measure, recompile
 from .account import account
-from .bulletin import Bulletin
-from .events import Limits, Plan, Role
-from .group import signal_group
-from .launch import launch
-from .links import Links
-from .peer import Peer
-from .pools import Worker, WorkerState
+from .core import events as ev
+from .core.events import Limits, Plan, Role
+from .core.limits import INTERVAL
+from .core.pools import Worker, WorkerState
+from .core.supervision import Supervision
+from .launch import launch, signal_group
+from .links import Links, Outbox
 from .register import Register, path_beside
-from .supervision import Supervision
-from .voice import Voice, open_log
-from .watch import INTERVAL
+from .report import Reporter, open_log
+from .status_writer import Bulletin
 
 _log = logging.getLogger("queuemaster.master")
 _EVENTS: dict[int, ev.Event] = {
@@ -59,12 +57,12 @@ class Master:
         )  # fmt: skip
         self._selector = selectors.DefaultSelector()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._peers: dict[Role, Peer] = {}
+        self._peers: dict[Role, Outbox] = {}
         self._links = Links(self._selector)
         self._next_look = 0.0
         self._readings: tuple[ev.Reading, ...] = ()
         self._account = account(settings.user, settings.group)
-        self._voice = Voice(settings)
+        self._reporter = Reporter(settings)
         self._compilation: recompile.Compilation | None = None
         self._coming: tuple[Settings, int] | None = None  # compiled, and its descriptor, until it is in force
         self._server_pid = 0  # while it starts
@@ -90,7 +88,7 @@ class Master:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        timeout = min(max(self._core.next_deadline(now) - now, 0.0), self._voice.announcer.wait(now))
+        timeout = min(max(self._core.next_deadline(now) - now, 0.0), self._reporter.announcer.wait(now))
         for key, _ in self._selector.select(0.02 if self._server_pid else timeout):
             if self._selector.get_map().get(key.fd) == key:  # not closed by an event of this very turn
                 key.data()
@@ -104,7 +102,7 @@ class Master:
         self._happened(ev.Tick())
         self._write_register()
         self._bulletin.look(self._core, time.monotonic())
-        self._voice.announce(self._core, self._readings)
+        self._reporter.announce(self._core, self._readings)
 
     def _reopen_logs(self) -> None:
         log.reopen()
@@ -143,7 +141,7 @@ class Master:
         if signal.SIGUSR1 in numbers:
             self._reopen_logs()
         if signal.SIGUSR2 in numbers:
-            self._voice.report(self._core, measure.read_all(self._board, self._core.pools.alive()))
+            self._reporter.report(self._core, measure.read_all(self._board, self._core.pools.alive()))
         for signum in numbers & set(_EVENTS):
             self._happened(_EVENTS[signum])
         if numbers & {signal.SIGINT, signal.SIGQUIT}:
@@ -201,10 +199,10 @@ class Master:
             assert self._coming is not None
             settings, settings_fd = self._coming
         if role is Role.DISPATCHER:
-            self._voice.standings.clear()
+            self._reporter.standings.clear()
         with theirs:
             process = launch(role, settings, settings_fd, self._shared, theirs, self._account)
-        peer = Peer(ours)
+        peer = Outbox(ours)
         self._peers[role] = peer
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_role(peer))
         return process
@@ -214,7 +212,7 @@ class Master:
         self._hear_role(peer)  # its last words
         self._close_peer(peer)
 
-    def _hear_role(self, peer: Peer) -> None:
+    def _hear_role(self, peer: Outbox) -> None:
         while peer.socket.fileno() >= 0:
             try:
                 received = peer.receive()
@@ -225,13 +223,13 @@ class Master:
             else:
                 self._understood(peer, received.message)
 
-    def _close_peer(self, peer: Peer) -> None:
+    def _close_peer(self, peer: Outbox) -> None:
         if peer.socket.fileno() >= 0:
             self._selector.unregister(peer.socket)
             peer.close()
         self._peers = {role: known for role, known in self._peers.items() if known is not peer}
 
-    def _understood(self, peer: Peer, message: dict[str, Any]) -> None:
+    def _understood(self, peer: Outbox, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "ready":
             for role in [role for role, known in self._peers.items() if known is peer]:
@@ -243,7 +241,7 @@ class Master:
         elif kind == "recovered":
             self._happened(ev.Recovered(message["entry"], message["generation"]))
         elif kind == "standing":
-            self._voice.standings[message["database"]] = message["standing"]
+            self._reporter.standings[message["database"]] = message["standing"]
         elif kind == "want":
             self._happened(ev.Wanted(message["channels"]))
         elif kind == "reload":
@@ -279,7 +277,7 @@ class Master:
         os.close(self._settings_fd)
         (self._settings, self._settings_fd), self._coming = self._coming, None
         open_log(self._settings)
-        self._voice.configure(self._settings)
+        self._reporter.configure(self._settings)
         old = self._peers.pop(Role.TEMPLATE, None)
         self._peers[Role.TEMPLATE] = self._peers.pop(Role.SUCCESSOR)
         if old is not None:

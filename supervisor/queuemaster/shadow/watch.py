@@ -13,8 +13,8 @@ import psycopg2
 
 from queuejobs.store import oca
 from queuejobs.store.connection import connect
+from queuemaster.channels import Key, Tree
 from queuemaster.config.compiled import DatabaseConfig, Settings
-from queuemaster.dispatcher.channels import Key, Tree
 
 from .compare import KINDS, Comparison, Look, Seen
 

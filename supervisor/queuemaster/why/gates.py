@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from queuemaster.dispatcher.channels import Override, Tree, overridden
-from queuemaster.dispatcher.channels.keys import show_rate
-from queuemaster.dispatcher.channels.parse import complete_name
+from queuemaster.channels import Override, Tree, overridden
+from queuemaster.channels.keys import show_rate
+from queuemaster.channels.parse import complete_name
+from queuemaster.words import counted, first_line, lasting
 
 from .facts import COUNTED, Facts, Other
+from .naming import listed, named
 from .opening import throttled_for, without_token_for
-from .words import counted, first_line, lasting, listed, named
 
 BEAT_LATE = 30.0  # seconds: a leader that has not beaten for so long may be ended by another
 WORKERS_ARE_LATE = 15.0  # seconds that a job is ready, with a free slot, before its workers are suspected

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from queuemaster.dispatcher.channels.bucket import Bucket
+from queuemaster.channels.bucket import Bucket
 
 
 def throttled_for(starts: Collection[float], throttle: float) -> float:

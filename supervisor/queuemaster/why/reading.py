@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from queuejobs.store import locks, oca
-from queuemaster.dispatcher.channels import Tree
+from queuemaster.channels import Tree
 
 from .facts import COUNTED, Facts, Job, Leader, Other, Some, Worker
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuemaster.dispatcher.channels import Candidate, Scheduler, Tree, parse_channels
-from queuemaster.dispatcher.channels.bucket import Bucket
+from queuemaster.channels import Candidate, Scheduler, Tree, parse_channels
+from queuemaster.channels.bucket import Bucket
 
 RATES = st.floats(1e-4, 1e4)
 BURSTS = st.integers(1, 20)

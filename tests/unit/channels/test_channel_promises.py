@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from queuemaster.dispatcher.channels import Candidate, Head, Key, Scheduler, Tree, parse_channels
+from queuemaster.channels import Candidate, Head, Key, Scheduler, Tree, parse_channels
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queuemaster.dispatcher.channels import WINDOW, Head, Key
+from queuemaster.channels import WINDOW, Head, Key
 
 
 def key(number: int, priority: int = 10) -> Key:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuemaster.config.compiled import ChannelConfig
-from queuemaster.dispatcher.channels import Override, Tree, overridden, parse_channels
+from queuemaster.channels import Override, Tree, overridden, parse_channels
+from queuemaster.channels.channel import ChannelConfig
 
 CONFIGURED = parse_channels("root:8,a:4:rate=2/s:throttle=3,b:2:paused,c:1:sequential").channels
 OVERRIDES = st.builds(

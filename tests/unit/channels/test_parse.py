@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuejobs.amounts import read_size
-from queuemaster.config.compiled import ChannelConfig
-from queuemaster.dispatcher.channels import ChannelSyntaxError, Parsed, Tree, parse_channels
-from queuemaster.dispatcher.channels.keys import read_rate, show_rate, show_size
+from queuejobs.shared.amounts import read_size
+from queuemaster.channels import ChannelSyntaxError, Parsed, Tree, parse_channels
+from queuemaster.channels.channel import ChannelConfig
+from queuemaster.channels.keys import read_rate, show_rate, show_size
 
 
 def channels(text: str) -> dict[str, ChannelConfig]:

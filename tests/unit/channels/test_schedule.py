@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuemaster.dispatcher.channels import Candidate, Scheduler, Tree, parse_channels
+from queuemaster.channels import Candidate, Scheduler, Tree, parse_channels
 
 
 def scheduler(text: str) -> Scheduler:

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from queuemaster.config.compiled import ChannelConfig
-from queuemaster.dispatcher.channels import Candidate, Head, Key, Scheduler, Tree
+from queuemaster.channels import Candidate, Head, Key, Scheduler, Tree
+from queuemaster.channels.channel import ChannelConfig
 
 Place = tuple[str, str]  # database, stored channel
 

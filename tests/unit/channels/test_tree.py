@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuemaster.config.compiled import ChannelConfig
-from queuemaster.dispatcher.channels import Tree, parse_channels
-from queuemaster.dispatcher.channels.tree import INHERITED
+from queuemaster.channels import Tree, parse_channels
+from queuemaster.channels.channel import ChannelConfig
+from queuemaster.channels.tree import INHERITED
 
 
 def tree(text: str) -> Tree:

@@ -8,7 +8,7 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from queuemaster.config.compiled import Discovery, Settings
-from queuemaster.config.given import ConfigurationError
+from queuemaster.config.option_values import ConfigurationError
 from queuemaster.config.sources import Compiled, compile_settings
 
 ODOO = """[options]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from queuejobs.amounts import read_duration
+from queuejobs.shared.amounts import read_duration
 from queuemaster.config.compiled import Settings
 from queuemaster.config.options import Options
 from queuemaster.config.sources import compile_settings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from queuemaster.config.given import ConfigurationError
+from queuemaster.config.option_values import ConfigurationError
 from queuemaster.config.sources import Compiled, compile_settings, default_pidfile
 
 

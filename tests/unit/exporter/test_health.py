@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from queuemaster.exporter.health import ailing, unready
-from queuemaster.exporter.situation import STALE, Situation
-from queuemaster.status import DatabaseStatus, DispatcherStatus, MasterStatus
+from queuemaster.exporter.snapshot import STALE, Situation
+from queuemaster.status_board import DatabaseStatus, DispatcherStatus, MasterStatus
 
 
 def situation(

@@ -15,17 +15,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from programs import program
-from queuejobs.worker.scoreboard import BOUNDS, OUTCOMES, Counts, Scoreboard, State
-from queuemaster.config.compiled import ChannelConfig
-from queuemaster.dispatcher.channels import Tree
+from queuejobs.shared.scoreboard import BOUNDS, OUTCOMES, Counts, Scoreboard, State
+from queuemaster.channels import Tree
+from queuemaster.channels.channel import ChannelConfig
 from queuemaster.exporter import metrics
-from queuemaster.exporter.names import MOST, OTHER, Names
-from queuemaster.exporter.rows import Rows
-from queuemaster.exporter.situation import Situation, Unsettled, Work, look
-from queuemaster.master.tally import Departure
-from queuemaster.status import DispatcherStatus, MasterStatus, StatusBoard
-from scraping import Samples, parsed
+from queuemaster.exporter.channel_labels import MOST, OTHER, Names
+from queuemaster.exporter.job_counts import Rows
+from queuemaster.exporter.snapshot import Situation, Unsettled, Work, look
+from queuemaster.master.core.counters import Departure
+from queuemaster.status_board import DispatcherStatus, MasterStatus, StatusBoard
+from support.programs import program
+from support.scraping import Samples, parsed
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "metrics.md"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from queuejobs.worker import linux, wire
+from queuejobs.shared import linux, wire
 from queuemaster.master import pidfile, register
-from queuemaster.master.backoff import FREE, LONGEST, Backoff
-from queuemaster.master.causes import describe, outcome
-from queuemaster.master.peer import Peer
+from queuemaster.master.core.backoff import FREE, LONGEST, Backoff
+from queuemaster.master.core.deaths import describe, outcome
+from queuemaster.master.links import Outbox
 from queuemaster.master.pidfile import AlreadyRunning, PidFileError
 from queuemaster.master.register import Registered
 
@@ -118,7 +118,7 @@ def test_who_outstays_its_time_is_killed(tmp_path: Path, child: subprocess.Popen
 
 def test_messages_wait_in_order_for_an_end_that_does_not_read() -> None:
     ours, theirs = wire.pair()
-    peer = Peer(ours)
+    peer = Outbox(ours)
     for number in range(2000):
         peer.send({"number": number, "filler": "x" * 500})
     received = 0
@@ -138,7 +138,7 @@ def test_messages_wait_in_order_for_an_end_that_does_not_read() -> None:
 def test_descriptors_wait_as_duplicates_and_none_is_left_open() -> None:
     before = len(os.listdir("/proc/self/fd"))
     ours, theirs = wire.pair()
-    peer = Peer(ours)
+    peer = Outbox(ours)
     reading, writing = os.pipe()
     for number in range(300):
         peer.send({"number": number, "filler": "x" * 2000}, [writing])

@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from queuemaster.master import events as ev
-from queuemaster.master.events import Limits, Plan, Role
-from queuemaster.master.pools import WorkerState
-from queuemaster.master.supervision import Supervision
+from queuemaster.master.core import events as ev
+from queuemaster.master.core.events import Limits, Plan, Role
+from queuemaster.master.core.pools import WorkerState
+from queuemaster.master.core.supervision import Supervision
 
 KILLED = int(signal.SIGKILL)
 

@@ -7,15 +7,15 @@ from typing import TypeVar
 
 import pytest
 
-from queuejobs.worker.causes import Cause
-from queuemaster.master import deaths
-from queuemaster.master import events as ev
-from queuemaster.master.children import EXPORTER_PAUSE, Phase
-from queuemaster.master.events import Limits, Plan, Role
-from queuemaster.master.pools import Worker
-from queuemaster.master.shutdown import RECOVERY_PATIENCE
-from queuemaster.master.supervision import BROKEN, Supervision
-from queuemaster.master.watch import ABORT_GRACE, Charge, Step
+from queuejobs.shared.stop_causes import Cause
+from queuemaster.master.core import deaths
+from queuemaster.master.core import events as ev
+from queuemaster.master.core.children import EXPORTER_PAUSE, Phase
+from queuemaster.master.core.events import Limits, Plan, Role
+from queuemaster.master.core.limits import ABORT_GRACE, Charge, Step
+from queuemaster.master.core.pools import Worker
+from queuemaster.master.core.shutdown import RECOVERY_PATIENCE
+from queuemaster.master.core.supervision import BROKEN, Supervision
 
 GRACE, BOOT = 30.0, 20.0
 DIED, LEFT = int(signal.SIGKILL), 0

@@ -9,13 +9,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from queuemaster.master import events as ev
-from queuemaster.master.backoff import LONGEST
-from queuemaster.master.children import Phase
-from queuemaster.master.events import Limits, Plan, Role
-from queuemaster.master.pools import FORKS_AT_ONCE
-from queuemaster.master.shutdown import RECOVERY_PATIENCE
-from queuemaster.master.supervision import Supervision
+from queuemaster.master.core import events as ev
+from queuemaster.master.core.backoff import LONGEST
+from queuemaster.master.core.children import Phase
+from queuemaster.master.core.events import Limits, Plan, Role
+from queuemaster.master.core.pools import FORKS_AT_ONCE
+from queuemaster.master.core.shutdown import RECOVERY_PATIENCE
+from queuemaster.master.core.supervision import Supervision
 
 GRACE, BOOT = 30.0, 20.0
 MAX_WORKERS, ENTRIES = 4, 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from queuemaster.dispatcher.channels import Tree, parse_channels
+from queuemaster.channels import Tree, parse_channels
 from queuemaster.shadow.compare import PATIENCE, Comparison, Look, Seen
 
 

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuemaster.dispatcher.channels import Override, Tree, parse_channels
+from queuemaster.channels import Override, Tree, parse_channels
 from queuemaster.why import gates
 from queuemaster.why.answer import answer
 from queuemaster.why.facts import Facts, Job, Leader, Other, Pool, Some, Worker
 from queuemaster.why.gates import Channels, Gate, Verdict
+from queuemaster.why.naming import listed
 from queuemaster.why.opening import throttled_for, without_token_for
-from queuemaster.why.words import lasting, listed
+from queuemaster.words import lasting
 
 OPEN, SHUT, UNKNOWN = Verdict.OPEN, Verdict.SHUT, Verdict.UNKNOWN
 LEADS = Leader(True, host="here", epoch=3, beat_ago=2.0)

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from ..shared.process import Process
 from . import locks
 from .prepared import Prepared
 
 Key = Tuple[int, str, int]
-
-
-class Process(NamedTuple):
-    """A process, named so that it cannot be confused with a later one of the same pid."""
-
-    host: str
-    boot_id: str
-    pid: int
-    start_time: int  # clock ticks since boot
 
 
 class Ending(NamedTuple):

@@ -16,10 +16,10 @@ import threading
 import time
 from typing import Optional
 
-from . import log
+from ..shared import log
+from ..shared.log import event
+from ..shared.scoreboard import Entry
 from .interrupt import Interrupter
-from .log import event
-from .scoreboard import Entry
 
 INTERVAL = 1.0  # seconds between two beats
 _log = logging.getLogger("queuemaster.worker")

@@ -15,9 +15,9 @@ from typing import Any, Optional
 import psycopg2
 
 from ..exception import CancelledJobError, JobError, LimitJobError, TimeoutJobError
-from .causes import Cause, describe
-from .log import event
-from .scoreboard import Entry, KillRequest, RunLimits
+from ..shared.log import event
+from ..shared.scoreboard import Entry, KillRequest, RunLimits
+from ..shared.stop_causes import Cause, describe
 
 _log = logging.getLogger("queuemaster.worker")
 _POKE = signal.SIGUSR2

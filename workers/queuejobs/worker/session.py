@@ -18,9 +18,10 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.sql import Composable
 
 from ..exception import CommitInJobError
+from ..shared.log import event
+from ..shared.process import Process
 from ..store import claims
 from ..store.connection import connect
-from .log import event
 from .transaction_control import transaction_control
 
 _log = logging.getLogger("queuemaster.worker")
@@ -129,7 +130,7 @@ def _guarded(factory: Type[Cursor]) -> Type[Cursor]:
 class Session:
     """The connection to one database, replaced when it is lost."""
 
-    def __init__(self, dsn: str, database: str, channel: str, process: claims.Process) -> None:
+    def __init__(self, dsn: str, database: str, channel: str, process: Process) -> None:
         self._dsn = dsn
         self.database = database
         self._channel = channel

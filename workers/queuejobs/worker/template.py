@@ -22,10 +22,11 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List, NoReturn, Tuple
 
-from . import linux, log, settings, wire, worker
-from .log import event
-from .runtimes import odoo_process
-from .scoreboard import Scoreboard
+from ..shared import linux, log, wire
+from ..shared.log import event
+from ..shared.scoreboard import Scoreboard
+from . import settings, worker
+from .runtimes.odoo import process
 
 EXIT_CANNOT_IMPORT = 78  # EX_CONFIG: starting again would not help before somebody mends the code
 ABORT_GRACE = 2.0  # seconds to write the tracebacks
@@ -109,7 +110,7 @@ def _import_application(given: settings.WorkerSettings, control: socket.socket) 
 
 def _parts(given: settings.WorkerSettings) -> Iterator[Tuple[str, Callable[[], Any]]]:
     if given.odoo:
-        yield "odoo", lambda: odoo_process.preload(given.odoo, given.odoo_path, given.databases)
+        yield "odoo", lambda: process.preload(given.odoo, given.odoo_path, given.databases)
     for name in given.app:
         yield name, functools.partial(importlib.import_module, name)
 

@@ -12,16 +12,16 @@ import socket
 import time
 from typing import Any, Dict, Optional
 
-from . import wire
+from ..shared import wire
+from ..shared.linux import die_with_parent, private_memory, set_title, start_time, wait_for_parent
+from ..shared.log import event
+from ..shared.scoreboard import Entry, Scoreboard, State
 from .heartbeat import Heartbeat
 from .interrupt import Interrupter
-from .linux import die_with_parent, private_memory, set_title, start_time, wait_for_parent
-from .log import event
 from .recycling import Recycling
 from .runtimes.base import Runtime
 from .runtimes.native import NativeRuntime
-from .runtimes.odoo import OdooRuntime
-from .scoreboard import Entry, Scoreboard, State
+from .runtimes.odoo.runtime import OdooRuntime
 from .settings import WorkerSettings
 
 _log = logging.getLogger("queuemaster.worker")

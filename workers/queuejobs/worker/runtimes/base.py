@@ -9,16 +9,16 @@ from typing import Any, Callable, Dict, Mapping, Optional
 
 import psycopg2
 
-from ...amounts import LARGEST, LONGEST
 from ...exception import CancelledJobError, LimitJobError, TimeoutJobError
 from ...functions import JobFunction
 from ...retry import Outcome
+from ...shared.amounts import LARGEST, LONGEST
+from ...shared.linux import own_processor_time, this_process
+from ...shared.log import event, job_context
+from ...shared.scoreboard import Entry, RunLimits, State
+from ...shared.stop_causes import Cause
 from ...store import claims
-from ..causes import Cause
 from ..interrupt import Interrupter
-from ..linux import own_processor_time, this_process
-from ..log import event, job_context
-from ..scoreboard import Entry, RunLimits, State
 from ..session import Session
 from ..settings import ChannelSettings, WorkerSettings
 from .batch import Batch

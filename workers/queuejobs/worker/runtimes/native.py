@@ -14,9 +14,9 @@ from ...exception import CancelledJobError, NoSuchMethodError, NoSuchModelError
 from ...functions import JobFunction, lookup
 from ...perform import perform, perform_on_fail
 from ...retry import decide
+from ...shared.log import event, job_context
+from ...shared.scoreboard import RunLimits
 from ...store import claims
-from ..log import event, job_context
-from ..scoreboard import RunLimits
 from ..session import JobConnection, Session
 from .base import STOPS, RunTakenAway, Runtime, ended, ending_of
 from .batch import Batch, BatchBrokenError

@@ -1,0 +1,35 @@
+"""The channel tree: what may start next. Pure: time is an argument, nothing here waits, reads or sends.
+
+``parse``     a configuration string → channels and warnings
+``tree``      channels → where a job belongs, what bounds it, how many workers to keep ready
+``keys``      what the values of a channel's keys mean
+``override``  what an operator changed live → the channels as they count
+``bucket``    the tokens of a channel with a rate
+``heads``     what is known of the ready jobs of one stored channel of one database
+``schedule``  slots in use, and the candidate that starts next
+
+Channels are pipes that flow into one another: a job takes a slot in its own channel and in each one on
+the way down to the root, so the narrowest pipe of the way is what counts.
+"""
+
+from __future__ import annotations
+
+from .heads import WINDOW, Head, Key
+from .override import Override, overridden
+from .parse import ChannelSyntaxError, Parsed, parse_channels
+from .schedule import Candidate, Scheduler
+from .tree import Tree
+
+__all__ = [
+    "WINDOW",
+    "Candidate",
+    "ChannelSyntaxError",
+    "Head",
+    "Key",
+    "Override",
+    "Parsed",
+    "Scheduler",
+    "Tree",
+    "overridden",
+    "parse_channels",
+]

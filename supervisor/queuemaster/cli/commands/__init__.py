@@ -1,0 +1,1 @@
+"""One command of ``queuemaster`` a file."""

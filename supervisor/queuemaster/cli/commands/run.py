@@ -1,0 +1,197 @@
+"""``queuemaster run``: compile the configuration, look whether it can work, become the master.
+
+The master takes over this very process, so that its pid is the one of the command (what a shell or a
+service manager watches), and so that an embedded PostgreSQL that was started here stays its child.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from queuemaster import embedded
+from queuemaster.cli.databases import embedded_database, located, upgrade
+from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
+from queuemaster.cli.odoo.checks import advice
+from queuemaster.cli.output import Failure, Refusal, note, warn
+from queuemaster.cli.privileges import require_private_file
+from queuemaster.cli.start.daemon import detach, require_log
+from queuemaster.cli.start.preflight import lock, preflight
+from queuemaster.config import paths
+from queuemaster.config.compiled import ServerPlan, Settings
+from queuemaster.config.sources import Compiled
+from queuemaster.embedded.server import postmaster
+from queuemaster.master import register
+from queuemaster.shadow.watch import watch
+
+START_TIMEOUT = 60.0
+EXIT_TERMINATED = 128 + signal.SIGTERM
+_OF_THE_MASTER = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
+TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master before us
+
+
+@click.command()
+@configured
+@databases_option
+@click.option("--app", metavar="MODULE", multiple=True, help="A module that registers models; repeatable.")
+@click.option("--python", metavar="PATH", help="The application's interpreter. Default: this one.")
+@channels_option
+@click.option(
+    "--http", metavar="HOST:PORT", help="Metrics and health there; '' for nowhere. Default: 127.0.0.1:8079."
+)
+@pidfile_option
+@click.option("--logfile", metavar="FILE", help="Log there. Default: standard error.")
+@click.option("--log-format", metavar="text|json", help="The form of a log line. Default: text.")
+@click.option("--log-level", metavar="LEVEL", help="The least level that is logged. Default: INFO.")
+@click.option("--log-handler", metavar="LOGGER:LEVEL", multiple=True, help="For one logger; repeatable.")
+@click.option(
+    "--daemon", is_flag=True, help="Go into the background; return when it is ready. Needs a log file."
+)
+@click.option(
+    "--shadow", is_flag=True, help="Beside Odoo: decide only, and say where the stock runner does otherwise."
+)
+@click.option("--compile-to", type=int, hidden=True)
+def run(
+    file: Path | None,
+    assignments: tuple[str, ...],
+    daemon: bool,
+    shadow: bool,
+    compile_to: int | None,
+    **flags: str | tuple[str, ...] | None,
+) -> None:
+    """Run the supervisor, in the foreground, until it is told to stop.
+
+    With --daemon the command returns when the application is imported and the databases are served.
+    """
+    # the first process of a container is not ended by a signal that it does not handle
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(EXIT_TERMINATED))
+    require_private_file(file)
+    configuration = compiled(file, assignments, {**flags, "shadow": "yes" if shadow else None})
+    warn(configuration.warnings)
+    if daemon:
+        require_log(configuration.settings.logfile)
+    for said in configuration.notes:
+        note(said)
+    if compile_to is not None:  # a running master is told to reload
+        compile_again(configuration, compile_to)
+        return
+    if configuration.off:
+        note(
+            "switched off: the channel root has capacity 0, so there is nothing to run"
+            + _off_here(configuration)
+        )
+        return
+    if configuration.settings.shadow:
+        watch(located(configuration.settings), note)
+        return
+    settings = replace(preflight(configuration.settings, away=note), command=tuple(sys.argv[1:]))
+    _advise(configuration, settings)
+    silence = detach(Path(settings.logfile)) if daemon else stay
+    # with the pid file others find us, and what they may send would end a program that has no handlers yet
+    signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_MASTER)
+    held = lock(Path(settings.pidfile))
+    register.outwait(register.path_beside(Path(settings.pidfile)), settings.graceful_timeout, note)
+    if settings.databases or settings.odoo:
+        become_master(settings, held, silence)
+    run_embedded(settings, held, silence)
+
+
+def stay() -> None:
+    """In the foreground, where one is."""
+
+
+def _advise(configuration: Compiled, settings: Settings) -> None:
+    """Beside Odoo: what should be done in its databases."""
+    if settings.odoo:
+        warn(advice(settings, configuration.channels_given))
+
+
+def _off_here(configuration: Compiled) -> str:
+    """Beside Odoo it may be the other runner that was to be switched off."""
+    if not configuration.settings.odoo:
+        return ""
+    source = next(value.source for value in configuration.values if value.option == "channels")
+    return (
+        f" (from {source})\n  to switch off the stock runner alone, give Odoo's service"
+        " ODOO_QUEUE_JOB_CHANNELS=root:0 in its environment, and this one QUEUEMASTER_CHANNELS or --channels"
+    )
+
+
+def compile_again(configuration: Compiled, fd: int) -> None:
+    """Write the settings for a master that runs already; whatever is wrong is an error, as at the start."""
+    if configuration.off:
+        raise Refusal("the channel root has capacity 0, which switches everything off: stop it instead")
+    settings = preflight(configuration.settings)
+    _advise(configuration, settings)
+    with os.fdopen(fd, "w") as stream:
+        stream.write(settings.to_json())
+
+
+def run_embedded(settings: Settings, held: int, silence: Callable[[], None]) -> NoReturn:
+    """The same with the embedded PostgreSQL, started first."""
+    data_dir = paths.default_data_dir()
+    try:
+        plan = attach_or_start(data_dir)
+    except embedded.EmbeddedError as error:
+        raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
+    try:
+        database = embedded_database(plan)
+        upgrade(database)
+        note(
+            f"embedded PostgreSQL in {data_dir}: applications connect to {database.dsn!r}"
+        )  # no password is in it
+        served = replace(settings, databases=(database,), server=plan if plan.pid else None)
+        become_master(served, held, silence)
+    except embedded.EmbeddedError as error:
+        raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
+    finally:
+        # only reached when the master could not take over
+        if plan.pid:
+            embedded.stop(plan.pid, START_TIMEOUT)
+
+
+def attach_or_start(data_dir: Path, patience: float = TAKE_OVER_TIMEOUT) -> ServerPlan:
+    """The running server of the data directory (pid 0: not ours), else one started as our child."""
+    deadline = time.monotonic() + patience
+    while (there := postmaster(data_dir)) is not None:
+        # it may be on its way out, with a master that was killed: then it is not attached to, but waited for
+        found = embedded.attached(data_dir)
+        if found is not None:
+            note(f"using the server that already runs in {data_dir}; it is not restarted if it ends")
+            return replace(found, pid=0)
+        if time.monotonic() > deadline:
+            raise Failure(
+                f"the server in {data_dir} (process {there.pid}, {there.status}) takes no connections"
+            )
+        time.sleep(0.1)
+    plan = embedded.prepare(data_dir)
+    process = embedded.start(plan)
+    embedded.wait_ready(plan, process, START_TIMEOUT)
+    return replace(plan, pid=process.pid)
+
+
+def become_master(settings: Settings, held: int, silence: Callable[[], None]) -> NoReturn:
+    """Replace this process by the master; settings, pid file and children go along.
+
+    ``silence``: leaves the terminal, if it is to be left; called last.
+    """
+    given = settings.to_descriptor()
+    for fd in (given, held):
+        os.set_inheritable(fd, True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    silence()
+    descriptors = ["--settings-fd", str(given), "--pidfile-fd", str(held)]
+    # our own modules are not to be looked for in the directory that somebody happens to stand in
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    # what arrives before the master has its handlers waits for them
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
+    os.execve(sys.executable, [sys.executable, "-m", "queuemaster.master", *descriptors], environment)

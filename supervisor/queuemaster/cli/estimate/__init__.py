@@ -1,0 +1,1 @@
+"""What the configuration takes: memory and connections, estimated for ``check --explain``."""

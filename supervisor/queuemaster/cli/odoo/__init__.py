@@ -1,0 +1,1 @@
+"""What the command line asks an Odoo installation and its databases."""

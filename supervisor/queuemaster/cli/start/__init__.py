@@ -1,0 +1,1 @@
+"""What ``run`` does before it becomes the master."""

@@ -1,0 +1,61 @@
+"""The dispatcher's document on the status board: the channels as they count now, and what it is to each database."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import gevent
+
+from queuejobs.shared.log import event
+from queuemaster.status_board import INTERVAL, ChannelStatus, DatabaseStatus, DispatcherStatus, StatusBoard
+
+from .database import QueueDatabase
+from .hub import DispatchHub
+
+_log = logging.getLogger("queuemaster.dispatcher")
+
+
+def publish(hub: DispatchHub, board: StatusBoard) -> None:
+    """For ever: once a second, what has changed."""
+    written: DispatcherStatus | None = None
+    while True:
+        current = document(hub)
+        if current != written:
+            if not board.dispatcher.write(current):
+                event(_log, logging.ERROR, "status is too long to be shown", channels=len(hub.tree))
+            written = current
+        board.dispatcher.seen()
+        gevent.sleep(INTERVAL)
+
+
+def document(hub: DispatchHub) -> DispatcherStatus:
+    """How things are."""
+    return {
+        "pid": os.getpid(),
+        "draining": hub.draining,
+        "channels": {name: _channel(hub, name) for name in hub.tree.names},
+        "databases": {database.name: _database(hub, database) for database in hub.databases.values()},
+        "links": hub.links_by_state(),
+    }
+
+
+def _channel(hub: DispatchHub, name: str) -> ChannelStatus:
+    return {
+        "capacity": hub.tree[name].capacity,
+        "effective": hub.tree.effective(name),
+        "in_use": hub.in_use(name),
+        "paused": hub.tree.paused(name),
+        "rate": hub.tree.rate(name),
+    }
+
+
+def _database(hub: DispatchHub, database: QueueDatabase) -> DatabaseStatus:
+    standing = hub.standings.get(database.index, "")
+    return {
+        "up": standing in ("leads", "stands by"),
+        "leader": standing == "leads",
+        "standing_by": standing == "stands by",
+        "standing": standing,
+        "epoch": database.epoch,
+    }

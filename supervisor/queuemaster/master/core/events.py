@@ -1,0 +1,345 @@
+"""What happens to the master, and what it does about it: plain values between the pure core and the shell."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from queuejobs.shared.scoreboard import Counts, Snapshot
+from queuejobs.shared.stop_causes import Cause
+
+DEFAULT_BOOT_TIMEOUT, LEAST_BOOT_TIMEOUT = 60.0, 10.0  # seconds
+
+
+class Role(enum.Enum):
+    """A process that the master execs itself."""
+
+    SERVER = "server"  # the embedded PostgreSQL
+    TEMPLATE = "template"
+    SUCCESSOR = "successor"  # the template that will take over, until it is ready
+    DISPATCHER = "dispatcher"
+    EXPORTER = "exporter"  # nothing depends on it
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds."""
+
+    graceful_timeout: float
+    heartbeat_timeout: float  # 0: never
+    kill_grace: float
+
+    @property
+    def boot_timeout(self) -> float:
+        """To say hello."""
+        # to begin takes longer than to beat, on a machine that is busy beginning other things too
+        return (
+            max(self.heartbeat_timeout, LEAST_BOOT_TIMEOUT)
+            if self.heartbeat_timeout
+            else DEFAULT_BOOT_TIMEOUT
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What of the configuration the master itself goes by."""
+
+    targets: dict[str, int]  # workers kept ready, by channel
+    max_workers: int
+    limits: Limits
+    exporter: bool = False  # there is to be one
+
+
+# Events
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process of this role runs."""
+
+    role: Role
+    pid: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A process of this role can be used: the server answers, the application is imported, databases are served."""
+
+    role: Role
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The template cannot import the application."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Named:
+    """The template forked the worker that was asked for; pid 0: it could not."""
+
+    entry: int
+    generation: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A worker said hello; the kernel vouches for its pid."""
+
+    entry: int
+    generation: int
+    pid: int
+    start_time: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One attempt at a job of one database."""
+
+    database: int
+    job: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """A child ended. A worker's scoreboard entry said whether it had a job, and had brought any to an end."""
+
+    pid: int
+    status: int  # as waitpid gives it
+    busy: bool = False
+    useful: bool = False
+    run: Run | None = None  # what it was at
+    words: str = ""  # the tracebacks that it left
+    counts: Counts | None = None  # what it had done
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A worker as it is now."""
+
+    entry: int
+    generation: int
+    pid: int
+    snapshot: Snapshot
+    cpu: int = 0  # ns of processor time that it has used in all; measured where there is a limit
+    memory: int = 0  # bytes of its own, likewise
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All workers that said hello, as they are now."""
+
+    readings: tuple[Reading, ...]
+    dispatcher: float = 0.0  # seconds since the dispatcher's last sign of life
+
+
+@dataclass(frozen=True)
+class CancelWanted:
+    """Somebody cancelled a job that this worker runs."""
+
+    reading: Reading
+    job: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The dispatcher has put back what a dead worker left."""
+
+    entry: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The dispatcher could start jobs of these channels if they had so many workers, those it knows included."""
+
+    channels: dict[str, int]
+
+
+@dataclass(frozen=True)
+class EndSoon:
+    """TERM: let running jobs finish, within ``graceful_timeout``."""
+
+
+@dataclass(frozen=True)
+class EndNow:
+    """INT, QUIT, a second TERM."""
+
+
+@dataclass(frozen=True)
+class Reload:
+    """HUP: compile the configuration anew."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The configuration compiled. ``plan`` None: it is refused, why has been logged."""
+
+    plan: Plan | None
+
+
+@dataclass(frozen=True)
+class ChangeRoot:
+    """TTIN, TTOU: one slot of root more or less."""
+
+    change: int
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = (
+    Started | Ready | Broken | Named | Hello | Reaped | Seen | CancelWanted | Recovered | Wanted | Reload | Compiled
+    | ChangeRoot | EndSoon | EndNow | Tick
+)  # fmt: skip
+
+
+# Actions
+
+
+@dataclass(frozen=True)
+class Exec:
+    """Start a process of this role."""
+
+    role: Role
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Reserve the entry, make its link, ask the template for the worker."""
+
+    entry: int
+    generation: int
+    channel: str
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Send a signal to a child, or to its whole group."""
+
+    pid: int
+    signum: int
+    group: bool
+
+
+@dataclass(frozen=True)
+class AskToStop:
+    """Write a kill request into the worker's entry and wake the thread that reads it."""
+
+    entry: int
+    pid: int
+    job: int
+    attempt: int
+    cause: Cause
+    value: int
+
+
+@dataclass(frozen=True)
+class Introduce:
+    """Hand the worker's link to the dispatcher."""
+
+    entry: int
+    generation: int
+    channel: str
+    pid: int
+    start_time: int
+
+
+@dataclass(frozen=True)
+class TellDeath:
+    """Tell the dispatcher of a dead worker. ``cause`` None: an interruption, no try is counted."""
+
+    entry: int
+    generation: int
+    pid: int
+    start_time: int
+    database: int
+    job: int
+    attempt: int
+    cause: str | None
+    detail: str
+    kind: str  # "death" or "limit"
+
+
+@dataclass(frozen=True)
+class TellBegin:
+    """A new dispatcher now knows all workers and deaths."""
+
+
+@dataclass(frozen=True)
+class TellDrain:
+    """The dispatcher must grant nothing any more."""
+
+
+@dataclass(frozen=True)
+class Compile:
+    """Have the command line compile the configuration again."""
+
+
+@dataclass(frozen=True)
+class Succeed:
+    """The new configuration is in force: the successor is the template, the old one leaves after its last answers."""
+
+
+@dataclass(frozen=True)
+class Discard:
+    """The new configuration is not: nothing of it stays."""
+
+
+@dataclass(frozen=True)
+class TellSettings:
+    """The dispatcher gets the configuration in force."""
+
+
+@dataclass(frozen=True)
+class TellRetire:
+    """Workers up to this generation run old code: they are to leave as they become idle."""
+
+    generation: int
+
+
+@dataclass(frozen=True)
+class TellRoot:
+    """So many slots of root more (or less) than configured."""
+
+    change: int
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The entry's link is of no use any more: close the master's end."""
+
+    entry: int
+
+
+@dataclass(frozen=True)
+class Log:
+    """Say what happened."""
+
+    level: int
+    text: str
+    context: tuple[tuple[str, object], ...] = ()
+
+
+def log(level: int, text: str, **context: object) -> Log:
+    """Say it with its context; what is None is left out."""
+    return Log(level, text, tuple((key, value) for key, value in context.items() if value is not None))
+
+
+@dataclass(frozen=True)
+class Exit:
+    """Everything is down."""
+
+    status: int
+
+
+Action = (
+    Exec | Fork | Signal | AskToStop | Introduce | TellDeath | TellBegin | TellDrain | TellSettings | TellRetire
+    | TellRoot | Compile | Succeed | Discard | Forget | Log | Exit
+)  # fmt: skip

@@ -1,0 +1,152 @@
+"""Which workers hang or use more than they may, and how they are ended, step by step. Pure.
+
+A run over its limit is asked to stop, by a request that names it; when it is still there after ``kill_grace`` its
+worker gets SIGABRT, which writes the tracebacks of all its threads, and then SIGKILL. A worker that does not beat
+cannot listen: it gets SIGABRT at once. Time in which the master itself stood still is nobody's fault.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from queuejobs.shared.scoreboard import State
+from queuejobs.shared.stop_causes import Cause, describe
+
+from . import events as ev
+from .events import Limits, Reading
+
+INTERVAL = 0.5  # seconds between two looks
+STALL = 2.0  # seconds later than it should be: the master was stopped, or the machine
+ABORT_GRACE = 2.0  # seconds to write the tracebacks
+BOOT = 20.0  # seconds to give the first sign of life, at least
+MEMORY_GRACE = 1.0  # a hog goes on eating meanwhile
+
+
+class Step(enum.Enum):
+    """How far the end of a worker has got."""
+
+    ASKED = "asked"
+    ABORTED = "aborted"
+    KILLED = "killed"
+
+
+@dataclass
+class Charge:
+    """Why a worker is being ended, and which run is to blame."""
+
+    job: int
+    attempt: int
+    text: str
+    cause: Cause  # NONE: it hung; else it used too much, or was cancelled
+    step: Step
+    deadline: float
+
+    @property
+    def limit(self) -> bool:
+        """A limit was passed, or it was cancelled; else it hung."""
+        return self.cause is not Cause.NONE
+
+
+class Watch:
+    """The charges under way, by entry and generation."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.configure(limits)
+        self._charges: dict[tuple[int, int], Charge] = {}
+        self._last_look: float | None = None
+        self._awake_since = 0.0
+
+    def configure(self, limits: Limits) -> None:
+        """From now on."""
+        self.heartbeat_timeout = limits.heartbeat_timeout
+        self.kill_grace = limits.kill_grace
+
+    def look(self, readings: Iterable[Reading], now: float) -> list[ev.Action]:
+        """What to do about each worker."""
+        if self._last_look is None or now - self._last_look > INTERVAL + STALL:
+            self._awake_since = now
+        self._last_look = now
+        actions: list[ev.Action] = []
+        for reading in readings:
+            charge = self._charges.get((reading.entry, reading.generation))
+            if charge is not None:
+                actions += self._pursue(reading, charge, now)
+            else:
+                actions += self._judge(reading, now)
+        return actions
+
+    def silent_too_long(self, silent: float, since: float, now: float) -> bool:
+        """Whether a process that began at ``since`` hangs; as with workers, nobody pays for the master's own stalls."""
+        fair = min(silent, now - since, now - self._awake_since)
+        patience = self.heartbeat_timeout if silent < now - since else max(self.heartbeat_timeout, BOOT)
+        return bool(self.heartbeat_timeout) and fair > patience
+
+    def cancel(self, reading: Reading, job: int, attempt: int, now: float) -> list[ev.Action]:
+        """Somebody asked for this run to be stopped."""
+        snapshot = reading.snapshot
+        busy = snapshot.state is State.BUSY and (snapshot.job, snapshot.attempt) == (job, attempt)
+        if not busy or (reading.entry, reading.generation) in self._charges:
+            return []
+        return self._ask(reading, Cause.CANCEL, 0, 0, self.kill_grace, now)
+
+    def charge(self, entry: int, generation: int) -> Charge | None:
+        """What a dead worker was charged with; forgotten with this."""
+        return self._charges.pop((entry, generation), None)
+
+    def _judge(self, reading: Reading, now: float) -> list[ev.Action]:
+        snapshot = reading.snapshot
+        silent = now - max(snapshot.heartbeat / 1e9, self._awake_since)
+        if self.heartbeat_timeout and silent > self.heartbeat_timeout:
+            text = f"worker {reading.pid} hung: no heartbeat for {silent:.0f} s"
+            charge = Charge(snapshot.job, snapshot.attempt, text, Cause.NONE, Step.ASKED, now)
+            self._charges[reading.entry, reading.generation] = charge
+            return self._pursue(reading, charge, now)
+        if snapshot.state is not State.BUSY:
+            return []
+        ran = int(now * 1e9) - snapshot.since
+        if snapshot.timeout and ran > snapshot.timeout:
+            return self._ask(reading, Cause.TIMEOUT, ran, snapshot.timeout, self.kill_grace, now)
+        used = reading.cpu - snapshot.cpu_before
+        if snapshot.cpu and used > snapshot.cpu:
+            return self._ask(reading, Cause.CPU, used, snapshot.cpu, self.kill_grace, now)
+        if snapshot.memory and reading.memory > snapshot.memory:
+            grace = min(self.kill_grace, MEMORY_GRACE)
+            return self._ask(reading, Cause.MEMORY, reading.memory, snapshot.memory, grace, now)
+        return []
+
+    def _ask(
+        self, reading: Reading, cause: Cause, value: int, limit: int, grace: float, now: float
+    ) -> list[ev.Action]:
+        job, attempt = reading.snapshot.job, reading.snapshot.attempt
+        text = describe(cause, value, limit)
+        charge = Charge(job, attempt, text, cause, Step.ASKED, now + grace)
+        self._charges[reading.entry, reading.generation] = charge
+        return [ev.AskToStop(reading.entry, reading.pid, job, attempt, cause, value)]
+
+    def _pursue(self, reading: Reading, charge: Charge, now: float) -> list[ev.Action]:
+        snapshot = reading.snapshot
+        if charge.limit and (snapshot.job, snapshot.attempt) != (charge.job, charge.attempt):
+            # it has stopped: the charge is settled by the worker itself
+            del self._charges[reading.entry, reading.generation]
+            return []
+        if now < charge.deadline or charge.step is Step.KILLED:
+            return []
+        charge.deadline = now + ABORT_GRACE
+        if charge.step is Step.ASKED:
+            charge.step = Step.ABORTED
+            return abort(reading.pid)
+        charge.step = Step.KILLED
+        return kill(reading.pid)
+
+
+def abort(pid: int) -> list[ev.Action]:
+    """It leaves its tracebacks. A stopped process takes no SIGABRT before it is continued."""
+    return [ev.Signal(pid, signal.SIGABRT, False), ev.Signal(pid, signal.SIGCONT, False)]
+
+
+def kill(pid: int) -> list[ev.Action]:
+    """With all that it has started."""
+    return [ev.Signal(pid, signal.SIGKILL, True)]

@@ -1,0 +1,35 @@
+"""Other jobs, named as parts of a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from queuemaster.words import first_line, lasting
+
+from .facts import Other
+
+SHOWN = 3  # jobs that are named in one sentence
+
+
+def named(job: Other) -> str:
+    """A job that is named as part of a sentence: its uuid, its call, what matters of its state."""
+    words = [job.call]
+    if job.started_ago is not None and job.state == "started":
+        words.append(f"for {lasting(job.started_ago)}")
+        if job.worker is not None:
+            words.append(
+                f"worker {job.worker.pid} on {job.worker.host}" if job.worker.alive else "worker dead"
+            )
+    if job.error and job.state == "failed":
+        words.append(f"failed: {first_line(job.error)}")
+    if job.eta_in is not None and job.state == "pending":
+        words.append(f"due in {lasting(job.eta_in)}")
+    return f"{job.uuid} ({', '.join(words)})"
+
+
+def listed(jobs: Iterable[Other], count: int | None = None) -> str:
+    """The first few, and how many more there are."""
+    every = tuple(jobs)
+    more = (len(every) if count is None else count) - len(every[:SHOWN])
+    said = ", ".join(named(job) for job in every[:SHOWN])
+    return f"{said} and {more} more" if more > 0 else said

@@ -1,0 +1,78 @@
+"""Who makes room for a job that is passed over for want of a worker, and when."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from queuejobs.shared import wire
+from queuejobs.shared.process import Process
+from queuemaster.channels import Head, Scheduler, Tree, parse_channels
+from queuemaster.dispatcher import granting
+from queuemaster.dispatcher.granting import PASSED_OVER, Granting
+from queuemaster.dispatcher.links import Link, Links, LinkState
+
+
+class World:
+    """One slot, one worker of channel a; many jobs in a, and a better one in b."""
+
+    def __init__(self, max_workers: int) -> None:
+        self.now = 100.0
+        scheduler = Scheduler(Tree(parse_channels("root:1,a:1,b:1").channels), self.now)
+        ours, self.worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.link = Link(
+            1, 1, Process("host", "boot", 1, 1), "root.a", ours, LinkState.IDLE, holds_slot=False
+        )
+        links = Links({1: self.link})
+        heads = {"root.a": Head(), "root.b": Head()}
+        heads["root.a"].read([(10, "2026-01-01T00:00:00.000000", n) for n in range(5)], False, None, False)
+        heads["root.b"].read([(1, "2026-01-02T00:00:00.000000", 99)], False, None, False)
+        databases: Any = {0: SimpleNamespace(index=0, epoch=1, heads=heads)}
+        self.scheduler = scheduler
+        self.granting = Granting(scheduler, links, databases, 1, max_workers, 0.0)
+
+    def told(self) -> str:
+        received = wire.receive(self.worker)
+        assert received is not None
+        return str(received.message["type"])
+
+    def ends(self) -> None:
+        """The job of the worker; its head forgets the grant."""
+        self.scheduler.release("root.a")
+        self.link.state, self.link.grant = LinkState.IDLE, None
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[World]:
+    made = World(getattr(request, "param", 1))
+    monkeypatch.setattr(granting, "time", SimpleNamespace(monotonic=lambda: made.now))
+    yield made
+    made.link.socket.close()
+    made.worker.close()
+
+
+def test_others_go_first_for_a_while_and_then_one_leaves(world: World) -> None:
+    assert world.granting.grant_all().passed == {"root.b"}
+    assert world.told() == "grant"
+    world.now += PASSED_OVER * 0.9
+    world.ends()
+    world.granting.grant_all()
+    assert world.told() == "grant"
+    world.now += PASSED_OVER * 0.2
+    world.ends()
+    lacking = world.granting.grant_all()
+    assert (world.told(), world.link.retiring) == ("retire", True)
+    assert lacking.now == ("root.b",)
+
+
+@pytest.mark.parametrize("world", [2], indirect=True)
+def test_nobody_leaves_where_there_is_room_for_another(world: World) -> None:
+    world.granting.grant_all()
+    world.now += PASSED_OVER * 2
+    world.ends()
+    assert world.granting.grant_all().passed == {"root.b"}
+    assert not world.link.retiring

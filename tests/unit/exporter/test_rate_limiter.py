@@ -1,0 +1,51 @@
+"""Turns: at once for who comes alone, one after the other for who asks without a pause."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuemaster.exporter.rate_limiter import Pace
+
+
+class Clock:
+    """Stands still but for who waits."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+
+
+def test_who_comes_alone_does_not_wait() -> None:
+    clock = Clock()
+    pace = Pace(1.0, lambda: clock.now, clock.sleep)
+    for _ in range(3):
+        before = clock.now
+        pace.wait()
+        assert clock.now == before
+        clock.now += 1.0
+
+
+@given(st.lists(st.sampled_from([0.0, 0.125, 0.5, 2.0]), max_size=50))
+def test_no_two_answers_are_closer_than_the_gap(pauses: list[float]) -> None:
+    clock = Clock()
+    pace = Pace(0.5, lambda: clock.now, clock.sleep)
+    answered = []
+    for pause in pauses:
+        clock.now += pause
+        pace.wait()
+        answered.append(clock.now)
+    assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(answered))
+
+
+def test_those_who_wait_at_the_same_time_are_answered_in_turn() -> None:
+    waits: list[float] = []
+    pace = Pace(0.5, lambda: 100.0, waits.append)
+    for _ in range(4):
+        pace.wait()
+    assert waits == [0.5, 1.0, 1.5]

@@ -1,0 +1,230 @@
+"""The scoreboard: shared memory with an entry for every worker, each field with one writer.
+
+4,096 entries of 512 bytes in a memfd, sparse. An entry is 64 words of 64 bits. A word is written by
+one store, so it is never torn; what belongs together (state, job, attempt, …) stands under a sequence
+number that is odd while the worker writes.
+
+    words 0-7    the master: generation, pid, boot deadline, kill request
+    words 8-31   the worker: sequence, heartbeat, state, run and its limits, how its runs ended
+    words 32-47  the worker: how long its runs took, a histogram
+    words 48-63  the worker: how long its jobs had waited, likewise
+"""
+
+from __future__ import annotations
+
+import bisect
+import enum
+import mmap
+import os
+from typing import List, NamedTuple, Optional
+
+from .stop_causes import Cause
+
+ENTRIES = 4096
+_WORDS = 64
+_SIZE = ENTRIES * _WORDS * 8
+
+_GENERATION, _PID, _BOOT_DEADLINE = 0, 1, 2
+_KILL_JOB, _KILL_ATTEMPT, _KILL_CAUSE, _KILL_VALUE = 3, 4, 5, 6
+_SEQUENCE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE = 8, 9, 10, 11, 12, 13, 14
+_TIMEOUT, _CPU, _CPU_BEFORE, _MEMORY = 16, 17, 18, 19
+_OUTCOMES, _DURATION, _WAIT = 20, 32, 48
+_SNAPSHOT = (
+    _GENERATION, _PID, _BOOT_DEADLINE, _HEARTBEAT, _STATE, _DATABASE, _JOB, _ATTEMPT, _SINCE, _TIMEOUT, _CPU,
+    _CPU_BEFORE, _MEMORY,
+)  # fmt: skip
+
+# How a run can end. "lost": its worker died, or lost its connection; a worker that dies is counted by the master.
+OUTCOMES = ("done", "failed", "retried", "timeout", "memory", "cpu", "lost")
+# Upper bounds of a histogram's buckets, in seconds; the last bucket has none. After the buckets stands the sum, in us.
+BOUNDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0)
+HISTOGRAM = len(BOUNDS) + 2  # words
+
+
+class State(enum.IntEnum):
+    """What a worker is doing."""
+
+    BOOTING = 0
+    IDLE = 1
+    BUSY = 2
+    LEAVING = 3
+
+
+class Snapshot(NamedTuple):
+    """An entry as it was at one moment. Times are CLOCK_MONOTONIC nanoseconds, limits of 0 are none."""
+
+    generation: int
+    pid: int
+    boot_deadline: int
+    heartbeat: int
+    state: State
+    database: int  # index into the configured databases
+    job: int  # 0: none; of a busy worker: the one that it is claiming
+    attempt: int
+    since: int  # the state began
+    timeout: int  # ns, of the run
+    cpu: int  # ns of processor time that the run may use
+    cpu_before: int  # ns that the worker had used when the run began
+    memory: int  # bytes
+
+
+class Counts(NamedTuple):
+    """What one worker has done since it was forked; the numbers only ever grow."""
+
+    outcomes: List[int]  # in the order of OUTCOMES
+    duration: List[int]
+    wait: List[int]
+
+    @property
+    def useful(self) -> bool:
+        """The worker brought at least one job to an end."""
+        return sum(self.outcomes[:-1]) > 0
+
+
+class RunLimits(NamedTuple):
+    """What one run may use; 0: as much as it likes."""
+
+    timeout: int = 0  # ns
+    cpu: int = 0  # ns
+    cpu_before: int = 0  # ns
+    memory: int = 0  # bytes
+
+
+NO_LIMITS = RunLimits()
+
+
+class KillRequest(NamedTuple):
+    """The master wants one run stopped. Naming the attempt, since the worker may be at the next job by now."""
+
+    job: int
+    attempt: int
+    cause: Cause
+    value: int  # what was measured: ns, bytes
+
+
+class Scoreboard:
+    """The whole board, over a descriptor that parent and children share."""
+
+    def __init__(self, fd: int, protection: int = mmap.PROT_READ | mmap.PROT_WRITE) -> None:
+        self.fd = fd
+        self._words = memoryview(mmap.mmap(fd, _SIZE, prot=protection)).cast("Q")
+
+    @classmethod
+    def create(cls) -> Scoreboard:
+        """A new board, all zero. Its descriptor is inherited only by who is given it."""
+        fd = os.memfd_create("queuemaster-scoreboard", os.MFD_CLOEXEC)
+        os.ftruncate(fd, _SIZE)
+        return cls(fd)
+
+    @classmethod
+    def view(cls, fd: int) -> Scoreboard:
+        """For reading only."""
+        return cls(fd, mmap.PROT_READ)
+
+    def entry(self, index: int) -> Entry:
+        """The entry of one worker."""
+        if not 0 <= index < ENTRIES:
+            raise IndexError(f"entry {index}: there are {ENTRIES}")
+        return Entry(self._words[index * _WORDS : (index + 1) * _WORDS])
+
+
+class Entry:
+    """One worker's place."""
+
+    def __init__(self, words: memoryview) -> None:
+        self._words = words
+
+    # the master
+
+    def reserve(self, generation: int, boot_deadline: int) -> None:
+        """Clear the entry for a worker to come; before the fork, so that a hang at boot is seen."""
+        for word in range(_WORDS):
+            self._words[word] = 0
+        self._words[_GENERATION] = generation
+        self._words[_BOOT_DEADLINE] = boot_deadline
+
+    def name(self, pid: int) -> None:
+        """The worker's pid is known."""
+        self._words[_PID] = pid
+
+    def ask_to_stop(self, request: KillRequest) -> None:
+        """Have the worker stop this run, if it is still at it. The job is written last: it makes the request."""
+        words = self._words
+        words[_KILL_JOB] = 0
+        words[_KILL_ATTEMPT], words[_KILL_CAUSE], words[_KILL_VALUE] = request[1:]
+        words[_KILL_JOB] = request.job
+
+    # the worker
+
+    def beat(self, now: int) -> None:
+        """The worker is alive."""
+        self._words[_HEARTBEAT] = now
+
+    def change(
+        self,
+        state: State,
+        now: int,
+        database: int = 0,
+        job: int = 0,
+        attempt: int = 0,
+        limits: RunLimits = NO_LIMITS,
+    ) -> None:
+        """The worker enters a state. Only its main thread calls this."""
+        words = self._words
+        words[_SEQUENCE] += 1
+        words[_STATE], words[_SINCE] = state, now
+        words[_DATABASE], words[_JOB], words[_ATTEMPT] = database, job, attempt
+        words[_TIMEOUT], words[_CPU], words[_CPU_BEFORE], words[_MEMORY] = limits
+        words[_SEQUENCE] += 1
+
+    def waited(self, seconds: float) -> None:
+        """A job was started for the first time, so long after it was created."""
+        self._observe(_WAIT, seconds)
+
+    def count(self, outcome: str, seconds: float) -> None:
+        """A run came to an end; outcomes that are not in OUTCOMES are not counted."""
+        if outcome in OUTCOMES:
+            self._observe(_DURATION, seconds)
+            self._words[_OUTCOMES + OUTCOMES.index(outcome)] += 1
+
+    def _observe(self, first: int, seconds: float) -> None:
+        # clocks of two machines may disagree: a negative time is none
+        seconds = max(seconds, 0.0)
+        self._words[first + HISTOGRAM - 1] += int(seconds * 1e6)
+        self._words[first + bisect.bisect_left(BOUNDS, seconds)] += 1
+
+    # everybody
+
+    def kill_request(self) -> Optional[KillRequest]:
+        """The run that is to be stopped."""
+        words = self._words
+        job = words[_KILL_JOB]
+        if not job:
+            return None
+        return KillRequest(job, words[_KILL_ATTEMPT], Cause(words[_KILL_CAUSE]), words[_KILL_VALUE])
+
+    def counts(self, generation: int) -> Optional[Counts]:
+        """What the worker of this generation has done; None if the entry is not its any more."""
+        words = self._words
+        if words[_GENERATION] != generation:
+            return None
+        copy = words.tolist()
+        if words[_GENERATION] != generation:  # reserve() clears this word first
+            return None
+        return Counts(
+            copy[_OUTCOMES : _OUTCOMES + len(OUTCOMES)],
+            copy[_DURATION : _DURATION + HISTOGRAM],
+            copy[_WAIT : _WAIT + HISTOGRAM],
+        )
+
+    def snapshot(self) -> Optional[Snapshot]:
+        """A consistent copy; None if the worker was killed in the middle of a change."""
+        words = self._words
+        for _ in range(100):
+            before = words[_SEQUENCE]
+            copy = words[:_DURATION].tolist()
+            if before % 2 == 0 and words[_SEQUENCE] == before:
+                return Snapshot._make(
+                    State(copy[word]) if word == _STATE else copy[word] for word in _SNAPSHOT
+                )
+        return None
