@@ -26,7 +26,7 @@ from queuemaster.channels import Head, Key, Override, Tree
 from queuemaster.config.compiled import DatabaseConfig
 
 from . import live_limits, statements
-from .links import Grant
+from .grant import OutstandingGrant
 from .recovery import Death, Recovery, repair, sweep
 from .retention import Retention
 
@@ -63,7 +63,7 @@ class Hub(Protocol):
     def started_last(self, channel: str, ago: float) -> None: ...
     def standing(self, database: int, standing: str) -> None: ...
     def reload(self, why: str) -> None: ...
-    def soon(self, database: int) -> None: ...
+    def warm_up_worker(self, database: int) -> None: ...
 
 
 class QueueDatabase:
@@ -103,17 +103,17 @@ class QueueDatabase:
 
     # what the hub reports of our grants
 
-    def claimed(self, grant: Grant, job: int, first: bool) -> None:
+    def claimed(self, grant: OutstandingGrant, job: int, first: bool) -> None:
         """A grant started this job, or its slice went on with it."""
         self._touch(grant, lambda head: head.claimed(job) if first else head.taken(job))
 
-    def came_back(self, grant: Grant) -> None:
+    def came_back(self, grant: OutstandingGrant) -> None:
         """A grant started nothing."""
         if grant.slice:
             self._touch(grant, Head.slice_ended)
         self._touch(grant, lambda head: head.came_back(time.monotonic()))
 
-    def ended(self, grant: Grant, lost: bool) -> None:
+    def ended(self, grant: OutstandingGrant, lost: bool) -> None:
         """A grant ended, if ``lost`` with its worker: then a slice may have taken more than it said.
 
         What a job leaves behind may block a sequential channel, and a batch took others along.
@@ -123,7 +123,7 @@ class QueueDatabase:
         if grant.sequential or grant.batch > 1 or (grant.slice and lost):
             self._touch(grant, Head.ended)
 
-    def _touch(self, grant: Grant, change: Callable[[Head], None]) -> None:
+    def _touch(self, grant: OutstandingGrant, change: Callable[[Head], None]) -> None:
         head = self.heads.get(grant.channel)
         if head is None or grant.epoch != self.epoch:
             return  # read anew since the grant went out

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 import gevent
 import psycopg2
 
+from queuejobs.shared import messages
 from queuejobs.shared.log import event
 from queuemaster.config import discovery
 from queuemaster.config.compiled import Settings
@@ -26,7 +26,7 @@ _log = logging.getLogger("queuemaster.dispatcher")
 class Landscape:
     """Which databases there are, and which of them are known."""
 
-    def __init__(self, settings: Settings, tell_master: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, settings: Settings, tell_master: Callable[[messages.Message], None]) -> None:
         self._tell_master = tell_master
         self._away = False
         self._told: tuple[str, ...] | None = None
@@ -72,4 +72,4 @@ class Landscape:
             gone=",".join(sorted(set(self._known) - set(found))),
         )
         self._told, self._told_at = found, now
-        self._tell_master({"type": "reload"})
+        self._tell_master(messages.ReloadWanted())

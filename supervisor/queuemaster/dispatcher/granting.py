@@ -6,20 +6,19 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from queuejobs.shared import messages
 from queuemaster.channels import Candidate, Key, Scheduler
 
-from .batches import Batches
 from .database import QueueDatabase
-from .links import Grant, Link, Links, LinkState, retire, send
-from .slices import Rivals, Slice, must_end, slice_of
+from .grant import BatchSizes, OutstandingGrant, Rivals, Source, must_end, slice_of
+from .links import Links, LinkState
 
 PASSED_OVER = 0.5  # seconds
 
 
 @dataclass(frozen=True)
-class Situation:
+class GrantRound:
     """What could start, as far as the queues go."""
 
     now: float
@@ -27,7 +26,7 @@ class Situation:
     blocked: set[str]  # sequential channels with a failed job
     barriers: dict[str, Key]  # sequential channels with a delayed job that stands before the others
     idle: set[str]  # channels with a worker that waits for a grant
-    no_more: bool  # there are as many workers as may be
+    no_more: bool  # there are max_workers workers already
 
 
 @dataclass(frozen=True)
@@ -39,18 +38,19 @@ class Lacking:
 
 
 class Granting:
-    """Links, databases and slots are the hub's; what is done with them here is remembered in them."""
+    """Decides one grant after the other. Mutates the hub's links, the databases' heads and the scheduler's slots."""
 
     def __init__(
         self,
         scheduler: Scheduler,
         links: Links,
         databases: Mapping[int, QueueDatabase],
+        batches: BatchSizes,
         first: int,
         max_workers: int,
         slice_seconds: float,
     ) -> None:
-        self.batches = Batches()
+        self._batches = batches
         self._scheduler = scheduler
         self._links = links
         self._databases = databases
@@ -65,31 +65,31 @@ class Granting:
     def grant_all(self) -> Lacking:
         """Whatever can start."""
         while True:
-            found = self._situation(time.monotonic())
-            choice = self._choose(found, found.idle)
+            current = self._look(time.monotonic())
+            choice = self._choose(current, current.idle)
             if choice is None:
                 break
-            without = {one.channel for one in found.candidates} - found.idle
-            better = self._choose(found, without) if without else None
-            if better is not None and better.key < choice.key and self._has_waited(better, found):
+            without = {candidate.channel for candidate in current.candidates} - current.idle
+            better = self._choose(current, without) if without else None
+            if better is not None and better.key < choice.key and self._has_waited(better, current):
                 continue
-            self._grant(choice, found)
-        self._revoke(found)
-        waiting = {one.channel for one in found.candidates}
+            self._grant(choice, current)
+        self._revoke(current)
+        waiting = {candidate.channel for candidate in current.candidates}
         self._passed = {channel: since for channel, since in self._passed.items() if channel in waiting}
         wanted = self._scheduler.wanted(
-            found.candidates, found.now, found.idle.__contains__, found.blocked, found.barriers
+            current.candidates, current.now, current.idle.__contains__, current.blocked, current.barriers
         )
         return Lacking(wanted, set(self._passed))
 
     def end_slices(self) -> None:
-        """What they were given for may not hold any more; of a batch neither."""
+        """Of all workers, batches too: what their grants were given for may not hold any more."""
         for link in self._links.values():
-            _end_slice(link)
+            link.end_slice()
 
-    def _situation(self, now: float) -> Situation:
+    def _look(self, now: float) -> GrantRound:
         idle = {link.channel for link in self._links.idle()}
-        found = Situation(now, [], set(), {}, idle, len(self._links.staying()) >= self._max_workers)
+        current = GrantRound(now, [], set(), {}, idle, len(self._links.staying()) >= self._max_workers)
         tree = self._scheduler.tree
         for database in self._databases.values():
             if database.epoch is None:
@@ -98,32 +98,32 @@ class Granting:
                 channel = tree.resolve(stored)
                 sequential = tree[channel].sequential
                 if sequential and head.failed:
-                    found.blocked.add(channel)
+                    current.blocked.add(channel)
                 if sequential and head.delayed is not None:
-                    found.barriers[channel] = min(head.delayed, found.barriers.get(channel, head.delayed))
+                    current.barriers[channel] = min(head.delayed, current.barriers.get(channel, head.delayed))
                 key = head.candidate(sequential, now)
                 if key is not None:
-                    found.candidates.append(Candidate(channel, key, (database.index, stored)))
-        return found
+                    current.candidates.append(Candidate(channel, key, (database.index, stored)))
+        return current
 
-    def _choose(self, found: Situation, channels: set[str]) -> Candidate | None:
+    def _choose(self, current: GrantRound, channels: set[str]) -> Candidate | None:
         return self._scheduler.choose(
-            found.candidates, found.now, channels.__contains__, found.blocked, found.barriers
+            current.candidates, current.now, channels.__contains__, current.blocked, current.barriers
         )
 
-    def _has_waited(self, passed: Candidate, found: Situation) -> bool:
-        """A job is passed over for want of a worker: when there are as many as may be, one leaves for it after a while.
+    def _has_waited(self, passed: Candidate, current: GrantRound) -> bool:
+        """Whether an idle worker was sent away for the job ``passed``, whose channel has none.
 
-        At once would mean a fork for each job where the jobs of many channels come in turns.
+        Only at ``max_workers``, and after a while: at once would mean a fork a job where many channels take turns.
         """
-        since = self._passed.setdefault(passed.channel, found.now)
-        if found.now < since + PASSED_OVER or not found.no_more:
+        since = self._passed.setdefault(passed.channel, current.now)
+        if current.now < since + PASSED_OVER or not current.no_more:
             return False
-        self._passed[passed.channel] = found.now
-        retire(min(self._links.idle(), key=lambda idle: idle.idle_since))
+        self._passed[passed.channel] = current.now
+        min(self._links.idle(), key=lambda idle: idle.idle_since).retire()
         return True
 
-    def _grant(self, choice: Candidate, found: Situation) -> None:
+    def _grant(self, choice: Candidate, current: GrantRound) -> None:
         index, stored = choice.source
         database = self._databases[index]
         head = database.heads[stored]
@@ -131,67 +131,61 @@ class Granting:
         link = max(self._links.idle(choice.channel), key=lambda idle: idle.idle_since)
         sequential = self._scheduler.tree[choice.channel].sequential
         assert database.epoch is not None  # else it has no candidates
-        link.state, link.claimed, link.revoked = LinkState.GRANTED, False, False
-        link.holds_slot, link.database = True, index
         self._passed.pop(choice.channel, None)
-        self._scheduler.take(choice.channel, found.now)
-        batch = self.batches.size(choice.source, self._scheduler.tree, choice.channel)
-        given = self._slice(choice, head.candidate(False, found.now, behind=1), found) if batch == 1 else None
-        head.grant(sliced=given is not None)
-        link.grant = Grant(
-            next(self._numbers), index, database.epoch, stored, sequential, batch, head.bound, given
+        self._scheduler.take(choice.channel, current.now)
+        batch = self._batches.next_size(choice.source, self._scheduler.tree, choice.channel)
+        following = head.candidate(False, current.now, behind=1)
+        terms = self._slice(choice, following, current) if batch == 1 else None
+        head.grant(sliced=terms is not None)
+        link.enter(LinkState.GRANTED)
+        link.holds_slot, link.database = True, index
+        grant = link.grant = OutstandingGrant(
+            next(self._numbers), index, database.epoch, stored, sequential, batch, head.bound, terms
         )
-        send(
-            link,
-            {
-                "type": "grant", "number": link.grant.number, "database": index, "epoch": database.epoch,
-                "channel": stored, "job": choice.key[2] if sequential else None, "bound": head.bound,
-                "batch": batch, "slice": given and given.message(),
-            },
-        )  # fmt: skip
+        job = choice.key[2] if sequential else None
+        link.send(
+            messages.Grant(grant.number, index, grant.epoch, stored, job, grant.bound, batch, grant.slice)
+        )
 
-    def _slice(self, choice: Candidate, following: Key | None, found: Situation) -> Slice | None:
+    def _slice(
+        self, choice: Candidate, following: Key | None, current: GrantRound
+    ) -> messages.SliceTerms | None:
         if following is None or self._scheduler.tree.ordered_or_timed(choice.channel):
             return None
-        rivals = self._rivals_of(self._rivals(found), choice.channel, choice.source, found)
+        rivals = self._rivals_of(self._rivals(current), choice.channel, choice.source, current)
         return slice_of(self._slice_seconds, following, rivals)
 
-    def _revoke(self, found: Situation) -> None:
-        """Have the slices end that stand in the way of another job."""
+    def _revoke(self, current: GrantRound) -> None:
+        """End the slices that stand in the way of another job."""
         sliced = [
             (link, link.grant, link.grant.slice)
             for link in self._links.values()
-            if link.grant is not None and link.grant.slice is not None and not link.revoked
+            if link.grant is not None and link.grant.slice is not None and not link.grant.revoked
         ]
         if not sliced:
             return
-        all_rivals = self._rivals(found)
-        for link, grant, given in sliced:
+        all_rivals = self._rivals(current)
+        for link, grant, terms in sliced:
             database = self._databases.get(grant.database)
             head = database.heads.get(grant.channel) if database is not None else None
-            rivals = self._rivals_of(all_rivals, link.channel, (grant.database, grant.channel), found)
-            if head is None or must_end(given, grant.bound, head.bound, rivals):
-                _end_slice(link)
+            rivals = self._rivals_of(all_rivals, link.channel, grant.source, current)
+            if head is None or must_end(terms, grant.bound, head.bound, rivals):
+                link.end_slice()
 
-    def _rivals(self, found: Situation) -> Rivals:
+    def _rivals(self, current: GrantRound) -> Rivals:
         return Rivals(
-            (one, full)
-            for one in found.candidates
-            if (full := self._scheduler.full(one, found.now, found.blocked, found.barriers)) is not None
+            (candidate, full)
+            for candidate in current.candidates
+            if (full := self._scheduler.full(candidate, current.now, current.blocked, current.barriers))
+            is not None
         )
 
-    def _rivals_of(self, rivals: Rivals, holder: str, source: Any, found: Situation) -> Iterator[Candidate]:
+    def _rivals_of(
+        self, rivals: Rivals, holder: str, source: Source, current: GrantRound
+    ) -> Iterator[Candidate]:
         """Those that could start if a worker of the channel ``holder`` and its slot were free."""
         tree = self._scheduler.tree
-        for one in rivals.of(tree.path(tree.resolve(holder)), source):
+        for candidate in rivals.of(tree.path(tree.resolve(holder)), source):
             # where there are no more workers to be had, that one would make room
-            if found.no_more or one.channel == holder or one.channel in found.idle:
-                yield one
-
-
-def _end_slice(link: Link) -> None:
-    several = link.grant is not None and (link.grant.slice or link.grant.batch > 1)
-    # being told to retire ends it as well, and is the last that a worker reads
-    if several and not link.revoked and not link.retiring:
-        link.revoked = True
-        send(link, {"type": "revoke"})
+            if current.no_more or candidate.channel == holder or candidate.channel in current.idle:
+                yield candidate

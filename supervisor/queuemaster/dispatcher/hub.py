@@ -1,7 +1,6 @@
-"""Who may start what: joins the channel tree, the databases' heads and the workers' links.
+"""Who may start what: joins the channel tree, the databases and the workers.
 
-A slot is in use while a grant is out, while a started row is somebody else's, and while a worker that was adopted
-has not answered or one that died is not recovered. It is never freed by a clock.
+A slot is in use while one of our workers holds it (see ``workers``), and while a row is started that none of them runs.
 """
 
 from __future__ import annotations
@@ -10,24 +9,24 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
 import gevent
 import gevent.event
 
+from queuejobs.shared import messages
 from queuejobs.shared.log import event
 from queuejobs.shared.process import Process
 from queuemaster.channels import Override, Scheduler, Tree
 from queuemaster.config.compiled import DatabaseConfig, Settings
 
 from .database import QueueDatabase
+from .grant import BatchSizes
 from .granting import Granting
-from .links import Link, Links, LinkState, retire, send
 from .live_limits import LiveLimits
 from .oca_database import OcaDatabase
 from .recovery import Death
 from .retention import Ages, Retention
+from .workers import TellMaster, Workers
 
 LONGEST_WAIT = 3600.0  # seconds; a channel may open in years, which is more than a timer takes
 _log = logging.getLogger("queuemaster.dispatcher")
@@ -36,27 +35,27 @@ _log = logging.getLogger("queuemaster.dispatcher")
 class DispatchHub:
     """The dispatcher's state and decisions; greenlets call it, none of its methods waits."""
 
-    def __init__(self, settings: Settings, tell_master: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, settings: Settings, tell_master: TellMaster) -> None:
         self._live = LiveLimits(settings.channels)
         self._scheduler = Scheduler(self.tree, time.monotonic())
         self._tell_master = tell_master
         self._max_workers = settings.max_workers
-        self._links = Links()
-        self._recovering: dict[Death, set[int]] = {}  # databases that have not recovered it yet
         self._orphans: Counter[tuple[int, str]] = (
             Counter()
         )  # (database, channel): slots of runs that are not ours
-        # grants of an earlier incarnation must not be taken for ours
-        self.incarnation = int.from_bytes(os.urandom(6), "big")
         self._wanted: dict[str, int] | None = None  # what the master was told last
-        self._retired = 0  # workers up to this generation run old code
         self.draining = False
         self.standings: dict[int, str] = {}  # by database: "leads", "stands by", "away"
         self._wake = gevent.event.Event()
         self.databases = {config.id: self._database(config, settings) for config in settings.databases}
+        incarnation = int.from_bytes(os.urandom(5), "big")  # a million grants of each fit into 64 bits
+        batches = BatchSizes()
+        self.workers = Workers(
+            self._scheduler, self.databases, batches, tell_master, self.changed, incarnation
+        )
         self._granting = Granting(
-            self._scheduler, self._links, self.databases, self.incarnation * 1_000_000, settings.max_workers,
-            settings.slice,
+            self._scheduler, self.workers.links, self.databases, batches, incarnation * 1_000_000,
+            settings.max_workers, settings.slice,
         )  # fmt: skip
 
     def run(self) -> None:
@@ -119,21 +118,13 @@ class DispatchHub:
     def reload(self, why: str) -> None:
         """Other code for the workers: what a SIGHUP does."""
         event(_log, logging.INFO, "asking for a reload", why=why)
-        self._tell_master({"type": "reload"})
+        self._tell_master(messages.ReloadWanted())
 
     def change_root(self, change: int) -> None:
         """So many slots of root more, or less, than configured."""
         self._live.change_root(change)
         event(_log, logging.INFO, "capacity of root changed", capacity=self.tree["root"].capacity)
         self._reshaped()
-
-    def retire(self, generation: int) -> None:
-        """Workers up to this generation get no job any more: idle ones leave at once, others after their job."""
-        self._retired = generation
-        for link in self._links.values():
-            if link.generation <= generation:
-                retire(link)
-        self.changed()
 
     def _reshaped(self) -> None:
         self._scheduler.reconfigure(self.tree, time.monotonic())
@@ -160,91 +151,23 @@ class DispatchHub:
         """Slots in use in a configured channel and below it."""
         return self._scheduler.in_use(channel)
 
-    def links_by_state(self) -> dict[str, dict[str, int]]:
-        """How many workers each channel has, by what we know of them."""
-        counted: dict[str, dict[str, int]] = {}
-        for link in self._links.values():
-            states = counted.setdefault(link.channel, {})
-            states[link.state.value] = states.get(link.state.value, 0) + 1
-        return counted
-
-    # workers
-
-    def adopt(self, link: Link) -> None:
-        """The master hands over a worker; until it answers, it may be at work for an earlier dispatcher."""
-        self._links[link.entry] = link
-        self._scheduler.take(link.channel, None)
-        send(link, {"type": "attach", "incarnation": self.incarnation})
-        if link.generation <= self._retired:
-            retire(link)  # it was forked before a reload, and came up after it
-
-    def heard(self, link: Link, message: dict[str, Any]) -> None:
-        """A message of a worker. What answers another dispatcher's grants is passed over."""
-        kind = message["type"]
-        if kind == "ready" and message["incarnation"] == self.incarnation and link.state is LinkState.ADOPTED:
-            self._idle(link)
-        elif link.grant is None or message.get("number") != link.grant.number:
-            return
-        elif kind == "claimed":
-            database = self.databases.get(link.grant.database)
-            if database is not None:  # else it is not served any more
-                database.claimed(link.grant, message["job"], first=not link.claimed)
-            link.claimed = True
-        elif kind == "released":
-            link.retiring = link.retiring or message["leaving"]
-            if not link.claimed:
-                self._scheduler.give_back(self.tree.resolve(link.grant.channel))
-            if message.get("broken"):
-                self._granting.batches.broke(link.grant)
-            self._answered(link)
-            self._idle(link)
-
-    def gone(self, link: Link) -> None:
-        """The link has ended. Its slot stays in use until the worker is reaped and recovered."""
-        if link.state is not LinkState.GONE:
-            link.state = LinkState.GONE
-            if link.grant is not None and link.claimed:
-                self._granting.batches.broke(link.grant)
-            self._answered(link)
-            self.changed()
-
-    def died(self, death: Death) -> None:
-        """The master reaped a worker. Acknowledged once every database that it may have worked for recovered it."""
-        link = self._links.get(death.entry)
-        concerned = set(self.databases)
-        if link is not None and link.generation == death.generation:
-            self.gone(link)
-            if link.database in concerned:
-                # its slot waits for the one that it worked for; the others forget its session when they can
-                concerned = {link.database}
-        if death in self._recovering:
-            return
-        self._recovering[death] = concerned
-        for database in self.databases.values():
-            database.recovery.add(death)
-            database.wake()
-
-    def recovered(self, death: Death, database: int) -> None:
-        """One database holds nothing of this worker any more."""
-        left = self._recovering.get(death)
-        if left is None:
-            return
-        left.discard(database)
-        if left:
-            return
-        del self._recovering[death]
-        link = self._links.get(death.entry)
-        if link is not None and link.generation == death.generation:
-            del self._links[death.entry]
-            if link.holds_slot:
-                self._scheduler.release(link.channel)
-            link.socket.close()
-        self._tell_master({"type": "recovered", "entry": death.entry, "generation": death.generation})
-        self.changed()
+    # what databases and links report
 
     def alive(self) -> set[Process]:
         """The workers of our master that were not recovered yet."""
-        return {link.process for link in self._links.values()}
+        return self.workers.alive()
+
+    def recovered(self, death: Death, database: int) -> None:
+        """One database holds nothing of this worker any more."""
+        self.workers.recovered(death, database)
+
+    def cancel(self, process: Process, job: int, attempt: int) -> None:
+        """A run was cancelled: the master stops it, if it is one of our workers'."""
+        self.workers.cancel(process, job, attempt)
+
+    def warm_up_worker(self, database: int) -> None:
+        """A job may be there: the worker that is likely to get it wakes its session while we look."""
+        self.workers.warm_up(database)
 
     def orphans(self, database: int, channels: list[str]) -> None:
         """The stored channels of runs in a database that are none of our workers'."""
@@ -256,22 +179,13 @@ class DispatchHub:
                 self._scheduler.release(key[1])
             self._orphans[key] = wanted[key]
 
-    def cancel(self, process: Process, job: int, attempt: int) -> None:
-        """Somebody cancelled a run: the master stops it, if it is one of our workers'."""
-        for link in self._links.values():
-            if link.process == process and link.state in (LinkState.GRANTED, LinkState.ADOPTED):
-                run = {"job": job, "attempt": attempt}
-                self._tell_master(
-                    {"type": "cancel", "entry": link.entry, "generation": link.generation, **run}
-                )
-
     def standing(self, database: int, standing: str) -> None:
         """What we are to a database now: who asks whether the service is up wants to know."""
         before, self.standings[database] = self._all_served(), standing
         if self._all_served() and not before:
             names = ",".join(one.name for one in self.databases.values())
             event(_log, logging.INFO, "all databases ready", db=names)
-        self._tell_master({"type": "standing", "database": database, "standing": standing})
+        self._tell_master(messages.DatabaseStanding(database, standing))
 
     def _all_served(self) -> bool:
         """Each database has a dispatcher that leads it, this one or another, or is none of ours."""
@@ -289,43 +203,10 @@ class DispatchHub:
             return
         lacking = self._granting.grant_all()
         # not how many more: one that comes while this is under way would be asked for twice
-        staying = Counter(link.channel for link in self._links.staying())
+        staying = Counter(link.channel for link in self.workers.links.staying())
         more = Counter({*lacking.passed}) | Counter(lacking.now)
         wanted = {channel: count + staying[channel] for channel, count in more.items()}
         if wanted != self._wanted:
             self._wanted = wanted
-            self._tell_master({"type": "want", "channels": wanted})
-        self._make_room(len(lacking.now))
-
-    def _answered(self, link: Link) -> None:
-        """The grant is used up, come back, or lost with its worker: the head it was for learns of it."""
-        grant, link.grant = link.grant, None
-        database = None if grant is None else self.databases.get(grant.database)
-        if grant is None or database is None:  # no grant, or not served any more
-            return
-        if link.claimed:
-            database.ended(grant, lost=link.state is LinkState.GONE)
-        else:
-            database.came_back(grant)
-
-    def _idle(self, link: Link) -> None:
-        link.state, link.idle_since = LinkState.IDLE, time.monotonic()
-        link.holds_slot = False
-        self._scheduler.release(link.channel)
-        self.changed()
-
-    def soon(self, database: int) -> None:
-        """A job may be there: the worker that is likely to get it wakes up while we look, and its session."""
-        idle = self._links.idle()
-        if idle:
-            send(max(idle, key=lambda link: link.idle_since), {"type": "soon", "database": database})
-
-    def _make_room(self, lacking: int) -> None:
-        """When there are as many workers as may be, idle ones of other pools go for those that are asked for.
-
-        Each time: those that were busy when they were asked for may be idle now.
-        """
-        room = self._max_workers - len(self._links.staying())
-        idle = sorted(self._links.idle(), key=lambda link: link.idle_since)
-        for link in idle[: max(lacking - room, 0)]:
-            retire(link)
+            self._tell_master(messages.WorkersWanted.fitting(wanted))
+        self.workers.make_room(len(lacking.now), self._max_workers)

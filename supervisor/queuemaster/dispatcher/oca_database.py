@@ -161,7 +161,7 @@ class OcaDatabase(QueueDatabase):
         if len(uuids) > TOO_MANY:
             self._due["poll"] = self._due["eta"] = 0.0
             return
-        self._hub.soon(self.index)
+        self._hub.warm_up_worker(self.index)
         _CHANGED.execute(cursor, (list(uuids),))
         ready = sorted(cursor.fetchall(), key=lambda row: row[1:4])
         for channel, priority, created, job, eta in ready:

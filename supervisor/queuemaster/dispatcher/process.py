@@ -12,7 +12,7 @@ from typing import Any
 
 import gevent
 
-from queuejobs.shared import linux, log, wire
+from queuejobs.shared import linux, log, messages, wire
 from queuejobs.shared.log import event
 from queuejobs.shared.process import Process
 from queuejobs.store.claims import Blame
@@ -65,16 +65,13 @@ class Dispatcher:
     def run(self) -> None:
         """Take over what the master has, then lead; ends with the master."""
         while (received := wire.receive(self._control)) is not None:
-            if received.message["type"] == "begin":
-                self._begin()
-            else:
-                self._obey(received)
+            self._obey(received)
         event(_log, logging.WARNING, "the master is gone, dispatcher ends")
         sys.stderr.flush()
         os._exit(0)
 
     def _begin(self) -> None:
-        """Only now: whoever was alive before us is known, and its runs are not taken for dead."""
+        """Lead. Not before all living workers are known: their runs would be taken for those of dead ones."""
         databases = self._hub.databases.values()
         event(_log, logging.INFO, "connecting to databases", db=",".join(one.name for one in databases))
         for database in databases:
@@ -82,40 +79,42 @@ class Dispatcher:
         gevent.spawn(self._hub.run).link_exception(_end)
         gevent.spawn(status_writer.publish, self._hub, self._status).link_exception(_end)
         gevent.spawn(self._landscape.watch).link_exception(_end)
-        self._tell_master({"type": "ready"})
+        self._tell_master(messages.Ready())
 
     def _obey(self, received: wire.Received) -> None:
         message = received.message
-        if message["type"] == "worker":
-            link = Link(
-                message["entry"],
-                message["generation"],
-                Process(self._host, self._boot_id, message["pid"], message["start_time"]),
-                message["channel"],
-                socket.socket(fileno=received.fds[0]),
-            )
-            self._hub.adopt(link)
-            listener = gevent.spawn(self._listen, link)
-            listener.link_exception(_end)
-            self._listeners[link.entry, link.generation] = listener
-        elif message["type"] == "died":
-            death = self._death(message)
-            listener = self._listeners.pop((death.entry, death.generation), None)
-            if listener is not None:
-                listener.join(
-                    LAST_WORDS
-                )  # the master may be quicker than what the worker said before it died
-            self._hub.died(death)
-        elif message["type"] == "drain":
+        if isinstance(message, messages.HandOverWorker):
+            self._adopt(message, received.fds[0])
+        elif isinstance(message, messages.WorkerDied):
+            self._mourn(message)
+        elif isinstance(message, messages.Begin):
+            self._begin()
+        elif isinstance(message, messages.Drain):
             self._hub.drain()
-        elif message["type"] == "reopen":
+        elif isinstance(message, messages.ReopenLogs):
             log.reopen()
-        elif message["type"] == "settings":
+        elif isinstance(message, messages.ApplySettings):
             self._reconfigure(received.fds[0])
-        elif message["type"] == "retire":
-            self._hub.retire(message["generation"])
-        elif message["type"] == "root":
-            self._hub.change_root(message["change"])
+        elif isinstance(message, messages.RetireGenerations):
+            self._hub.workers.retire(message.generation)
+        elif isinstance(message, messages.ChangeRootCapacity):
+            self._hub.change_root(message.change)
+
+    def _adopt(self, message: messages.HandOverWorker, fd: int) -> None:
+        process = Process(self._host, self._boot_id, message.pid, message.start_time)
+        link = Link(message.entry, message.generation, process, message.channel, socket.socket(fileno=fd))
+        self._hub.workers.adopt(link)
+        listener = gevent.spawn(self._listen, link)
+        listener.link_exception(_end)
+        self._listeners[link.entry, link.generation] = listener
+
+    def _mourn(self, message: messages.WorkerDied) -> None:
+        death = self._death(message)
+        listener = self._listeners.pop((death.entry, death.generation), None)
+        if listener is not None:
+            # drain the link first: the death notice can overtake the worker's last message
+            listener.join(LAST_WORDS)
+        self._hub.workers.died(death)
 
     def _serve(self, database: QueueDatabase) -> None:
         greenlet = gevent.spawn(database.run)
@@ -135,15 +134,15 @@ class Dispatcher:
         for database in new:
             self._serve(database)
 
-    def _death(self, message: dict[str, Any]) -> Death:
+    def _death(self, message: messages.WorkerDied) -> Death:
         blame = None
-        if message["cause"] is not None:
+        if message.cause is not None:
             blame = Blame(
-                message["job"], message["attempt"], message["cause"], message["detail"] or None, message["kind"],
+                message.job, message.attempt, message.cause, message.detail or None, message.kind,
                 self._settings.poison_after, self._settings.max_backoff,
             )  # fmt: skip
-        process = Process(self._host, self._boot_id, message["pid"], message["start_time"])
-        return Death(message["entry"], message["generation"], process, message["database"], blame)
+        process = Process(self._host, self._boot_id, message.pid, message.start_time)
+        return Death(message.entry, message.generation, process, message.database, blame)
 
     def _listen(self, link: Link) -> None:
         while True:
@@ -152,15 +151,17 @@ class Dispatcher:
             except OSError:  # closed by us, after its recovery
                 return
             if received is None:
-                self._hub.gone(link)
+                self._hub.workers.gone(link)
                 return
-            self._hub.heard(link, received.message)
+            self._hub.workers.heard(link, received.message)
 
-    def _tell_master(self, message: dict[str, Any]) -> None:
+    def _tell_master(self, message: messages.Message) -> None:
         try:
             wire.send(self._control, message)
         except BrokenPipeError:
             event(_log, logging.DEBUG, "the master does not listen")
+        except messages.BadMessage as error:
+            event(_log, logging.ERROR, "message cannot be sent", why=str(error))
 
 
 def _end(greenlet: Any) -> None:

@@ -36,7 +36,7 @@ def document(hub: DispatchHub) -> DispatcherStatus:
         "draining": hub.draining,
         "channels": {name: _channel(hub, name) for name in hub.tree.names},
         "databases": {database.name: _database(hub, database) for database in hub.databases.values()},
-        "links": hub.links_by_state(),
+        "links": hub.workers.by_state(),
     }
 
 

@@ -12,7 +12,7 @@ import sys
 import gevent
 from gevent.pywsgi import WSGIServer
 
-from queuejobs.shared import linux, log, wire
+from queuejobs.shared import linux, log, messages, wire
 from queuejobs.shared.log import event
 from queuejobs.shared.scoreboard import Scoreboard
 from queuemaster import gevent_psycopg2
@@ -46,7 +46,7 @@ def main() -> None:
     gevent.spawn(_listen_to_master, control)
     server = _listen(settings, status, scoreboard)
     event(_log, logging.INFO, "exporter listens", http=settings.http)
-    wire.send(control, {"type": "ready"})
+    wire.send(control, messages.Ready())
     server.serve_forever()
 
 
@@ -72,7 +72,7 @@ def _listen(settings: Settings, status: StatusBoard, scoreboard: Scoreboard) -> 
 
 def _listen_to_master(control: socket.socket) -> None:
     while (received := wire.receive(control)) is not None:
-        if received.message["type"] == "reopen":
+        if isinstance(received.message, messages.ReopenLogs):
             log.reopen()
     event(_log, logging.DEBUG, "the master is gone, exporter ends")
     sys.stderr.flush()

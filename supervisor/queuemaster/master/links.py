@@ -7,16 +7,22 @@ dispatcher, and for the next one after it has died.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import selectors
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from queuejobs.shared import wire
+from queuejobs.shared.log import event
+from queuejobs.shared.messages import BadMessage, Hello, Leave, Message
 
-WORDS = 16384  # bytes of tracebacks that are kept
+from .core.events import Role
+
+WORDS = 16384  # bytes of tracebacks that are kept: they travel in a message and are stored as text
+_CONTROLS = dict.fromkeys(set(range(32)) - {9, 10}, "?")
+_log = logging.getLogger("queuemaster.master")
 
 
 class Outbox:
@@ -25,9 +31,9 @@ class Outbox:
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
         self.socket = end
-        self._outbox: deque[tuple[dict[str, Any], list[int]]] = deque()
+        self._outbox: deque[tuple[Message, list[int]]] = deque()
 
-    def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Now if possible, else when :meth:`flush` gets it through; nothing if the child is gone."""
         self._outbox.append((message, [os.dup(fd) for fd in fds]))
         self.flush()
@@ -41,7 +47,9 @@ class Outbox:
             except BlockingIOError:
                 return
             except OSError:
-                pass  # the child's end is closed: its death will be reaped, and told to whom it concerns
+                pass  # the child's end is closed: its death will be reaped
+            except BadMessage as error:
+                event(_log, logging.ERROR, "message cannot be sent", why=str(error))
             self._outbox.popleft()
             for fd in fds:
                 os.close(fd)
@@ -59,12 +67,74 @@ class Outbox:
         self.socket.close()
 
 
-class Links:
+class RoleLinks:
+    """The links to the processes that the master execs, by role."""
+
+    def __init__(
+        self, selector: selectors.BaseSelector, hear: Callable[[Role | None, Message], None]
+    ) -> None:
+        """``hear`` is called with each message; the role is None of a template that was replaced."""
+        self._selector = selector
+        self._hear = hear
+        self._outboxes: dict[Role, Outbox] = {}
+
+    def open(self, role: Role) -> socket.socket:
+        """For a process to come: its end of the link, to be closed here once it has inherited it."""
+        ours, theirs = wire.pair()
+        outbox = self._outboxes[role] = Outbox(ours)
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._read(outbox))
+        return theirs
+
+    def send(self, role: Role, message: Message, fds: Sequence[int] = ()) -> None:
+        """Nothing when there is no such process: whatever matters is told to the next one."""
+        outbox = self._outboxes.get(role)
+        if outbox is not None:
+            outbox.send(message, fds)
+
+    def flush(self) -> None:
+        """Send what waited for a process to read."""
+        for outbox in self._outboxes.values():
+            outbox.flush()
+
+    def succeed(self) -> None:
+        """The successor is the template from now on. The old one is told to leave; its last answers are still heard."""
+        old = self._outboxes.pop(Role.TEMPLATE, None)
+        self._outboxes[Role.TEMPLATE] = self._outboxes.pop(Role.SUCCESSOR)
+        if old is not None:
+            old.send(Leave())
+
+    def drop(self, role: Role) -> None:
+        """The process was reaped: hear what it had said, then close the link."""
+        outbox = self._outboxes.get(role)
+        if outbox is not None:
+            self._read(outbox)
+            self._close(outbox)
+
+    def _read(self, outbox: Outbox) -> None:
+        while outbox.socket.fileno() >= 0:
+            try:
+                received = outbox.receive()
+            except BlockingIOError:
+                return
+            if received is None:
+                self._close(outbox)  # its death comes as a signal
+            else:
+                role = next((role for role, known in self._outboxes.items() if known is outbox), None)
+                self._hear(role, received.message)
+
+    def _close(self, outbox: Outbox) -> None:
+        if outbox.socket.fileno() >= 0:
+            self._selector.unregister(outbox.socket)
+            outbox.close()
+        self._outboxes = {role: known for role, known in self._outboxes.items() if known is not outbox}
+
+
+class WorkerLinks:
     """By entry of the scoreboard."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
-        self._peers: dict[int, Outbox] = {}
+        self._outboxes: dict[int, Outbox] = {}
         self._words: dict[int, int] = {}
 
     def open(self, entry: int, hello: Callable[[wire.Received], None]) -> tuple[socket.socket, int]:
@@ -74,32 +144,33 @@ class Links:
         """
         ours, theirs = wire.pair()
         wire.ask_credentials(ours)
-        peer = self._peers[entry] = Outbox(ours)
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(peer, hello))
+        outbox = self._outboxes[entry] = Outbox(ours)
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(outbox, hello))
         self._words[entry] = os.memfd_create("queuemaster-last-words", os.MFD_CLOEXEC)
         return theirs, self._words[entry]
 
-    def _hear(self, peer: Outbox, hello: Callable[[wire.Received], None]) -> None:
-        self._selector.unregister(peer.socket)
-        received = peer.receive()
-        if received is None or received.message.get("type") != "hello":
+    def _hear(self, outbox: Outbox, hello: Callable[[wire.Received], None]) -> None:
+        self._selector.unregister(outbox.socket)
+        received = outbox.receive()
+        if received is None or not isinstance(received.message, Hello):
             return  # it died first: reaped, or asked for again at its deadline
-        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        outbox.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
         hello(received)
 
     def descriptor(self, entry: int) -> int:
         """The socket, for the dispatcher."""
-        return self._peers[entry].socket.fileno()
+        return self._outboxes[entry].socket.fileno()
 
     def last_words(self, entry: int) -> str:
         """The tracebacks that a worker has left when it was ended by a fatal signal."""
-        return os.pread(self._words[entry], WORDS, 0).decode(errors="replace").strip()
+        text = os.pread(self._words[entry], WORDS, 0).decode(errors="replace")
+        return text.translate(_CONTROLS).strip()
 
     def forget(self, entry: int) -> None:
         """The worker is gone, or never came."""
         os.close(self._words.pop(entry))
-        peer = self._peers.pop(entry, None)
-        if peer is not None:
+        outbox = self._outboxes.pop(entry, None)
+        if outbox is not None:
             with contextlib.suppress(KeyError):
-                self._selector.unregister(peer.socket)
-            peer.close()
+                self._selector.unregister(outbox.socket)
+            outbox.close()

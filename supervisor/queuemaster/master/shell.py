@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from queuejobs.shared import linux, log, wire
+from queuejobs.shared import linux, log, messages, wire
 from queuejobs.shared.log import event as log_event
 from queuejobs.shared.scoreboard import ENTRIES, KillRequest, Scoreboard
 from queuemaster import embedded
@@ -27,7 +27,7 @@ from .core.limits import INTERVAL
 from .core.pools import Worker, WorkerState
 from .core.supervision import Supervision
 from .launch import launch, signal_group
-from .links import Links, Outbox
+from .links import RoleLinks, WorkerLinks
 from .register import Register, path_beside
 from .report import Reporter, open_log
 from .status_writer import Bulletin
@@ -57,8 +57,8 @@ class Master:
         )  # fmt: skip
         self._selector = selectors.DefaultSelector()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._peers: dict[Role, Outbox] = {}
-        self._links = Links(self._selector)
+        self._roles = RoleLinks(self._selector, self._hear)
+        self._links = WorkerLinks(self._selector)
         self._next_look = 0.0
         self._readings: tuple[ev.Reading, ...] = ()
         self._account = account(settings.user, settings.group)
@@ -92,8 +92,7 @@ class Master:
         for key, _ in self._selector.select(0.02 if self._server_pid else timeout):
             if self._selector.get_map().get(key.fd) == key:  # not closed by an event of this very turn
                 key.data()
-        for peer in self._peers.values():
-            peer.flush()
+        self._roles.flush()
         server = self._settings.server
         if self._server_pid and server and embedded.is_ready(server, self._server_pid):
             self._server_pid = 0
@@ -108,7 +107,7 @@ class Master:
         log.reopen()
         log_event(_log, logging.INFO, "logs reopened")
         for role in (Role.TEMPLATE, Role.DISPATCHER, Role.EXPORTER):  # workers look for themselves
-            self._tell(role, {"type": "reopen"})
+            self._roles.send(role, messages.ReopenLogs())
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -122,8 +121,7 @@ class Master:
             self._do(action)
 
     def _do(self, action: ev.Action) -> None:
-        handler: Callable[[Any], None] = getattr(self, f"_do_{type(action).__name__.lower()}")
-        handler(action)
+        _DO[type(action)](self, action)
 
     # signals
 
@@ -169,9 +167,9 @@ class Master:
                 continue
             if process is not None:
                 process.returncode = status  # ours to reap: Popen must not wait for a pid that is gone
-            for role, child in self._core.children.items():
-                if child.pid == pid and role in self._peers:
-                    self._drop_peer(role)
+            role = next((role for role, child in self._core.children.items() if child.pid == pid), None)
+            if role is not None:
+                self._roles.drop(role)
             self._happened(ev.Reaped(pid, status) if worker is None else self._obituary(worker, status))
 
     def _obituary(self, worker: Worker, status: int) -> ev.Reaped:
@@ -193,64 +191,48 @@ class Master:
         self._happened(ev.Started(action.role, process.pid))
 
     def _spawn(self, role: Role) -> subprocess.Popen[bytes]:
-        ours, theirs = wire.pair()
         settings, settings_fd = self._settings, self._settings_fd
         if role is Role.SUCCESSOR:
             assert self._coming is not None
             settings, settings_fd = self._coming
         if role is Role.DISPATCHER:
             self._reporter.standings.clear()
-        with theirs:
-            process = launch(role, settings, settings_fd, self._shared, theirs, self._account)
-        peer = Outbox(ours)
-        self._peers[role] = peer
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_role(peer))
-        return process
+        with self._roles.open(role) as theirs:
+            return launch(role, settings, settings_fd, self._shared, theirs, self._account)
 
-    def _drop_peer(self, role: Role) -> None:
-        peer = self._peers[role]
-        self._hear_role(peer)  # its last words
-        self._close_peer(peer)
-
-    def _hear_role(self, peer: Outbox) -> None:
-        while peer.socket.fileno() >= 0:
-            try:
-                received = peer.receive()
-            except BlockingIOError:
-                return
-            if received is None:
-                self._close_peer(peer)  # its death comes as a signal
-            else:
-                self._understood(peer, received.message)
-
-    def _close_peer(self, peer: Outbox) -> None:
-        if peer.socket.fileno() >= 0:
-            self._selector.unregister(peer.socket)
-            peer.close()
-        self._peers = {role: known for role, known in self._peers.items() if known is not peer}
-
-    def _understood(self, peer: Outbox, message: dict[str, Any]) -> None:
-        kind = message["type"]
-        if kind == "ready":
-            for role in [role for role, known in self._peers.items() if known is peer]:
+    def _hear(self, role: Role | None, message: messages.Message) -> None:
+        """What a process of a role says."""
+        if isinstance(message, messages.Ready):
+            if role is not None:
                 self._happened(ev.Ready(role))
-        elif kind == "broken":
-            self._happened(ev.Broken(f"module {message['module']}: {message['error']}"))
-        elif kind == "forked":
-            self._happened(ev.Named(message["entry"], message["generation"], message["pid"]))
-        elif kind == "recovered":
-            self._happened(ev.Recovered(message["entry"], message["generation"]))
-        elif kind == "standing":
-            self._reporter.standings[message["database"]] = message["standing"]
-        elif kind == "want":
-            self._happened(ev.Wanted(message["channels"]))
-        elif kind == "reload":
-            self._happened(ev.Reload())
-        elif kind == "cancel":
-            worker = self._core.pools.match(message["entry"], message["generation"])
-            reading = None if worker is None else measure.read(self._board, worker)
-            if reading is not None:
-                self._happened(ev.CancelWanted(reading, message["job"], message["attempt"]))
+        elif type(message) in _HEAR:
+            _HEAR[type(message)](self, message)
+        else:
+            log_event(_log, logging.WARNING, "message not understood", type=type(message).__name__)
+
+    def _hear_cannot_import(self, message: messages.CannotImport) -> None:
+        self._happened(ev.Broken(f"module {message.module}: {message.error}"))
+
+    def _hear_forked(self, message: messages.Forked) -> None:
+        self._happened(ev.Named(message.entry, message.generation, message.pid))
+
+    def _hear_worker_recovered(self, message: messages.WorkerRecovered) -> None:
+        self._happened(ev.Recovered(message.entry, message.generation))
+
+    def _hear_database_standing(self, message: messages.DatabaseStanding) -> None:
+        self._reporter.standings[message.database] = message.standing
+
+    def _hear_workers_wanted(self, message: messages.WorkersWanted) -> None:
+        self._happened(ev.Wanted(message.channels))
+
+    def _hear_reload_wanted(self, _message: messages.ReloadWanted) -> None:
+        self._happened(ev.Reload())
+
+    def _hear_cancel_run(self, message: messages.CancelRun) -> None:
+        worker = self._core.pools.match(message.entry, message.generation)
+        reading = None if worker is None else measure.read(self._board, worker)
+        if reading is not None:
+            self._happened(ev.CancelWanted(reading, message.job, message.attempt))
 
     # reload
 
@@ -278,24 +260,21 @@ class Master:
         (self._settings, self._settings_fd), self._coming = self._coming, None
         open_log(self._settings)
         self._reporter.configure(self._settings)
-        old = self._peers.pop(Role.TEMPLATE, None)
-        self._peers[Role.TEMPLATE] = self._peers.pop(Role.SUCCESSOR)
-        if old is not None:
-            old.send({"type": "leave"})  # its last answers are still heard; its end closes the socket
+        self._roles.succeed()
 
     def _do_discard(self, action: ev.Discard) -> None:
         if self._coming is not None:
             os.close(self._coming[1])
             self._coming = None
 
-    def _do_tellsettings(self, action: ev.TellSettings) -> None:
-        self._tell(Role.DISPATCHER, {"type": "settings"}, [self._settings_fd])
+    def _do_tell_settings(self, action: ev.TellSettings) -> None:
+        self._roles.send(Role.DISPATCHER, messages.ApplySettings(), [self._settings_fd])
 
-    def _do_tellretire(self, action: ev.TellRetire) -> None:
-        self._tell(Role.DISPATCHER, {"type": "retire", **vars(action)})
+    def _do_tell_retire(self, action: ev.TellRetire) -> None:
+        self._roles.send(Role.DISPATCHER, messages.RetireGenerations(action.generation))
 
-    def _do_tellroot(self, action: ev.TellRoot) -> None:
-        self._tell(Role.DISPATCHER, {"type": "root", **vars(action)})
+    def _do_tell_root(self, action: ev.TellRoot) -> None:
+        self._roles.send(Role.DISPATCHER, messages.ChangeRootCapacity(action.change))
 
     # workers
 
@@ -305,42 +284,37 @@ class Master:
         self._board.entry(action.entry).reserve(action.generation, deadline)
         theirs, words = self._links.open(action.entry, lambda received: self._hear_hello(action, received))
         with theirs:
-            self._tell(
-                Role.TEMPLATE,
-                {
-                    "type": "fork", "entry": action.entry, "generation": action.generation,
-                    "channel": action.channel, "master": os.getpid(),
-                    "patience": self._core.limits.boot_timeout / 2,
-                },
-                [theirs.fileno(), words],
-            )  # fmt: skip
+            patience = self._core.limits.boot_timeout / 2
+            request = messages.Fork(action.entry, action.generation, action.channel, os.getpid(), patience)
+            self._roles.send(Role.TEMPLATE, request, [theirs.fileno(), words])
 
     def _hear_hello(self, action: ev.Fork, received: wire.Received) -> None:
+        assert isinstance(received.message, messages.Hello)
         self._board.entry(action.entry).name(received.pid)
-        self._happened(
-            ev.Hello(action.entry, action.generation, received.pid, received.message["start_time"])
-        )
+        start_time = received.message.start_time
+        self._happened(ev.Hello(action.entry, action.generation, received.pid, start_time))
 
     def _do_forget(self, action: ev.Forget) -> None:
         self._links.forget(action.entry)
 
     def _do_introduce(self, action: ev.Introduce) -> None:
-        message = {"type": "worker", **vars(action)}
-        self._tell(Role.DISPATCHER, message, [self._links.descriptor(action.entry)])
+        message = messages.HandOverWorker(
+            action.entry, action.generation, action.channel, action.pid, action.start_time
+        )
+        self._roles.send(Role.DISPATCHER, message, [self._links.descriptor(action.entry)])
 
-    def _do_telldeath(self, action: ev.TellDeath) -> None:
-        self._tell(Role.DISPATCHER, {"type": "died", **vars(action)})
+    def _do_tell_death(self, action: ev.TellDeath) -> None:
+        message = messages.WorkerDied(
+            action.entry, action.generation, action.pid, action.start_time,
+            action.database, action.job, action.attempt, action.cause, action.detail, action.kind,
+        )  # fmt: skip
+        self._roles.send(Role.DISPATCHER, message)
 
-    def _do_tellbegin(self, action: ev.TellBegin) -> None:
-        self._tell(Role.DISPATCHER, {"type": "begin"})
+    def _do_tell_begin(self, action: ev.TellBegin) -> None:
+        self._roles.send(Role.DISPATCHER, messages.Begin())
 
-    def _do_telldrain(self, action: ev.TellDrain) -> None:
-        self._tell(Role.DISPATCHER, {"type": "drain"})
-
-    def _tell(self, role: Role, message: dict[str, Any], fds: list[int] | None = None) -> None:
-        peer = self._peers.get(role)
-        if peer is not None:  # else it is gone: whatever matters is told to the next one
-            peer.send(message, fds or ())
+    def _do_tell_drain(self, action: ev.TellDrain) -> None:
+        self._roles.send(Role.DISPATCHER, messages.Drain())
 
     # the rest
 
@@ -348,7 +322,7 @@ class Master:
         # the pid is a child that is not reaped, so it cannot be somebody else's
         (signal_group if action.group else os.kill)(action.pid, action.signum)
 
-    def _do_asktostop(self, action: ev.AskToStop) -> None:
+    def _do_ask_to_stop(self, action: ev.AskToStop) -> None:
         request = KillRequest(action.job, action.attempt, action.cause, action.value)
         self._board.entry(action.entry).ask_to_stop(request)
         os.kill(action.pid, signal.SIGUSR1)
@@ -375,3 +349,33 @@ class Master:
 def _plan(settings: Settings) -> Plan:
     limits = Limits(settings.graceful_timeout, settings.heartbeat_timeout, settings.kill_grace)
     return Plan(settings.pools, settings.max_workers, limits, bool(settings.http))
+
+
+_DO: dict[type[ev.Action], Callable[[Master, Any], None]] = {
+    ev.Exec: Master._do_exec,
+    ev.Fork: Master._do_fork,
+    ev.Signal: Master._do_signal,
+    ev.AskToStop: Master._do_ask_to_stop,
+    ev.Introduce: Master._do_introduce,
+    ev.TellDeath: Master._do_tell_death,
+    ev.TellBegin: Master._do_tell_begin,
+    ev.TellDrain: Master._do_tell_drain,
+    ev.TellSettings: Master._do_tell_settings,
+    ev.TellRetire: Master._do_tell_retire,
+    ev.TellRoot: Master._do_tell_root,
+    ev.Compile: Master._do_compile,
+    ev.Succeed: Master._do_succeed,
+    ev.Discard: Master._do_discard,
+    ev.Forget: Master._do_forget,
+    ev.Log: Master._do_log,
+    ev.Exit: Master._do_exit,
+}
+_HEAR: dict[type[messages.Message], Callable[[Master, Any], None]] = {
+    messages.CannotImport: Master._hear_cannot_import,
+    messages.Forked: Master._hear_forked,
+    messages.WorkerRecovered: Master._hear_worker_recovered,
+    messages.DatabaseStanding: Master._hear_database_standing,
+    messages.WorkersWanted: Master._hear_workers_wanted,
+    messages.ReloadWanted: Master._hear_reload_wanted,
+    messages.CancelRun: Master._hear_cancel_run,
+}

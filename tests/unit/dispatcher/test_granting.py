@@ -13,6 +13,7 @@ from queuejobs.shared import wire
 from queuejobs.shared.process import Process
 from queuemaster.channels import Head, Scheduler, Tree, parse_channels
 from queuemaster.dispatcher import granting
+from queuemaster.dispatcher.grant import BatchSizes
 from queuemaster.dispatcher.granting import PASSED_OVER, Granting
 from queuemaster.dispatcher.links import Link, Links, LinkState
 
@@ -33,17 +34,18 @@ class World:
         heads["root.b"].read([(1, "2026-01-02T00:00:00.000000", 99)], False, None, False)
         databases: Any = {0: SimpleNamespace(index=0, epoch=1, heads=heads)}
         self.scheduler = scheduler
-        self.granting = Granting(scheduler, links, databases, 1, max_workers, 0.0)
+        self.granting = Granting(scheduler, links, databases, BatchSizes(), 1, max_workers, 0.0)
 
     def told(self) -> str:
         received = wire.receive(self.worker)
         assert received is not None
-        return str(received.message["type"])
+        return type(received.message).__name__
 
     def ends(self) -> None:
         """The job of the worker; its head forgets the grant."""
         self.scheduler.release("root.a")
-        self.link.state, self.link.grant = LinkState.IDLE, None
+        self.link.enter(LinkState.IDLE)
+        self.link.grant = None
 
 
 @pytest.fixture
@@ -57,15 +59,15 @@ def world(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> It
 
 def test_others_go_first_for_a_while_and_then_one_leaves(world: World) -> None:
     assert world.granting.grant_all().passed == {"root.b"}
-    assert world.told() == "grant"
+    assert world.told() == "Grant"
     world.now += PASSED_OVER * 0.9
     world.ends()
     world.granting.grant_all()
-    assert world.told() == "grant"
+    assert world.told() == "Grant"
     world.now += PASSED_OVER * 0.2
     world.ends()
     lacking = world.granting.grant_all()
-    assert (world.told(), world.link.retiring) == ("retire", True)
+    assert (world.told(), world.link.retiring) == ("Retire", True)
     assert lacking.now == ("root.b",)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from queuejobs.shared.messages import SliceTerms
 from queuemaster.channels import Candidate, Head, Key, Scheduler, Tree, parse_channels
 from queuemaster.channels.heads import REMEMBERED
-from queuemaster.dispatcher.slices import Rivals, Slice, must_end, slice_of
+from queuemaster.dispatcher.grant import SLICE_JOBS, Rivals, must_end, slice_of
 
 OURS = (0, "root.a")
 
@@ -20,11 +21,11 @@ def other(number: int, channel: str = "root.b") -> Candidate:
 
 
 def test_nothing_else_waits() -> None:
-    assert slice_of(0.1, key(2), []) == Slice(0.1, None)
+    assert slice_of(0.1, key(2), []) == SliceTerms(0.1, SLICE_JOBS, None)
 
 
 def test_a_slice_ends_before_the_first_job_of_another() -> None:
-    assert slice_of(0.1, key(2), [other(9), other(7)]) == Slice(0.1, key(7))
+    assert slice_of(0.1, key(2), [other(9), other(7)]) == SliceTerms(0.1, SLICE_JOBS, key(7))
 
 
 @pytest.mark.parametrize("following", [None, key(8)], ids=["nothing follows", "another comes first"])
@@ -37,18 +38,18 @@ def test_slices_of_no_time_are_none() -> None:
 
 
 def test_a_better_job_elsewhere_ends_it() -> None:
-    given = Slice(0.1, key(7))
-    assert must_end(given, None, None, [other(5)])
-    assert not must_end(given, None, None, [other(7), other(8)]), "it ends by itself"
-    assert must_end(Slice(0.1, None), None, None, [other(8)])
+    terms = SliceTerms(0.1, SLICE_JOBS, key(7))
+    assert must_end(terms, None, None, [other(5)])
+    assert not must_end(terms, None, None, [other(7), other(8)]), "it ends by itself"
+    assert must_end(SliceTerms(0.1, SLICE_JOBS, None), None, None, [other(8)])
 
 
 def test_a_job_below_where_it_looks_ends_it() -> None:
-    given = Slice(0.1, None)
-    assert must_end(given, key(5), key(4), [])
-    assert must_end(given, key(5), None, [])
-    assert not must_end(given, key(5), key(6), [])
-    assert not must_end(given, None, key(6), []), "it looks at everything"
+    terms = SliceTerms(0.1, SLICE_JOBS, None)
+    assert must_end(terms, key(5), key(4), [])
+    assert must_end(terms, key(5), None, [])
+    assert not must_end(terms, key(5), key(6), [])
+    assert not must_end(terms, None, key(6), []), "it looks at everything"
 
 
 # whether a candidate could start in the place of another

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from queuejobs.shared import linux, wire
+from queuejobs.shared import linux, messages, wire
 from queuemaster.master import pidfile, register
 from queuemaster.master.core.backoff import FREE, LONGEST, Backoff
 from queuemaster.master.core.deaths import describe, outcome
@@ -118,30 +118,30 @@ def test_who_outstays_its_time_is_killed(tmp_path: Path, child: subprocess.Popen
 
 def test_messages_wait_in_order_for_an_end_that_does_not_read() -> None:
     ours, theirs = wire.pair()
-    peer = Outbox(ours)
+    outbox = Outbox(ours)
     for number in range(2000):
-        peer.send({"number": number, "filler": "x" * 500})
+        outbox.send(messages.CannotImport(str(number), "x" * 500))
     received = 0
     while received < 2000:
         message = wire.receive(theirs)
         assert message is not None
-        assert message.message["number"] == received
+        assert message.message == messages.CannotImport(str(received), "x" * 500)
         received += 1
-        peer.flush()
+        outbox.flush()
     with pytest.raises(BlockingIOError):
-        peer.receive()
+        outbox.receive()
     theirs.close()
-    assert peer.receive() is None
-    peer.close()
+    assert outbox.receive() is None
+    outbox.close()
 
 
 def test_descriptors_wait_as_duplicates_and_none_is_left_open() -> None:
     before = len(os.listdir("/proc/self/fd"))
     ours, theirs = wire.pair()
-    peer = Outbox(ours)
+    outbox = Outbox(ours)
     reading, writing = os.pipe()
-    for number in range(300):
-        peer.send({"number": number, "filler": "x" * 2000}, [writing])
+    for _ in range(300):
+        outbox.send(messages.ApplySettings(), [writing])
     os.close(writing)
     first = wire.receive(theirs)
     assert first is not None
@@ -149,9 +149,9 @@ def test_descriptors_wait_as_duplicates_and_none_is_left_open() -> None:
     assert os.read(reading, 100) == b"through"
     os.close(first.fds[0])
     theirs.close()
-    peer.send({"number": "to nobody"})
-    peer.flush()
-    peer.close()
+    outbox.send(messages.ReopenLogs())
+    outbox.flush()
+    outbox.close()
     assert os.read(reading, 100) == b"", "every duplicate is closed"
     os.close(reading)
     assert len(os.listdir("/proc/self/fd")) == before

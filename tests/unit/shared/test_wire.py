@@ -2,18 +2,105 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+from collections.abc import Iterator
 
-from queuejobs.shared import wire
+import pytest
+
+from queuejobs.shared import messages, wire
+from queuejobs.shared.log_limit import LogLimit
+
+RETIRE = messages.Retire()
 
 
-def test_what_was_said_before_the_end_arrives_though_the_other_has_not_read_all() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    wire.send(theirs, {"type": "released"})
-    wire.send(ours, {"type": "retire"})
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = wire.pair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+Ends = tuple[socket.socket, socket.socket]
+
+
+def test_what_was_said_before_the_end_arrives_though_the_other_has_not_read_all(ends: Ends) -> None:
+    ours, theirs = ends
+    released = messages.Released(1, leaving=False, broken=False)
+    wire.send(theirs, released)
+    wire.send(ours, RETIRE)
     theirs.close()
     received = wire.receive(ours)
     assert received is not None
-    assert received.message == {"type": "released"}
+    assert received.message == released
     assert wire.receive(ours) is None
-    ours.close()
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"x",
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b"null",
+        b'{"type": "Retired"}',
+        b'{"type": ["Retire"]}',
+        b'{"type": "Claimed", "number": 1}',
+        b'{"type": "Claimed", "number": true, "job": 1}',
+        b'{"type": "Claimed", "number": 1e400, "job": 1}',
+        b'{"type": "Claimed", "number": 1' + b"0" * 5000 + b', "job": 1}',
+        b'{"type": "Claimed", "number": 1, "job"',
+        json.dumps({"type": "Retire", "filler": "x" * messages.LONGEST}).encode(),
+    ],
+    ids=range(12),
+)
+def test_what_is_no_message_is_logged_and_passed_over(
+    ends: Ends, packet: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "_refusals", LogLimit())
+    ours, theirs = ends
+    theirs.send(packet)
+    wire.send(theirs, RETIRE)
+    received = wire.receive(ours)
+    assert received is not None
+    assert received.message == RETIRE
+    assert [record.getMessage() for record in caplog.records] == ["message refused"]
+
+
+def test_refusals_are_logged_once_in_a_while(
+    ends: Ends, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "_refusals", LogLimit())
+    ours, theirs = ends
+    for _ in range(50):
+        theirs.send(b"garbage")
+    wire.send(theirs, RETIRE)
+    assert wire.receive(ours) is not None
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "count"), [(RETIRE, 1), (messages.ApplySettings(), 0), (messages.ApplySettings(), 7)]
+)
+def test_a_message_with_other_descriptors_than_its_own_is_refused_and_none_stays_open(
+    ends: Ends, message: messages.Message, count: int
+) -> None:
+    ours, theirs = ends
+    before = len(os.listdir("/proc/self/fd"))
+    wire.send(theirs, message, [0] * count)
+    wire.send(theirs, RETIRE)
+    received = wire.receive(ours)
+    assert received is not None
+    assert (received.message, received.fds) == (RETIRE, [])
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_more_descriptors_than_any_message_has_are_refused_and_none_stays_open(ends: Ends) -> None:
+    ours, theirs = ends
+    before = len(os.listdir("/proc/self/fd"))
+    wire.send(theirs, RETIRE, [0] * 100)
+    wire.send(theirs, RETIRE)
+    assert wire.receive(ours) is not None
+    assert len(os.listdir("/proc/self/fd")) == before

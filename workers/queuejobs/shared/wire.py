@@ -1,24 +1,34 @@
-"""Messages between the processes: one JSON object a packet, on SOCK_SEQPACKET pairs.
+"""Messages between the processes, on SOCK_SEQPACKET pairs: packets keep their bounds and their order.
 
-Packets keep their bounds and their order; descriptors and credentials travel with them.
+Descriptors and credentials travel with them. A packet that is none of our messages is refused here: its descriptors
+are closed, it is logged, and the next packet is read.
 """
 
 from __future__ import annotations
 
 import array
-import json
+import logging
+import os
 import socket
 import struct
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+import time
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
-_LIMIT = 65536
+from .log import event
+from .log_limit import LogLimit
+from .messages import LONGEST, BadMessage, Message, decode, encode
+
 _UCRED = struct.Struct("iII")
+_MOST_DESCRIPTORS = 8
+_ANCILLARY = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4) + socket.CMSG_SPACE(_UCRED.size)
+_log = logging.getLogger("queuemaster.wire")
+_refusals = LogLimit()
 
 
 class Received(NamedTuple):
-    """One packet. ``pid`` is what the kernel says of the sender, 0 unless the socket asks for it."""
+    """One message. ``pid`` is what the kernel says of the sender, 0 unless the socket asks for it."""
 
-    message: Dict[str, Any]
+    message: Message
     fds: List[int]
     pid: int
 
@@ -33,9 +43,9 @@ def ask_credentials(end: socket.socket) -> None:
     end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
 
-def send(end: socket.socket, message: Dict[str, Any], fds: Sequence[int] = ()) -> None:
-    """Raises BrokenPipeError when the other end is gone, BlockingIOError as the socket does."""
-    data = json.dumps(message, separators=(",", ":")).encode()
+def send(end: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
+    """Raises BrokenPipeError when the other end is gone, BlockingIOError as the socket does, BadMessage."""
+    data = encode(message)
     if fds:
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
         end.sendmsg([data], [rights])
@@ -44,16 +54,44 @@ def send(end: socket.socket, message: Dict[str, Any], fds: Sequence[int] = ()) -
 
 
 def receive(end: socket.socket) -> Optional[Received]:
-    """The next packet; None when the other end is closed."""
-    try:
-        data, ancillary, _flags, _address = end.recvmsg(
-            _LIMIT, socket.CMSG_SPACE(8 * 4) + socket.CMSG_SPACE(_UCRED.size), socket.MSG_CMSG_CLOEXEC
+    """The next message; None when the other end is closed."""
+    while True:
+        try:
+            data, ancillary, flags, _address = end.recvmsg(LONGEST, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            # the peer closed its end with packets of ours unread; what it had sent before comes after this: read again
+            continue
+        fds, pid = _read_ancillary(ancillary)
+        if not data:
+            return None
+        try:
+            return Received(_understand(data, flags, fds), fds, pid)
+        except BadMessage as error:
+            for fd in fds:
+                os.close(fd)
+            left_out = _refusals.admit(time.monotonic())
+            if left_out is not None:
+                event(
+                    _log, logging.WARNING, "message refused",
+                    bytes=len(data), why=str(error), left_out=left_out or None,
+                )  # fmt: skip
+
+
+def _understand(data: bytes, flags: int, fds: List[int]) -> Message:
+    if flags & socket.MSG_TRUNC:
+        raise BadMessage(f"longer than {LONGEST} bytes")
+    if flags & socket.MSG_CTRUNC:
+        raise BadMessage(f"more than {_MOST_DESCRIPTORS} descriptors")
+    message = decode(data)
+    if len(fds) != message.DESCRIPTORS:
+        raise BadMessage(
+            f"{type(message).__name__} with {len(fds)} descriptors, expected {message.DESCRIPTORS}"
         )
-    except ConnectionResetError:
-        # closed with packets of ours unread: that is told once, before what the other end had sent and its end
-        return receive(end)
-    if not data:
-        return None
+    return message
+
+
+def _read_ancillary(ancillary: List[Tuple[int, int, bytes]]) -> Tuple[List[int], int]:
+    """Descriptors, and the sender's pid."""
     fds: List[int] = []
     pid = 0
     for level, kind, payload in ancillary:
@@ -63,4 +101,4 @@ def receive(end: socket.socket) -> Optional[Received]:
             fds.extend(numbers)
         elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             pid = _UCRED.unpack(payload[: _UCRED.size])[0]
-    return Received(json.loads(data), fds, pid)
+    return fds, pid

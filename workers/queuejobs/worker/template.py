@@ -20,17 +20,18 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, NoReturn, Tuple
+from typing import Any, Callable, Iterator, List, NoReturn, Tuple
 
-from ..shared import linux, log, wire
+from ..shared import linux, log, messages, wire
 from ..shared.log import event
 from ..shared.scoreboard import Scoreboard
 from . import settings, worker
-from .runtimes.odoo import process
+from .runtimes.odoo import process as odoo_process
 
 EXIT_CANNOT_IMPORT = 78  # EX_CONFIG: starting again would not help before somebody mends the code
 ABORT_GRACE = 2.0  # seconds to write the tracebacks
 WORDS = 16384  # bytes of them that are logged
+LONGEST_REASON = 4000  # characters of why the application cannot be imported
 FATAL = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 _log = logging.getLogger("queuemaster.template")
 
@@ -55,7 +56,7 @@ def main() -> NoReturn:
     # the children must not share pages with what the collector moves
     gc.collect()
     gc.freeze()
-    wire.send(control, {"type": "ready"})
+    wire.send(control, messages.Ready())
     _serve(control, Scoreboard(options.scoreboard), given)
     sys.exit(0)
 
@@ -94,9 +95,8 @@ def _import_application(given: settings.WorkerSettings, control: socket.socket) 
             load()
         except BaseException as error:  # an application may also raise SystemExit at import
             _log.exception("cannot import the application: module %s", name)
-            wire.send(
-                control, {"type": "broken", "module": name, "error": f"{type(error).__name__}: {error}"}
-            )
+            words = f"{type(error).__name__}: {error}"
+            wire.send(control, messages.CannotImport(name, words[:LONGEST_REASON]))
             sys.exit(EXIT_CANNOT_IMPORT)
     if threading.active_count() > 1:
         names = ", ".join(thread.name for thread in threading.enumerate()[1:])
@@ -110,7 +110,7 @@ def _import_application(given: settings.WorkerSettings, control: socket.socket) 
 
 def _parts(given: settings.WorkerSettings) -> Iterator[Tuple[str, Callable[[], Any]]]:
     if given.odoo:
-        yield "odoo", lambda: process.preload(given.odoo, given.odoo_path, given.databases)
+        yield "odoo", lambda: odoo_process.preload(given.odoo, given.odoo_path, given.databases)
     for name in given.app:
         yield name, functools.partial(importlib.import_module, name)
 
@@ -120,23 +120,20 @@ def _serve(control: socket.socket, board: Scoreboard, given: settings.WorkerSett
         received = wire.receive(control)
         if received is None:
             return  # the master is gone
-        request = received.message
-        if request["type"] == "reopen":
+        message = received.message
+        if isinstance(message, messages.Fork):
+            pid = _fork(message, received.fds, control, board, given)
+            for fd in received.fds:
+                os.close(fd)
+            wire.send(control, messages.Forked(message.entry, message.generation, pid))
+        elif isinstance(message, messages.ReopenLogs):
             log.reopen()
-            continue
-        if request["type"] == "leave":
+        elif isinstance(message, messages.Leave):
             return  # another template takes over; what was asked before has been answered
-        pid = _fork(request, received.fds, control, board, given)
-        for fd in received.fds:
-            os.close(fd)
-        wire.send(
-            control,
-            {"type": "forked", "entry": request["entry"], "generation": request["generation"], "pid": pid},
-        )
 
 
 def _fork(
-    request: Dict[str, Any],
+    request: messages.Fork,
     fds: List[int],
     control: socket.socket,
     board: Scoreboard,
@@ -156,8 +153,8 @@ def _fork(
                 _fork_again(request, fds, tell, told, control, board, given)
         os.close(tell)
         # not to the end of the pipe: a worker that hangs holds the other end
-        if not select.select([told], [], [], request["patience"])[0]:
-            event(_log, logging.ERROR, "a fork hangs, killed", worker=middle, channel=request["channel"])
+        if not select.select([told], [], [], request.patience)[0]:
+            event(_log, logging.ERROR, "a fork hangs, killed", worker=middle, channel=request.channel)
             _end(middle)
             if words := os.pread(fds[1], WORDS, 0).decode(errors="replace").strip():
                 event(_log, logging.ERROR, "worker's last words", worker=middle, words=words)
@@ -200,7 +197,7 @@ def _end(middle: int) -> None:
 
 
 def _fork_again(
-    request: Dict[str, Any], fds: List[int], tell: int, told: int,
+    request: messages.Fork, fds: List[int], tell: int, told: int,
     control: socket.socket, board: Scoreboard, given: settings.WorkerSettings,
 ) -> NoReturn:  # fmt: skip
     """In the middle process and the worker. Both leave through os._exit, whatever happens."""

@@ -10,9 +10,9 @@ import select
 import signal
 import socket
 import time
-from typing import Any, Dict, Optional
+from typing import Optional
 
-from ..shared import wire
+from ..shared import messages, wire
 from ..shared.linux import die_with_parent, private_memory, set_title, start_time, wait_for_parent
 from ..shared.log import event
 from ..shared.scoreboard import Entry, Scoreboard, State
@@ -20,6 +20,7 @@ from .heartbeat import Heartbeat
 from .interrupt import Interrupter
 from .recycling import Recycling
 from .runtimes.base import Runtime
+from .runtimes.grant_use import GrantUse
 from .runtimes.native import NativeRuntime
 from .runtimes.odoo.runtime import OdooRuntime
 from .settings import WorkerSettings
@@ -28,26 +29,26 @@ _log = logging.getLogger("queuemaster.worker")
 
 
 def run(
-    request: Dict[str, Any], link: socket.socket, words: int, board: Scoreboard, settings: WorkerSettings
+    request: messages.Fork, link: socket.socket, words: int, board: Scoreboard, settings: WorkerSettings
 ) -> None:
     """The worker's life after the fork. Signals are blocked until the handlers stand.
 
     ``words``: a file for its last words, the tracebacks of all threads if it ends by a fatal signal.
     """
     faulthandler.enable(words, all_threads=True)
-    if not wait_for_parent(request["master"]) or not die_with_parent(request["master"]):
+    if not wait_for_parent(request.master) or not die_with_parent(request.master):
         return  # the master is gone: nobody would hand us work or notice our end
-    entry = board.entry(request["entry"])
-    _be_nice(request["channel"], settings.channels[request["channel"]].nice)
+    entry = board.entry(request.entry)
+    _be_nice(request.channel, settings.channels[request.channel].nice)
     interrupter = Interrupter(entry)
     interrupter.install()
-    heartbeat = Heartbeat(entry, link, interrupter, request["master"], settings.graceful_timeout)
+    heartbeat = Heartbeat(entry, link, interrupter, request.master, settings.graceful_timeout)
     heartbeat.listen_to_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     heartbeat.start()
     kind = OdooRuntime if settings.odoo else NativeRuntime
-    runtime = kind(settings, entry, interrupter, request["channel"])
-    recycling = Recycling(settings.channels[request["channel"]], time.monotonic(), random)
+    runtime = kind(settings, entry, interrupter, request.channel)
+    recycling = Recycling(settings.channels[request.channel], time.monotonic(), random)
     Worker(request, link, entry, runtime, recycling, heartbeat).serve()
 
 
@@ -66,7 +67,7 @@ class Worker:
 
     def __init__(
         self,
-        request: Dict[str, Any],
+        request: messages.Fork,
         link: socket.socket,
         entry: Entry,
         runtime: Runtime,
@@ -79,17 +80,12 @@ class Worker:
         self._runtime = runtime
         self._recycling = recycling
         self._heartbeat = heartbeat
-        self._title = f"queuemaster: worker {request['channel']}"
+        self._title = f"queuemaster: worker {request.channel}"
 
     def serve(self) -> None:
         """Until the link ends: both master and dispatcher are gone, or we drain."""
         self._idle()
-        self._tell(
-            {
-                "type": "hello", "entry": self._request["entry"],
-                "generation": self._request["generation"], "start_time": start_time(os.getpid()),
-            }
-        )  # fmt: skip
+        self._tell(messages.Hello(start_time(os.getpid())))
         while True:
             received = wire.receive(self._link)
             if received is None:
@@ -97,62 +93,56 @@ class Worker:
             self._answer(received.message)
         self._entry.change(State.LEAVING, time.monotonic_ns())
 
-    def _answer(self, message: Dict[str, Any]) -> None:
-        if message["type"] == "attach":
+    def _answer(self, message: messages.Message) -> None:
+        if isinstance(message, messages.Attach):
             # what an earlier dispatcher granted lies before this message: it has been answered
-            self._tell({"type": "ready", "incarnation": message["incarnation"]})
-        elif message["type"] == "grant":
+            self._tell(messages.Attached(message.incarnation))
+        elif isinstance(message, messages.Grant):
             self._use(message)
-        elif message["type"] == "soon":
-            self._runtime.wake(message["database"])
-        elif message["type"] == "revoke":
-            pass  # that it came has ended the slice
-        elif message["type"] == "retire":
+        elif isinstance(message, messages.WarmUp):
+            self._runtime.warm_up(message.database)
+        elif isinstance(message, messages.Revoke):
+            pass  # its arrival has ended the slice
+        elif isinstance(message, messages.Retire):
             self._link.shutdown(socket.SHUT_RD)
 
-    def _use(self, grant: Dict[str, Any]) -> None:
-        number = grant["number"]
-
-        def claimed(job: int) -> None:
-            set_title(f"{self._title} [job {job}]")
-            self._tell({"type": "claimed", "number": number, "job": job})
-
+    def _use(self, grant: messages.Grant) -> None:
+        use = GrantUse(grant, GrantOrders(self, grant.number))
         # a grant may have been on its way when we were told to end
-        draining = self._heartbeat.draining()
-        outcome = "nothing"
-        if not draining:
-            outcome = self._runtime.run(
-                grant, claimed, self._heartbeat.draining, self._called_off, lambda ran: bool(self._worn(ran))
-            )
+        outcome = "nothing" if self.draining() else self._runtime.run(use)
         reason = None
         if outcome != "nothing":
             self._idle()
-            reason = self._worn(self._runtime.ran)
-            self._recycling.count(self._runtime.ran)
-        if self._runtime.interrupted:
+            reason = self.worn_out(use.jobs_run)
+            self._recycling.count(use.jobs_run)
+        if use.run_was_stopped:
             reason = "a run was stopped"  # what it had started, threads or processes, goes with the worker
-        elif self._runtime.broken:
+        elif use.batch_broke:
             reason = "a batch broke"  # its jobs are as they were: what was asked of a run here must not meet the next
-        self._tell(
-            {
-                "type": "released", "number": number, "outcome": outcome, "leaving": bool(reason),
-                "broken": self._runtime.broken,
-            }
-        )  # fmt: skip
+        self._tell(messages.Released(grant.number, leaving=bool(reason), broken=use.batch_broke))
         if reason:
-            event(_log, logging.INFO, "worker is replaced", channel=self._request["channel"], reason=reason)
+            event(_log, logging.INFO, "worker is replaced", channel=self._request.channel, reason=reason)
             self._link.shutdown(socket.SHUT_RD)
 
-    def _worn(self, ran: int) -> Optional[str]:
-        """Why the worker should go when it has run so many jobs more."""
+    def draining(self) -> bool:
+        """No job may be started any more."""
+        return self._heartbeat.draining()
+
+    def called_off(self) -> bool:
+        """Any pending message ends the slice, and so does the drain."""
+        return self.draining() or bool(select.select([self._link], [], [], 0)[0])
+
+    def worn_out(self, jobs_run: int) -> Optional[str]:
+        """Why the worker should be replaced when it has run so many jobs more; None when it should not."""
         memory = private_memory(os.getpid()) if self._recycling.memory else 0
-        return self._recycling.reason(time.monotonic(), memory, ran)
+        return self._recycling.reason(time.monotonic(), memory, jobs_run)
 
-    def _called_off(self) -> bool:
-        """Whoever has something to say to us while we are at work wants us to come to an end."""
-        return self._heartbeat.draining() or bool(select.select([self._link], [], [], 0)[0])
+    def claimed(self, number: int, job: int) -> None:
+        """By the grant of this number a job was started."""
+        set_title(f"{self._title} [job {job}]")
+        self._tell(messages.Claimed(number, job))
 
-    def _tell(self, message: Dict[str, Any]) -> None:
+    def _tell(self, message: messages.Message) -> None:
         try:
             wire.send(self._link, message)
         except (BrokenPipeError, ConnectionResetError):
@@ -162,3 +152,21 @@ class Worker:
     def _idle(self) -> None:
         self._entry.change(State.IDLE, time.monotonic_ns())
         set_title(f"{self._title} [idle]")
+
+
+class GrantOrders:
+    """What a worker's surroundings say while it uses one grant."""
+
+    def __init__(self, worker: Worker, number: int) -> None:
+        self._worker = worker
+        self._number = number
+        self.draining = worker.draining
+        self.called_off = worker.called_off
+
+    def worn_out(self, jobs_run: int) -> bool:
+        """The worker should be replaced when it has run so many jobs by this grant."""
+        return bool(self._worker.worn_out(jobs_run))
+
+    def claimed(self, job: int) -> None:
+        """A job was started."""
+        self._worker.claimed(self._number, job)

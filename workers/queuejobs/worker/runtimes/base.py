@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 import psycopg2
 
@@ -15,6 +15,7 @@ from ...retry import Outcome
 from ...shared.amounts import LARGEST, LONGEST
 from ...shared.linux import own_processor_time, this_process
 from ...shared.log import event, job_context
+from ...shared.messages import Grant
 from ...shared.scoreboard import Entry, RunLimits, State
 from ...shared.stop_causes import Cause
 from ...store import claims
@@ -22,7 +23,7 @@ from ..interrupt import Interrupter
 from ..session import Session
 from ..settings import ChannelSettings, WorkerSettings
 from .batch import Batch
-from .slices import Slice
+from .grant_use import GrantUse
 
 _log = logging.getLogger("queuemaster.worker")
 STOPS = (TimeoutJobError, LimitJobError, CancelledJobError)
@@ -32,6 +33,15 @@ _WORDS = {"failed": "failed", "pending": "postponed", "cancelled": "cancelled"}
 
 class RunTakenAway(Exception):
     """The row is not this run's any more: somebody put it back. Nothing is kept."""
+
+
+class JobRun(NamedTuple):
+    """One run of one job, from its claim to its end."""
+
+    session: Session
+    use: GrantUse
+    row: Dict[str, Any]
+    limits: RunLimits
 
 
 class Runtime:
@@ -45,12 +55,6 @@ class Runtime:
         self._entry = entry
         self._interrupter = interrupter
         self._process = this_process()
-        self.interrupted = False  # a run was stopped from outside
-        self.broken = False  # a batch came to nothing
-        self.ran = 0  # jobs, by the last grant
-        self._called_off: Callable[[], bool] = lambda: False  # whether a batch should come to its end
-        self._following: Optional[claims.Run] = None  # claimed along with the end of the last run
-        self._grant: Mapping[str, Any] = {}
         self._sessions: Dict[int, Session] = {
             database.id: Session(database.dsn, database.name, channel, self._process)
             for database in settings.databases
@@ -58,9 +62,11 @@ class Runtime:
 
     # what a queue has of its own
 
-    def _take(self, session: Session, cursor: Any, *given: Any) -> Optional[Dict[str, Any]]:
+    def _take(self, session: Session, cursor: Any, grant: Grant) -> Optional[Dict[str, Any]]:
         """Claim a job by a grant."""
-        return claims.claim(cursor, *given)
+        return claims.claim(
+            cursor, grant.epoch, grant.channel, session.worker_id, self._process.pid, grant.job, grant.bound
+        )
 
     def _declared(self, row: Mapping[str, Any]) -> JobFunction:
         """What is declared for the job's method."""
@@ -70,16 +76,18 @@ class Runtime:
         """Whether the job was never run before."""
         raise NotImplementedError
 
-    def _perform(
-        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits, batch: Batch
-    ) -> str:
+    def _perform(self, job: JobRun, function: JobFunction, batch: Batch) -> str:
         """Run a claimed job to its end, whatever that is; says which. When it is done, those of the batch are too."""
+        raise NotImplementedError
+
+    def _next(self, session: Session, use: GrantUse) -> Optional[Dict[str, Any]]:
+        """The next job of a slice, started."""
         raise NotImplementedError
 
     # a grant
 
-    def wake(self, database: int) -> None:
-        """A grant may come: have our session's process on its feet, which is a third of what a claim takes."""
+    def warm_up(self, database: int) -> None:
+        """A grant may follow: wake the server's process of our session, which is a third of what a claim takes."""
         connection = self._sessions[database].connection
         if connection is not None:
             with contextlib.suppress(
@@ -87,46 +95,34 @@ class Runtime:
             ), connection.cursor() as cursor:  # the claim will find out
                 cursor.execute("select")
 
-    def run(
-        self, grant: Mapping[str, Any], claimed: Callable[[int], None], stop: Callable[[], bool],
-        called_off: Callable[[], bool] = lambda: False, worn: Callable[[int], bool] = lambda ran: False,
-    ) -> str:  # fmt: skip
-        """Use a grant. Returns how its last run ended: done, failed, retried, cancelled, lost, or nothing (no run).
-
-        ``called_off``: no further job should follow; ``worn``: nor when the worker has run so many.
-        """
-        session = self._sessions[grant["database"]]
-        self.broken, self.ran, self._called_off, self._grant = False, 0, called_off, grant
-        self._slice = Slice(grant, lambda ran: called_off() or worn(ran))
-        row = self._claim(session, grant, stop)
+    def run(self, use: GrantUse) -> str:
+        """Use a grant. Returns how its last run ended: done, failed, retried, cancelled, lost, or nothing (no run)."""
+        session = self._sessions[use.grant.database]
+        row = self._claim(session, use)
         if row is None:
             self._entry.change(State.IDLE, time.monotonic_ns())
             return "nothing"
         while row is not None:
-            self.ran += 1
-            outcome = self._run(session, row, claimed)
-            row = self._next(session, stop) if outcome == "done" else None
+            use.jobs_run += 1
+            outcome = self._run(session, use, row)
+            row = self._next(session, use) if outcome == "done" else None
         if outcome == "lost":
-            session.recovered(stop)
+            session.recovered(use.orders.draining)
         return outcome
 
-    def _next(self, session: Session, stop: Callable[[], bool]) -> Optional[Dict[str, Any]]:
-        """The next job of a slice, started."""
-        raise NotImplementedError
-
-    def _run(self, session: Session, row: Dict[str, Any], claimed: Callable[[int], None]) -> str:
+    def _run(self, session: Session, use: GrantUse, row: Dict[str, Any]) -> str:
         function = self._declared(row)
-        limits = self._limits(row, function)
+        job = JobRun(session, use, row, self._limits(row, function))
         now = time.monotonic()
-        self._enter(session, row, limits)
-        claimed(row["id"])
+        self._enter(job)
+        use.orders.claimed(row["id"])
         self._waited(row)
-        batch = Batch(self._grant.get("batch", 1))
+        batch = Batch(use.grant.batch)
         try:
-            outcome = self._perform(session, row, function, limits, batch)
+            outcome = self._perform(job, function, batch)
             seconds = (batch.began or time.monotonic()) - now
             if outcome == "done":
-                self._count_others(session, batch)
+                self._count_others(job, batch)
                 job_context.job = self._context(session, row)
                 event(_log, logging.DEBUG, "job done", took=round(seconds, 3))
         finally:
@@ -134,12 +130,13 @@ class Runtime:
         self._entry.count(self._counted_as(row, outcome), seconds)
         return outcome
 
-    def _enter(self, session: Session, row: Mapping[str, Any], limits: RunLimits) -> None:
+    def _enter(self, job: JobRun) -> None:
         """A run begins."""
+        row = job.row
         self._entry.change(
-            State.BUSY, time.monotonic_ns(), self._grant["database"], row["id"], row["attempt"], limits
+            State.BUSY, time.monotonic_ns(), job.use.grant.database, row["id"], row["attempt"], job.limits
         )
-        job_context.job = self._context(session, row)
+        job_context.job = self._context(job.session, row)
         event(_log, logging.DEBUG, "job started")
 
     def _waited(self, row: Mapping[str, Any]) -> None:
@@ -154,11 +151,11 @@ class Runtime:
             "worker": self._process.pid,
         }  # fmt: skip
 
-    def _count_others(self, session: Session, batch: Batch) -> None:
-        """They are done with the first one."""
-        self.ran += len(batch.done)
+    def _count_others(self, job: JobRun, batch: Batch) -> None:
+        """The jobs that are done with the first one."""
+        job.use.jobs_run += len(batch.done)
         for row, took in batch.done:
-            job_context.job = self._context(session, row)
+            job_context.job = self._context(job.session, row)
             event(_log, logging.DEBUG, "job done", took=round(took, 3))
             self._waited(row)
             self._entry.count("done", took)
@@ -171,40 +168,36 @@ class Runtime:
             return outcome
         return _STOPPED_BY.get(self._interrupter.cause, outcome)
 
-    def _claim(
-        self, session: Session, grant: Mapping[str, Any], stop: Callable[[], bool]
-    ) -> Optional[Dict[str, Any]]:
-        # a job is started before we know which: if we die by then, it is whatever we have started
-        return self._begin(
-            session, stop, claims.Run(0, 0),
-            lambda cursor: self._take(
-                session, cursor, grant["epoch"], grant["channel"], session.worker_id, self._process.pid,
-                grant["job"], grant["bound"],
-            ),
-        )  # fmt: skip
+    def _claim(self, session: Session, use: GrantUse) -> Optional[Dict[str, Any]]:
+        # a job is started before its number is known here: a death until then is charged to whatever was started
+        nameless = claims.Run(0, 0)
+        return self._begin(session, use, nameless, lambda cursor: self._take(session, cursor, use.grant))
 
     def _begin(
-        self, session: Session, stop: Callable[[], bool], run: claims.Run,
+        self,
+        session: Session,
+        use: GrantUse,
+        run: claims.Run,
         take: Callable[[Any], Optional[Dict[str, Any]]],
-    ) -> Optional[Dict[str, Any]]:  # fmt: skip
-        """The row of a started job, None when there is none. ``run``: which one we die of, if we do."""
+    ) -> Optional[Dict[str, Any]]:
+        """The row of a started job, None when there is none. ``run``: the one to be charged if this process dies."""
         try:
             connection = session.ready()
             connection.autocommit = True
-            self._entry.change(State.BUSY, time.monotonic_ns(), self._grant["database"], *run)
+            self._entry.change(State.BUSY, time.monotonic_ns(), use.grant.database, *run)
             with connection.cursor() as cursor:
                 return take(cursor)
         except psycopg2.Error as error:
             event(
                 _log, logging.WARNING, "claim failed",
-                db=session.database, channel=self._grant["channel"], worker=self._process.pid,
+                db=session.database, channel=use.grant.channel, worker=self._process.pid,
                 error=str(error).strip(),
             )  # fmt: skip
             if session.connection is not None:
                 session.connection.close()
             if session.worker_id:
-                # whether the claim got through is unknown: our slot is in use until that is settled
-                session.recovered(stop)
+                # whether the claim got through is unknown: the slot is in use until that is settled
+                session.recovered(use.orders.draining)
             return None
 
     def _limits(self, row: Mapping[str, Any], function: JobFunction) -> RunLimits:
@@ -220,13 +213,11 @@ class Runtime:
         memory = int(said("memory", self._channel.memory_hard))
         return RunLimits(int(timeout), int(cpu), own_processor_time(), memory)
 
-    def _guarded(
-        self, row: Mapping[str, Any], limits: RunLimits, connection: Any, call: Callable[[], Any]
-    ) -> Any:
-        """The application's code, which may be stopped from outside. Whether it swallowed that is all the same."""
+    def _guarded(self, job: JobRun, connection: Any, call: Callable[[], Any]) -> Any:
+        """Calls the application's code. A stop from outside is raised, even if that code swallowed it."""
         error: Optional[BaseException] = None
         result = None
-        self._interrupter.begin(row["id"], row["attempt"], limits, connection)
+        self._interrupter.begin(job.row["id"], job.row["attempt"], job.limits, connection)
         try:
             result = call()
         except BaseException as raised:

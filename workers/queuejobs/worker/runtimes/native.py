@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import psycopg2
 from psycopg2.extensions import QueryCanceledError
@@ -15,11 +15,11 @@ from ...functions import JobFunction, lookup
 from ...perform import perform, perform_on_fail
 from ...retry import decide
 from ...shared.log import event, job_context
-from ...shared.scoreboard import RunLimits
 from ...store import claims
 from ..session import JobConnection, Session
-from .base import STOPS, RunTakenAway, Runtime, ended, ending_of
+from .base import STOPS, JobRun, RunTakenAway, Runtime, ended, ending_of
 from .batch import Batch, BatchBrokenError
+from .grant_use import GrantUse
 
 _log = logging.getLogger("queuemaster.worker")
 _UNKNOWN_CALL_PAUSE = 5.0  # seconds between two looks for a model that a deploy may bring
@@ -34,20 +34,16 @@ class NativeRuntime(Runtime):
     def _is_first(self, row: Mapping[str, Any]) -> bool:
         return bool(row["attempt"] == 1)
 
-    def _next(self, session: Session, stop: Callable[[], bool]) -> Optional[Dict[str, Any]]:
-        following, self._following = self._following, None
-        if following is None:
+    def _next(self, session: Session, use: GrantUse) -> Optional[Dict[str, Any]]:
+        run = use.take_next_run()
+        if run is None:
             return None
-        return self._begin(
-            session, stop, following, lambda cursor: claims.started(cursor, following, session.worker_id)
-        )
+        return self._begin(session, use, run, lambda cursor: claims.started(cursor, run, session.worker_id))
 
     # the run
 
-    def _perform(
-        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits, batch: Batch
-    ) -> str:
-        connection = session.connection
+    def _perform(self, job: JobRun, function: JobFunction, batch: Batch) -> str:
+        connection, row = job.session.connection, job.row
         assert connection is not None
         if row["doomed"]:
             return self._bury(connection, row, function)
@@ -57,18 +53,18 @@ class NativeRuntime(Runtime):
             with connection.cursor() as cursor:
                 if function.isolation:
                     cursor.execute(f"set transaction isolation level {function.isolation}")  # one of three
-                result = self._call(connection, cursor, row, function, limits)
+                result = self._call(job, connection, cursor, function)
                 # what another isolation level does not see, it must not judge: released after the commit
                 apart = function.isolation not in (None, "read committed")
-                if not self._finish(cursor, row, result, time.monotonic() - started, apart):
+                if not self._finish(cursor, job, result, time.monotonic() - started, apart):
                     raise RunTakenAway
                 if row["attempt"] == 1 and not row["graph_uuid"] and _may_share(function):
-                    self._go_on(session, cursor, row, batch)
+                    self._go_on(cursor, job, batch)
             connection.commit()
         except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
-            following, self._following = self._following, None
-            outcome = self._settle(connection, row, function, self._blamed(session, row, batch, error))
-            if following is not None and outcome == "lost" and not connection.closed:
+            next_run = job.use.take_next_run()
+            outcome = self._settle(job, connection, function, self._blamed(job, batch, error))
+            if next_run is not None and outcome == "lost" and not connection.closed:
                 # committed before the exception came, which may have been for a timer of the application's: the next
                 # job is started, and nobody is at it. A new session settles what this one has left
                 connection.close()
@@ -77,72 +73,65 @@ class NativeRuntime(Runtime):
             self._release(connection, row)
         return "done"
 
-    def _finish(
-        self, cursor: Any, row: Mapping[str, Any], result: Optional[str], seconds: float, apart: bool
-    ) -> bool:
-        if apart or not self._slice.lasts(self.ran):
-            return claims.finish(cursor, row, result, seconds, release=not apart)
-        finished, self._following = claims.finish_and_claim(
-            cursor, row, result, seconds, self._slice.turn, self._process.pid
+    def _finish(self, cursor: Any, job: JobRun, result: Optional[str], seconds: float, apart: bool) -> bool:
+        if apart or not job.use.may_go_on():
+            return claims.finish(cursor, job.row, result, seconds, release=not apart)
+        finished, job.use.next_run = claims.finish_and_claim(
+            cursor, job.row, result, seconds, job.use.turn, self._process.pid
         )
         return finished
 
     def _call(
-        self,
-        connection: JobConnection,
-        cursor: Any,
-        row: Mapping[str, Any],
-        function: JobFunction,
-        limits: RunLimits,
+        self, job: JobRun, connection: JobConnection, cursor: Any, function: JobFunction
     ) -> Optional[str]:
         def call() -> Optional[str]:
             try:
                 connection.in_job = not function.allow_commit
-                return perform(cursor, row)
+                return perform(cursor, job.row)
             finally:
                 connection.in_job = False
 
-        result: Optional[str] = self._guarded(row, limits, connection, call)
+        result: Optional[str] = self._guarded(job, connection, call)
         return result
 
     # those that follow it in its transaction
 
-    def _go_on(self, session: Session, cursor: Any, first: Dict[str, Any], batch: Batch) -> None:
+    def _go_on(self, cursor: Any, first: JobRun, batch: Batch) -> None:
+        worker_id = first.session.worker_id
         batch.go_on(
             cursor,
-            first,
-            lambda before: claims.claim_next(cursor, before, session.worker_id, self._process.pid),
-            lambda row: self._joined(session, cursor, row),
+            first.row,
+            lambda before: claims.claim_next(cursor, before, worker_id, self._process.pid),
+            lambda row: self._joined(cursor, first, row),
             lambda row: claims.leave_batch(cursor, row),
-            self._called_off,
+            first.use.orders.called_off,
         )
 
-    def _joined(self, session: Session, cursor: Any, row: Dict[str, Any]) -> Optional[bool]:
+    def _joined(self, cursor: Any, first: JobRun, row: Dict[str, Any]) -> Optional[bool]:
         """Run it. False: it is better run alone, and what it did is to be rolled back; None: nothing was done."""
         function = self._declared(row)
         if not _may_share(function):
             return None
-        connection, started, limits = cursor.connection, time.monotonic(), self._limits(row, function)
-        self._enter(session, row, limits)
+        connection, started = cursor.connection, time.monotonic()
+        job = JobRun(first.session, first.use, row, self._limits(row, function))
+        self._enter(job)
         try:
-            result = self._call(connection, cursor, row, function, limits)
+            result = self._call(job, connection, cursor, function)
             return claims.finish(cursor, row, result, time.monotonic() - started)
         except BaseException as error:  # as of a job that is alone
             connection.in_job = False
             if connection.closed:
                 raise
-            self.interrupted = isinstance(error, STOPS)
+            job.use.run_was_stopped = isinstance(error, STOPS)
             event(_log, logging.INFO, "job leaves its batch", error=repr(error))
             return False
 
-    def _blamed(
-        self, session: Session, first: Mapping[str, Any], batch: Batch, error: BaseException
-    ) -> BaseException:
-        """For what the first job is to answer."""
+    def _blamed(self, first: JobRun, batch: Batch, error: BaseException) -> BaseException:
+        """The error that the first job ends with: its own, unless other jobs shared its transaction."""
         if not batch.others:
             return error
-        self.broken = True
-        job_context.job = self._context(session, first)
+        first.use.batch_broke = True
+        job_context.job = self._context(first.session, first.row)
         event(_log, logging.WARNING, "batch broken", jobs=1 + len(batch.done), error=repr(error))
         return BatchBrokenError(f"its batch broke: {error!r}")
 
@@ -157,11 +146,11 @@ class NativeRuntime(Runtime):
     # its end, when it is not done
 
     def _settle(
-        self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction, error: BaseException
+        self, job: JobRun, connection: JobConnection, function: JobFunction, error: BaseException
     ) -> str:
         # the exception of a stop may have come at the very end of the application's code, before this was undone
         connection.in_job = False
-        self.interrupted = self.interrupted or isinstance(error, STOPS)
+        job.use.run_was_stopped = job.use.run_was_stopped or isinstance(error, STOPS)
         try:
             connection.rollback()
             if isinstance(error, RunTakenAway):
@@ -169,8 +158,8 @@ class NativeRuntime(Runtime):
                 return "lost"
         except psycopg2.Error as lost:
             return _lost(connection, lost)
-        said = str(error) if isinstance(error, BatchBrokenError) else ""
-        return self._end(connection, row, function, self._ending(row, function, error), said)
+        shown = str(error) if isinstance(error, BatchBrokenError) else ""
+        return self._end(connection, job.row, function, self._ending(job.row, function, error), shown)
 
     def _bury(self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction) -> str:
         """A doomed job: recovery has found that it fails for good. It is not run, it ends, with the error it has."""
@@ -183,7 +172,7 @@ class NativeRuntime(Runtime):
 
     def _end(
         self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction, ending: claims.Ending,
-        said: str = "",
+        shown: str = "",
     ) -> str:  # fmt: skip
         try:
             connection.autocommit = True
@@ -191,7 +180,7 @@ class NativeRuntime(Runtime):
                 return "lost"
         except psycopg2.Error as lost:
             return _lost(connection, lost)
-        outcome = ended(ending, said)
+        outcome = ended(ending, shown)
         if ending.state == "failed" and function.on_fail_method:
             self._on_fail(connection, row, function.on_fail_method)
         return outcome

@@ -18,13 +18,15 @@ import psycopg2
 from ....exception import CancelledJobError
 from ....functions import JobFunction
 from ....shared.log import event
-from ....shared.scoreboard import Entry, RunLimits
+from ....shared.messages import Grant
+from ....shared.scoreboard import Entry
 from ....store import claims
 from ...interrupt import Interrupter
 from ...session import Session
 from ...settings import WorkerSettings
-from ..base import STOPS, RunTakenAway, Runtime, ended
+from ..base import STOPS, JobRun, RunTakenAway, Runtime, ended
 from ..batch import Batch
+from ..grant_use import GrantUse
 from . import endings, hooks, paths, process
 
 _log = logging.getLogger("queuemaster.odoo")
@@ -38,14 +40,26 @@ class _LostConnection(Exception):
 
 
 class _Run(NamedTuple):
-    """A job under way."""
+    """A job under way in Odoo."""
 
-    session: Session
-    row: Dict[str, Any]
-    limits: RunLimits
+    job: JobRun
     registry: Any
-    started: bool  # by the claim; else it is enqueued
     config: Any = None  # the addon's declaration of its method
+
+    @property
+    def session(self) -> Session:
+        """Ours, beside Odoo's cursor."""
+        return self.job.session
+
+    @property
+    def row(self) -> Dict[str, Any]:
+        """As it was claimed."""
+        return self.job.row
+
+    @property
+    def started(self) -> bool:
+        """By the claim; else it is enqueued, and the addon starts it."""
+        return bool(self.row["started_by_claim"])
 
 
 class OdooRuntime(Runtime):
@@ -59,7 +73,6 @@ class OdooRuntime(Runtime):
         self._names: Dict[str, str] = {
             database.name: process.dbname(database) for database in settings.databases
         }
-        self._started = True  # whether the last claim started its job
         self._signals: Dict[str, str] = {}  # by database: the last of Odoo's signals that was heeded
         self._reasons: Dict[str, Tuple[Any, str]] = {}  # by database: the registry looked at, what was found
 
@@ -69,15 +82,19 @@ class OdooRuntime(Runtime):
     def _is_first(self, row: Mapping[str, Any]) -> bool:
         return not row["retry"]
 
-    def _take(self, session: Session, cursor: Any, *given: Any) -> Optional[Dict[str, Any]]:
-        self._started = not self._reason_for_addon(self._names[session.database])
-        return claims.claim_beside_odoo(cursor, *given, start=self._started)
+    def _take(self, session: Session, cursor: Any, grant: Grant) -> Optional[Dict[str, Any]]:
+        start = not self._reason_for_addon(self._names[session.database])
+        row = claims.claim_beside_odoo(
+            cursor, grant.epoch, grant.channel, session.worker_id, self._process.pid, grant.job, grant.bound,
+            start=start,
+        )  # fmt: skip
+        return None if row is None else {**row, "started_by_claim": start}
 
-    def _next(self, session: Session, stop: Callable[[], bool]) -> Optional[Dict[str, Any]]:
+    def _next(self, session: Session, use: GrantUse) -> Optional[Dict[str, Any]]:
         # not in the transaction of the run: that is REPEATABLE READ, and does not see what is ready by now
-        if not self._slice.lasts(self.ran) or self._slice.turn.until is not None:
+        if not use.may_go_on() or use.turn.until is not None:
             return None
-        return self._claim(session, self._grant, stop)
+        return self._claim(session, use)
 
     def _reason_for_addon(self, database: str) -> str:
         if not self._settings.direct:
@@ -101,18 +118,16 @@ class OdooRuntime(Runtime):
 
     # the run
 
-    def _perform(
-        self, session: Session, row: Dict[str, Any], function: JobFunction, limits: RunLimits, _batch: Batch
-    ) -> str:
+    def _perform(self, job: JobRun, function: JobFunction, _batch: Batch) -> str:
+        session, row = job.session, job.row
         assert session.connection is not None
-        self.interrupted = False
         database = self._names[session.database]
         thread: Any = threading.current_thread()
         thread.dbname, thread.uid = database, row["user_id"]  # Odoo's log and some addons look there
         self._connections.name(database, session.worker_id)
         try:
             with process.environments():
-                run = _Run(session, row, limits, process.registry(database), self._started)
+                run = _Run(job, process.registry(database))
                 if row["doom_name"]:
                     return self._store(run, endings.doomed(row))
                 return self._in_odoo(run)
@@ -139,7 +154,7 @@ class OdooRuntime(Runtime):
                 )
 
                 def guard(call: Callable[[], Any]) -> Any:
-                    return self._guarded(run.row, run.limits, self._connections, call)
+                    return self._guarded(run.job, self._connections, call)
 
                 if not reason:
                     paths.direct(cursor, env, run.row, guard)
@@ -198,7 +213,7 @@ class OdooRuntime(Runtime):
     def _settle(self, cursor: Any, run: _Run, error: BaseException) -> str:
         if isinstance(error, paths.Stopped) and error.__cause__ is not None:
             error = error.__cause__
-        self.interrupted = isinstance(error, STOPS)
+        run.job.use.run_was_stopped = isinstance(error, STOPS)
         if cursor._cnx.closed:  # not the cursor, which a job may have closed itself
             raise _LostConnection(str(error).strip()) from error
         cursor.close()  # rolled back
