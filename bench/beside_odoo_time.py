@@ -14,10 +14,12 @@ from typing import Any
 import psycopg2
 
 from queuejobs.retry import RetrySettings
+from queuejobs.shared.messages import Grant
 from queuejobs.shared.scoreboard import Scoreboard
 from queuejobs.store import oca
 from queuejobs.worker import session
 from queuejobs.worker.interrupt import Interrupter
+from queuejobs.worker.runtimes.grant_use import GrantUse
 from queuejobs.worker.runtimes.odoo import process
 from queuejobs.worker.runtimes.odoo.runtime import OdooRuntime
 from queuejobs.worker.settings import ChannelSettings, Database, WorkerSettings
@@ -50,6 +52,25 @@ def watch(kind: Any, name: str) -> None:
     setattr(kind, name, timed)
 
 
+class NoOrders:
+    """Nothing ends a grant early."""
+
+    def draining(self) -> bool:
+        """Never."""
+        return False
+
+    def called_off(self) -> bool:
+        """Never."""
+        return False
+
+    def worn_out(self, jobs_run: int) -> bool:
+        """Never."""
+        return False
+
+    def claimed(self, job: int) -> None:
+        """Of no interest."""
+
+
 def settings(conf: str, path: str, dsn: str, name: str) -> WorkerSettings:
     """One database, one channel, no limits."""
     channel = ChannelSettings(RetrySettings(), 0, 0, 0, 0, 0, 0, 0)
@@ -76,7 +97,7 @@ def main() -> None:
     cursor.execute("vacuum analyze queue_job")
     cursor.execute("select epoch from queuemaster.leader")
     (epoch,) = cursor.fetchone() or (0,)
-    grant = {"database": 0, "epoch": epoch, "channel": "root", "job": None, "bound": None}
+    grant = Grant(1, 0, epoch, "root", None, None, 1, None)
     entry = Scoreboard.create().entry(0)
     entry.reserve(1, 0)
     runtime = OdooRuntime(given, entry, Interrupter(entry), "root")
@@ -86,7 +107,7 @@ def main() -> None:
                 watch(process.module("odoo.sql_db").Cursor, name)
             watch(session.JobCursor, "execute")
             began = time.perf_counter()
-        if runtime.run(grant, lambda _: None, lambda: False) != "done":
+        if runtime.run(GrantUse(grant, NoOrders())) != "done":
             raise RuntimeError("a job was not done")
     total = time.perf_counter() - began
     steps = {**_spent, _REST: total - sum(_spent.values())}
