@@ -62,7 +62,7 @@ class DispatchHub:
         """Grant whenever something has changed or a throttle or a rate lets the next job through."""
         looked = time.monotonic()
         while True:
-            # from when it was looked at last: what opened since then has not been seen yet
+            # since the last look: what opened after it has not been seen yet
             opening = self._scheduler.next_opening(looked)
             resting = [
                 head.rest_until for database in self.databases.values() for head in database.heads.values()
@@ -100,7 +100,7 @@ class DispatchHub:
         self.databases.update({database.index: database for database in new})
         for database in gone:
             self.standings.pop(database.index, None)
-            # nobody leads it here any more: who does so elsewhere, or next, recovers what is left there
+            # its next leader, here or elsewhere, recovers what is left there
             self.orphans(database.index, [])
             for death in database.recovery.drop():
                 self.recovered(death, database.index)
@@ -183,12 +183,12 @@ class DispatchHub:
         """What we are to a database now: who asks whether the service is up wants to know."""
         before, self.standings[database] = self._all_served(), standing
         if self._all_served() and not before:
-            names = ",".join(one.name for one in self.databases.values())
+            names = ",".join(database.name for database in self.databases.values())
             event(_log, logging.INFO, "all databases ready", db=names)
         self._tell_master(messages.DatabaseStanding(database, standing))
 
     def _all_served(self) -> bool:
-        """Each database has a dispatcher that leads it, this one or another, or is none of ours."""
+        """Whether each database is led, by this dispatcher or another, or is not ours to serve."""
         fine = ("leads", "stands by", "not served")
         return all(self.standings.get(number) in fine for number in self.databases)
 
@@ -202,7 +202,7 @@ class DispatchHub:
         if self.draining:
             return
         lacking = self._granting.grant_all()
-        # not how many more: one that comes while this is under way would be asked for twice
+        # totals, not how many more: a worker on its way would be asked for twice
         staying = Counter(link.channel for link in self.workers.links.staying())
         more = Counter({*lacking.passed}) | Counter(lacking.now)
         wanted = {channel: count + staying[channel] for channel, count in more.items()}

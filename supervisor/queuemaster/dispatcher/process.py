@@ -73,7 +73,12 @@ class Dispatcher:
     def _begin(self) -> None:
         """Lead. Not before all living workers are known: their runs would be taken for those of dead ones."""
         databases = self._hub.databases.values()
-        event(_log, logging.INFO, "connecting to databases", db=",".join(one.name for one in databases))
+        event(
+            _log,
+            logging.INFO,
+            "connecting to databases",
+            db=",".join(database.name for database in databases),
+        )
         for database in databases:
             self._serve(database)
         gevent.spawn(self._hub.run).link_exception(_end)
@@ -165,7 +170,7 @@ class Dispatcher:
 
 
 def _end(greenlet: Any) -> None:
-    """A bug in one greenlet must not leave a dispatcher that looks alive: end, and be started anew."""
+    """After a bug in one greenlet the dispatcher would only look alive: end it, the master starts another."""
     _log.error("dispatcher ends: %r", greenlet.exception, exc_info=greenlet.exc_info)
     logging.shutdown()
     os._exit(70)

@@ -15,7 +15,7 @@ from queuemaster.config.compiled import Settings
 from .account import Account
 from .core.events import Role
 
-# what of the shared memory a role is given
+# what of the shared memory a role is descriptors
 _SHARED = {
     Role.TEMPLATE: ("scoreboard",),
     Role.SUCCESSOR: ("scoreboard",),
@@ -37,8 +37,8 @@ def launch(
 
     ``shared``: descriptors of the shared memory, by name; ``control``: its end of the link to us.
     """
-    given = {"control": control.fileno(), "settings": settings_fd}
-    given |= {name: shared[name] for name in _SHARED[role]}
+    descriptors = {"control": control.fileno(), "settings": settings_fd}
+    descriptors |= {name: shared[name] for name in _SHARED[role]}
     environment = {**os.environ, **(become.environment() if become else {})}
     if role in (Role.TEMPLATE, Role.SUCCESSOR):
         command = [settings.python or sys.executable, str(_BOOTSTRAP)]
@@ -46,12 +46,12 @@ def launch(
         environment.pop("PYTHONSAFEPATH", None)
     else:
         command = [sys.executable, "-m", f"queuemaster.{role.value}"]
-    for name, value in {**given, "master": os.getpid()}.items():
+    for name, value in {**descriptors, "master": os.getpid()}.items():
         command += [f"--{name}", str(value)]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        pass_fds=list(given.values()),
+        pass_fds=list(descriptors.values()),
         env=environment,
         start_new_session=False,
         user=become.uid if become else None,
@@ -66,7 +66,9 @@ def signal_group(pid: int, signum: int) -> None:
         os.killpg(pid, signum)
         return
     except ProcessLookupError:
-        group = os.getpgid(pid)  # it does not lead one yet: that of the process between the template and it
+        group = os.getpgid(
+            pid
+        )  # it leads none yet: the group is that of its parent, between the template and it
     if group == os.getpgrp():
         os.kill(pid, signum)  # never ours, in which the template is too
     else:

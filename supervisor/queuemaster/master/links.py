@@ -86,7 +86,7 @@ class RoleLinks:
         return theirs
 
     def send(self, role: Role, message: Message, fds: Sequence[int] = ()) -> None:
-        """Nothing when there is no such process: whatever matters is told to the next one."""
+        """Does nothing when no such process runs: the next one is told what matters when it comes."""
         outbox = self._outboxes.get(role)
         if outbox is not None:
             outbox.send(message, fds)
@@ -140,7 +140,7 @@ class WorkerLinks:
     def open(self, entry: int, hello: Callable[[wire.Received], None]) -> tuple[socket.socket, int]:
         """For a worker to come: its end of the socket, to be closed here once it is sent, and its file.
 
-        ``hello`` is called with its first message; one that dies first never says it.
+        ``hello`` is called with the worker's first message, never if the worker dies before it.
         """
         ours, theirs = wire.pair()
         wire.ask_credentials(ours)

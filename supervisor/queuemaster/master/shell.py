@@ -129,7 +129,7 @@ class Master:
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         for signum in (*_HANDLED, *_EVENTS):
             signal.signal(signum, lambda _signum, _frame: None)  # the wakeup descriptor tells the loop
-        # the command blocked them before it became us, lest one be lost in between
+        # the command blocked them before it became the master, so that none is lost in between
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _on_signals(self) -> None:
@@ -249,7 +249,7 @@ class Master:
             self._happened(ev.Compiled(None))
             return
         if warnings:
-            log_event(_log, logging.WARNING, "configuration has warnings", said=warnings)
+            log_event(_log, logging.WARNING, "configuration has warnings", warnings=warnings)
         self._coming = settings, settings.to_descriptor()
         os.set_inheritable(self._coming[1], False)
         self._happened(ev.Compiled(_plan(settings)))
@@ -319,7 +319,7 @@ class Master:
     # the rest
 
     def _do_signal(self, action: ev.Signal) -> None:
-        # the pid is a child that is not reaped, so it cannot be somebody else's
+        # the pid is a child that is not reaped yet, so it cannot belong to another process
         (signal_group if action.group else os.kill)(action.pid, action.signum)
 
     def _do_ask_to_stop(self, action: ev.AskToStop) -> None:

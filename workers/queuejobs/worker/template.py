@@ -28,7 +28,7 @@ from ..shared.scoreboard import Scoreboard
 from . import settings, worker
 from .runtimes.odoo import process as odoo_process
 
-EXIT_CANNOT_IMPORT = 78  # EX_CONFIG: starting again would not help before somebody mends the code
+EXIT_CANNOT_IMPORT = 78  # EX_CONFIG: another start would fail as well, until the code is mended
 ABORT_GRACE = 2.0  # seconds to write the tracebacks
 WORDS = 16384  # bytes of them that are logged
 LONGEST_REASON = 4000  # characters of why the application cannot be imported
@@ -41,23 +41,23 @@ def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog="queuemaster template")
     for name in ("control", "settings", "scoreboard", "master"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    options = parser.parse_args()
-    if not linux.die_with_parent(options.master):
+    arguments = parser.parse_args()
+    if not linux.die_with_parent(arguments.master):
         sys.exit(0)
     # the terminal's Ctrl-C is the master's business
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    given = settings.read(options.settings)
-    log.configure(given.log_level, given.log_format, given.logfile, given.log_handlers)
+    options = settings.read(arguments.settings)
+    log.configure(options.log_level, options.log_format, options.logfile, options.log_handlers)
     linux.set_title("queuemaster: template")
-    control = socket.socket(fileno=options.control)
+    control = socket.socket(fileno=arguments.control)
     # the first of all hooks: the application's run after it
     os.register_at_fork(after_in_child=_groups.lead)
-    _import_application(given, control)
+    _import_application(options, control)
     # the children must not share pages with what the collector moves
     gc.collect()
     gc.freeze()
     wire.send(control, messages.Ready())
-    _serve(control, Scoreboard(options.scoreboard), given)
+    _serve(control, Scoreboard(arguments.scoreboard), options)
     sys.exit(0)
 
 
@@ -88,9 +88,9 @@ class _Groups:
 _groups = _Groups()
 
 
-def _import_application(given: settings.WorkerSettings, control: socket.socket) -> None:
+def _import_application(options: settings.WorkerSettings, control: socket.socket) -> None:
     sys.path.insert(0, os.getcwd())
-    for name, load in _parts(given):
+    for name, load in _parts(options):
         try:
             load()
         except BaseException as error:  # an application may also raise SystemExit at import
@@ -108,21 +108,21 @@ def _import_application(given: settings.WorkerSettings, control: socket.socket) 
         )
 
 
-def _parts(given: settings.WorkerSettings) -> Iterator[Tuple[str, Callable[[], Any]]]:
-    if given.odoo:
-        yield "odoo", lambda: odoo_process.preload(given.odoo, given.odoo_path, given.databases)
-    for name in given.app:
+def _parts(options: settings.WorkerSettings) -> Iterator[Tuple[str, Callable[[], Any]]]:
+    if options.odoo:
+        yield "odoo", lambda: odoo_process.preload(options.odoo, options.odoo_path, options.databases)
+    for name in options.app:
         yield name, functools.partial(importlib.import_module, name)
 
 
-def _serve(control: socket.socket, board: Scoreboard, given: settings.WorkerSettings) -> None:
+def _serve(control: socket.socket, board: Scoreboard, options: settings.WorkerSettings) -> None:
     while True:
         received = wire.receive(control)
         if received is None:
             return  # the master is gone
         message = received.message
         if isinstance(message, messages.Fork):
-            pid = _fork(message, received.fds, control, board, given)
+            pid = _fork(message, received.fds, control, board, options)
             for fd in received.fds:
                 os.close(fd)
             wire.send(control, messages.Forked(message.entry, message.generation, pid))
@@ -137,12 +137,12 @@ def _fork(
     fds: List[int],
     control: socket.socket,
     board: Scoreboard,
-    given: settings.WorkerSettings,
+    options: settings.WorkerSettings,
 ) -> int:
     """Fork a worker that is not our child; returns its pid, 0 if that failed.
 
-    The application may have hooks that run in a child before any line of ours, and that hang: whoever hangs there
-    can still be told to leave its tracebacks.
+    The application's fork hooks run in the child before any line of ours, and may hang. A child that hangs there can
+    still be told to leave its tracebacks.
     """
     told, tell = os.pipe()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - FATAL)
@@ -150,7 +150,7 @@ def _fork(
         with _leaving_words_in(fds[1]):
             middle = _groups.fork()
             if middle == 0:
-                _fork_again(request, fds, tell, told, control, board, given)
+                _fork_again(request, fds, tell, told, control, board, options)
         os.close(tell)
         # not to the end of the pipe: a worker that hangs holds the other end
         if not select.select([told], [], [], request.patience)[0]:
@@ -198,7 +198,7 @@ def _end(middle: int) -> None:
 
 def _fork_again(
     request: messages.Fork, fds: List[int], tell: int, told: int,
-    control: socket.socket, board: Scoreboard, given: settings.WorkerSettings,
+    control: socket.socket, board: Scoreboard, options: settings.WorkerSettings,
 ) -> NoReturn:  # fmt: skip
     """In the middle process and the worker. Both leave through os._exit, whatever happens."""
     status = 1
@@ -210,7 +210,7 @@ def _fork_again(
             os.close(told)
             control.close()
             link, words = fds
-            worker.run(request, socket.socket(fileno=link), words, board, given)
+            worker.run(request, socket.socket(fileno=link), words, board, options)
         else:
             os.write(tell, str(pid).encode())
         status = 0

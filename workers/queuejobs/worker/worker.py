@@ -37,7 +37,7 @@ def run(
     """
     faulthandler.enable(words, all_threads=True)
     if not wait_for_parent(request.master) or not die_with_parent(request.master):
-        return  # the master is gone: nobody would hand us work or notice our end
+        return  # the master is gone, and with it the work and whoever would reap this process
     entry = board.entry(request.entry)
     _be_nice(request.channel, settings.channels[request.channel].nice)
     interrupter = Interrupter(entry)
@@ -118,7 +118,9 @@ class Worker:
         if use.run_was_stopped:
             reason = "a run was stopped"  # what it had started, threads or processes, goes with the worker
         elif use.batch_broke:
-            reason = "a batch broke"  # its jobs are as they were: what was asked of a run here must not meet the next
+            reason = (
+                "a batch broke"  # a kill request for the run that broke must not hit the worker's next run
+            )
         self._tell(messages.Released(grant.number, leaving=bool(reason), broken=use.batch_broke))
         if reason:
             event(_log, logging.INFO, "worker is replaced", channel=self._request.channel, reason=reason)

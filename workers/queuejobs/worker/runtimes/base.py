@@ -1,4 +1,4 @@
-"""What running a job has in common, whatever the queue: the claim, the limits, the application's code under guard."""
+"""What every kind of queue shares about running a job: the claim, the limits, the guarded call of application code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WORDS = {"failed": "failed", "pending": "postponed", "cancelled": "cancelled"}
 
 
 class RunTakenAway(Exception):
-    """The row is not this run's any more: somebody put it back. Nothing is kept."""
+    """The row does not belong to this run any more, it was put back: everything the run did is rolled back."""
 
 
 class JobRun(NamedTuple):
@@ -45,7 +45,7 @@ class JobRun(NamedTuple):
 
 
 class Runtime:
-    """Everything a worker needs to run jobs; lives as long as the worker."""
+    """Runs the jobs of one grant after the other. Lives as long as the worker; a grant's state is in its GrantUse."""
 
     def __init__(
         self, settings: WorkerSettings, entry: Entry, interrupter: Interrupter, channel: str
@@ -60,7 +60,7 @@ class Runtime:
             for database in settings.databases
         }
 
-    # what a queue has of its own
+    # what each kind of queue does in its own way
 
     def _take(self, session: Session, cursor: Any, grant: Grant) -> Optional[Dict[str, Any]]:
         """Claim a job by a grant."""
@@ -69,7 +69,7 @@ class Runtime:
         )
 
     def _declared(self, row: Mapping[str, Any]) -> JobFunction:
-        """What is declared for the job's method."""
+        """The declaration of the job's method."""
         raise NotImplementedError
 
     def _is_first(self, row: Mapping[str, Any]) -> bool:
@@ -77,7 +77,7 @@ class Runtime:
         raise NotImplementedError
 
     def _perform(self, job: JobRun, function: JobFunction, batch: Batch) -> str:
-        """Run a claimed job to its end, whatever that is; says which. When it is done, those of the batch are too."""
+        """Run a claimed job to its end; returns which end. "done" holds for the jobs in ``batch`` too."""
         raise NotImplementedError
 
     def _next(self, session: Session, use: GrantUse) -> Optional[Dict[str, Any]]:
@@ -161,9 +161,9 @@ class Runtime:
             self._entry.count("done", took)
 
     def _counted_as(self, row: Mapping[str, Any], outcome: str) -> str:
-        """A run that was stopped counts as that, whether its job failed or is tried again."""
+        """The outcome as it is counted: a stopped run counts as stopped, whether its job failed or is tried again."""
         if row.get("doomed") or row.get("doom_name"):
-            return "nothing"  # it was not run: the master has counted the run that it is doomed for
+            return "nothing"  # not run: the master counted the run that doomed it
         if outcome not in ("failed", "retried"):
             return outcome
         return _STOPPED_BY.get(self._interrupter.cause, outcome)
@@ -201,16 +201,16 @@ class Runtime:
             return None
 
     def _limits(self, row: Mapping[str, Any], function: JobFunction) -> RunLimits:
-        """Of each what the job itself says, else its function, else its channel."""
+        """Of each limit the job's own, else its function's, else its channel's."""
 
-        def said(name: str, by_channel: float) -> float:
+        def limit(name: str, by_channel: float) -> float:
             values = (row.get(name), getattr(function, name), by_channel)
             return min(next(value for value in values if value is not None), LARGEST)
 
         timeout, cpu = (
-            min(said(name, getattr(self._channel, name)), LONGEST) * 1e9 for name in ("timeout", "cpu")
+            min(limit(name, getattr(self._channel, name)), LONGEST) * 1e9 for name in ("timeout", "cpu")
         )
-        memory = int(said("memory", self._channel.memory_hard))
+        memory = int(limit("memory", self._channel.memory_hard))
         return RunLimits(int(timeout), int(cpu), own_processor_time(), memory)
 
     def _guarded(self, job: JobRun, connection: Any, call: Callable[[], Any]) -> Any:
@@ -231,7 +231,7 @@ class Runtime:
 
 
 def ended(ending: claims.Ending, error: str = "") -> str:
-    """Log how a job ended that is not done; what the dispatcher calls that."""
+    """Log the end of a job that is not done; returns the run's outcome."""
     failed = ending.state == "failed"
     event(
         _log, logging.ERROR if failed else logging.INFO, f"job {_WORDS[ending.state]}",

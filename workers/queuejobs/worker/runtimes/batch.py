@@ -1,7 +1,7 @@
 """Several jobs in one transaction: a channel's key ``batch``.
 
-The first is claimed as ever, and its start is committed. The others are started and done where nobody sees it before
-the commit, so whatever ends the session before leaves them as they were.
+The first is claimed like any job, and its start is committed. The others are started and finished inside the
+transaction of the first: if the session ends before the commit, they are as they were.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 Row = Dict[str, Any]
-LONGEST = 1.0  # seconds after which nobody joins any more: others want the slot, or wait for what the first has done
+LONGEST = 1.0  # seconds after which no job joins: other channels want the slot, the first job's effects are unseen yet
 
 
 class BatchBrokenError(Exception):
-    """The transaction of several jobs came to nothing. Nobody is charged, since nobody knows whose fault it was."""
+    """The transaction of several jobs was rolled back. No job is charged: which one broke it is unknown."""
 
 
 class Batch:
@@ -40,9 +40,9 @@ class Batch:
         leave: Callable[[Row], None],
         stop: Callable[[], bool],
     ) -> None:
-        """Until it is full, nobody is ready, or one does not join: it is rolled back, and has its turn next.
+        """Add jobs until the batch is full, none is ready, or one does not join: that one is rolled back and runs next.
 
-        ``perform`` says whether a job joined, None if it was not even tried; ``leave`` is told who was tried in vain.
+        ``perform`` returns whether a job joined, None if it was not tried; ``leave`` gets the row of one that did not.
         """
         before, self.began = first, time.monotonic()
         while len(self.done) + 1 < self._size and not stop() and time.monotonic() < self.began + LONGEST:

@@ -26,7 +26,7 @@ _UNKNOWN_CALL_PAUSE = 5.0  # seconds between two looks for a model that a deploy
 
 
 class NativeRuntime(Runtime):
-    """Jobs of applications on ``queuejobs``: one connection claims a job, runs it, and proves that the worker lives."""
+    """Jobs of applications on ``queuejobs``: the connection that claims and runs a job also holds the liveness lock."""
 
     def _declared(self, row: Mapping[str, Any]) -> JobFunction:
         return lookup(row["model_name"], row["method_name"])
@@ -54,7 +54,7 @@ class NativeRuntime(Runtime):
                 if function.isolation:
                     cursor.execute(f"set transaction isolation level {function.isolation}")  # one of three
                 result = self._call(job, connection, cursor, function)
-                # what another isolation level does not see, it must not judge: released after the commit
+                # a snapshot does not see which parents are done by now: children are released after the commit
                 apart = function.isolation not in (None, "read committed")
                 if not self._finish(cursor, job, result, time.monotonic() - started, apart):
                     raise RunTakenAway
@@ -65,8 +65,8 @@ class NativeRuntime(Runtime):
             next_run = job.use.take_next_run()
             outcome = self._settle(job, connection, function, self._blamed(job, batch, error))
             if next_run is not None and outcome == "lost" and not connection.closed:
-                # committed before the exception came, which may have been for a timer of the application's: the next
-                # job is started, and nobody is at it. A new session settles what this one has left
+                # the commit had gone through when the exception came (a timer of the application, say): the next job
+                # is started and nobody runs it. Closing the session makes the next one settle that row
                 connection.close()
             return outcome
         if apart:
@@ -108,7 +108,7 @@ class NativeRuntime(Runtime):
         )
 
     def _joined(self, cursor: Any, first: JobRun, row: Dict[str, Any]) -> Optional[bool]:
-        """Run it. False: it is better run alone, and what it did is to be rolled back; None: nothing was done."""
+        """Run the job. False: roll back what it did, it runs alone next; None: it was not run."""
         function = self._declared(row)
         if not _may_share(function):
             return None
@@ -118,7 +118,7 @@ class NativeRuntime(Runtime):
         try:
             result = self._call(job, connection, cursor, function)
             return claims.finish(cursor, row, result, time.monotonic() - started)
-        except BaseException as error:  # as of a job that is alone
+        except BaseException as error:  # SystemExit too, as for a job that runs alone
             connection.in_job = False
             if connection.closed:
                 raise
@@ -162,7 +162,7 @@ class NativeRuntime(Runtime):
         return self._end(connection, job.row, function, self._ending(job.row, function, error), shown)
 
     def _bury(self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction) -> str:
-        """A doomed job: recovery has found that it fails for good. It is not run, it ends, with the error it has."""
+        """End a doomed job, which failed for good according to recovery: it is not run and keeps its error."""
         if function.on_fail_method is None:
             event(_log, logging.WARNING, "job function has no on_fail_method any more")
         kept = {name: row[name] for name in ("exc_name", "exc_message")}
