@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from queuejobs.shared import messages
 from queuejobs.shared.messages import LONGEST, MESSAGES, BadMessage, Message, decode, encode
+from queuejobs.shared.typed_json import Key
 
 INTEGERS = st.integers(-(2**63), 2**64 - 1)
 TEXTS = st.text(st.characters(codec=None), max_size=40)  # lone surrogates too: a log may hold them
@@ -23,7 +24,7 @@ BY_ANNOTATION: dict[Any, st.SearchStrategy[Any]] = {
     float: NUMBERS,
     str: TEXTS,
     bool: st.booleans(),
-    messages.Key: KEYS,
+    Key: KEYS,
     dict[str, int]: st.dictionaries(TEXTS, INTEGERS, max_size=5),
     typing.Dict[str, int]: st.dictionaries(TEXTS, INTEGERS, max_size=5),  # noqa: UP006  (as the module spells it)
 }

@@ -10,14 +10,12 @@ A job's key, by which jobs of a channel are ordered, is ``(priority, date_create
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Callable, ClassVar, Dict, Optional, Tuple, Type, Union, get_type_hints
+from dataclasses import dataclass
+from typing import ClassVar, Dict, Optional, Type
+
+from .typed_json import Key, WrongType, reader_of
 
 LONGEST = 65536  # bytes of one encoded message
-_LEAST_INTEGER, _GREATEST_INTEGER = -(2**63), 2**64 - 1  # what a word of the scoreboard or a bigint may hold
-
-Key = Tuple[int, str, int]
 
 
 class BadMessage(Exception):
@@ -312,92 +310,11 @@ def decode(data: bytes) -> Message:
     kind = document.get("type")
     if not isinstance(kind, str) or kind not in MESSAGES:
         raise BadMessage(f"unknown type {str(kind)[:50]!r}")
-    message: Message = _READERS[MESSAGES[kind]](document)
+    try:
+        message: Message = _READERS[MESSAGES[kind]](document)
+    except WrongType as error:
+        raise BadMessage(str(error)) from error
     return message
 
 
-# Readers: one function per annotated type, made once. Each returns the value or raises BadMessage.
-
-
-def _read_integer(value: Any) -> int:
-    if type(value) is not int or not _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
-        raise BadMessage("expected an integer of 64 bits")
-    return value
-
-
-def _read_number(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise BadMessage("expected a finite number")
-    return float(value)
-
-
-def _read_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise BadMessage("expected a text")
-    return value
-
-
-def _read_flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise BadMessage("expected true or false")
-    return value
-
-
-def _read_key(value: Any) -> Key:
-    if not isinstance(value, list) or len(value) != 3:
-        raise BadMessage("expected a key: priority, creation, id")
-    return _read_integer(value[0]), _read_text(value[1]), _read_integer(value[2])
-
-
-def _read_amounts(value: Any) -> Dict[str, int]:
-    if not isinstance(value, dict):
-        raise BadMessage("expected an object of integers")
-    return {name: _read_integer(amount) for name, amount in value.items()}
-
-
-_Reader = Callable[[Any], Any]
-
-
-def _reader_of(annotation: Any) -> _Reader:
-    options: Tuple[Any, ...] = getattr(annotation, "__args__", ())
-    if getattr(annotation, "__origin__", None) is Union:  # Optional
-        read = _reader_of(options[0])
-        return lambda value: None if value is None else read(value)
-    if is_dataclass(annotation):
-        return _object_reader(annotation)
-    return _BY_ANNOTATION[annotation]
-
-
-_BY_ANNOTATION: Dict[Any, _Reader] = {
-    int: _read_integer,
-    float: _read_number,
-    str: _read_text,
-    bool: _read_flag,
-    Key: _read_key,
-    Dict[str, int]: _read_amounts,
-}
-
-
-def _object_reader(kind: Any) -> _Reader:
-    hints = get_type_hints(kind)
-    readers = [(field.name, _reader_of(hints[field.name])) for field in fields(kind)]
-
-    def read(document: Any) -> Any:
-        if not isinstance(document, dict):
-            raise BadMessage(f"expected an object for {kind.__name__}")
-        values = []
-        for name, reader in readers:
-            if name not in document:
-                raise BadMessage(f"{kind.__name__} lacks {name}")
-            try:
-                values.append(reader(document[name]))
-            except BadMessage as error:
-                raise BadMessage(f"{kind.__name__}.{name}: {error}") from None
-            except OverflowError:
-                raise BadMessage(f"{kind.__name__}.{name}: too large") from None
-        return kind(*values)
-
-    return read
-
-
-_READERS: Dict[Type[Message], _Reader] = {kind: _object_reader(kind) for kind in MESSAGES.values()}
+_READERS = {kind: reader_of(kind) for kind in MESSAGES.values()}
