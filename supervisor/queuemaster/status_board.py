@@ -16,6 +16,8 @@ import time
 import zlib
 from typing import Generic, TypedDict, TypeVar, cast
 
+from queuejobs.shared.work_counts import WorkCountsDocument
+
 NAME = "queuemaster-status"
 SCOREBOARD = "queuemaster-scoreboard"
 INTERVAL = 1.0  # seconds between two documents of a writer, at least
@@ -54,14 +56,6 @@ class ChildStatus(TypedDict):
     backoff_seconds: float
 
 
-class TallyStatus(TypedDict):
-    """What the dead workers of a channel had done, as the words of the scoreboard count it."""
-
-    outcomes: dict[str, int]
-    duration: list[int]
-    wait: list[int]
-
-
 class MasterStatus(TypedDict):
     """The master's document."""
 
@@ -73,7 +67,7 @@ class MasterStatus(TypedDict):
     workers: list[WorkerStatus]
     children: dict[str, ChildStatus]  # by role: template, dispatcher, exporter, server
     restarts: dict[str, dict[str, int]]  # by channel and cause
-    tally: dict[str, TallyStatus]  # by channel
+    counters: dict[str, WorkCountsDocument]  # by channel: what workers that are gone have done
 
 
 class ChannelStatus(TypedDict):

@@ -12,7 +12,7 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from queuemaster.config.compiled import DatabaseConfig
-from queuemaster.exporter import job_counts
+from queuemaster.exporter import statements
 from queuemaster.exporter.job_counts import QueueRows
 from support.processes import has_ended
 from support.scraping import Exporter, Samples, basic, parsed
@@ -250,7 +250,7 @@ def test_when_counting_takes_too_long_it_is_estimated(database: str, jobs: Queue
     (counted,) = asked.rows
     assert (counted[:3], asked.estimated) == (("root", "pending", 5), False)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(job_counts, "_ROWS", "select pg_sleep(60)")
+        patched.setattr(statements, "COUNT_JOBS", "select pg_sleep(60)")
         asked.ask()
     assert asked.rows is not None
     (guessed,) = asked.rows

@@ -39,7 +39,7 @@ MASTER: MasterStatus = {
         "dispatcher": {"pid": 0, "ready": False, "backoff_seconds": 3.0},
     },
     "restarts": {"root.mail": {"SIGSEGV": 4}},
-    "tally": {},
+    "counters": {},
 }
 DISPATCHER: DispatcherStatus = {
     "pid": 4713,

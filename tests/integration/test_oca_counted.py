@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from queuemaster.config.compiled import DatabaseConfig, ServerPlan
-from queuemaster.exporter import job_counts
+from queuemaster.exporter import statements
 from queuemaster.exporter.job_counts import QueueRows
 from support.ocaqueue import OcaSession, new_oca_database
 from support.rows import Session
@@ -34,7 +34,7 @@ def test_odoos_jobs_are_counted_by_channel_and_state(database: str, monkeypatch:
         ("root.sale", "failed"): 1,
         ("root.sale", "done"): 3,
     }
-    monkeypatch.setattr(job_counts, "_ROWS", "select pg_sleep(60)")
+    monkeypatch.setattr(statements, "COUNT_JOBS", "select pg_sleep(60)")
     asked.ask()
     assert asked.estimated
     assert {(each.channel, each.state): each.jobs for each in asked.rows or ()} == exactly

@@ -50,7 +50,7 @@ def dispatcher(running: Supervised) -> DispatcherStatus:
 
 def outcomes(running: Supervised, channel: str) -> dict[str, int]:
     document = master(running)
-    return dict(document["tally"][channel]["outcomes"]) if channel in document["tally"] else {}
+    return dict(document["counters"][channel]["outcomes"]) if channel in document["counters"] else {}
 
 
 def test_pools_processes_and_databases(running: Supervised) -> None:
@@ -92,9 +92,9 @@ def test_what_the_dead_had_done_is_kept_and_why_they_went(running: Supervised, j
     jobs.wait_for(job.uuid, "done")
     wait_until(lambda: outcomes(running, "root.a").get("lost") == 1, PATIENCE)
     assert outcomes(running, "root.a")["done"] == 2
-    tally = master(running)["tally"]["root.a"]
-    assert sum(tally["duration"][:-1]) == 2, "what the dead worker could not count has no duration"
-    assert sum(tally["wait"][:-1]) == 3
+    counts = master(running)["counters"]["root.a"]
+    assert sum(counts["duration"][:-1]) == 2, "what the dead worker could not count has no duration"
+    assert sum(counts["wait"][:-1]) == 3
     assert master(running)["restarts"] == {"root.a": {"signal": 1}}
 
 

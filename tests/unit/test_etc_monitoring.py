@@ -14,8 +14,8 @@ import pytest
 from queuemaster.channels import Tree
 from queuemaster.channels.channel import ChannelConfig
 from queuemaster.exporter import metrics
-from queuemaster.exporter.channel_labels import Names
-from queuemaster.exporter.snapshot import Situation
+from queuemaster.exporter.channel_labels import ChannelLabels
+from queuemaster.exporter.snapshot import Snapshot
 from queuemaster.status_board import MasterStatus
 from support.programs import program
 
@@ -25,16 +25,16 @@ TESTS = ROOT / "tests" / "prometheus" / "rules.test.yml"
 DASHBOARD = json.loads((ROOT / "etc" / "grafana-dashboard.json").read_text())
 MASTER: MasterStatus = {
     "pid": 1, "version": "1", "phase": "running", "started": 0.0, "pools": {}, "workers": [], "children": {},
-    "restarts": {}, "tally": {},
+    "restarts": {}, "counters": {},
 }  # fmt: skip
 
 
 def exported() -> dict[str, set[str]]:
     """Each series that the exporter has, by its full name, with its labels."""
-    situation = Situation(MASTER, 0.0, None, False, {}, Counter())
+    snapshot = Snapshot(MASTER, 0.0, None, False, {}, Counter())
     tree = Tree([ChannelConfig("root", 4)])
     found: dict[str, set[str]] = {}
-    for family in metrics.families(tree, Names(["root"]), situation, {"one": []}, {"master": 1}):
+    for family in metrics.families(tree, ChannelLabels(["root"]), snapshot, {"one": []}, {"master": 1}):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found

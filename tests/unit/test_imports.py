@@ -23,7 +23,7 @@ MAY_USE = {
     "queuejobs.store": {"queuejobs.shared"},
     "queuejobs": {"queuejobs.shared", "queuejobs.store"},
     "queuejobs.worker": {"queuejobs.shared", "queuejobs.store", "queuejobs"},
-    "queuemaster": set(),
+    "queuemaster": {"queuejobs.shared"},
     "queuemaster.channels": {"queuejobs.shared"},
     "queuemaster.config": {"queuejobs.shared", "queuejobs.store", "queuemaster", "queuemaster.channels"},
     "queuemaster.embedded": {"queuemaster.config"},
@@ -52,14 +52,7 @@ NEEDS = {
     "queuemaster.embedded": set(),
     "queuemaster.master": {"setproctitle", "psutil"},
     "queuemaster.dispatcher": {"setproctitle", "psutil", "psycopg2", "gevent"},
-    "queuemaster.exporter": {
-        "setproctitle",
-        "psycopg2",
-        "gevent",
-        "prometheus_client",
-        "flask",
-        "flask_httpauth",
-    },
+    "queuemaster.exporter": {"setproctitle", "psycopg2", "gevent", "prometheus_client", "flask", "werkzeug"},
 }
 
 Imports = dict[str, frozenset[str]]

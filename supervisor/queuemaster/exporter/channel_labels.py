@@ -1,4 +1,4 @@
-"""Which channels have a series of their own: their number is bounded, whoever configures what. Pure."""
+"""Which channels have series of their own: their number is bounded, whatever is configured. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ MOST = 200
 OTHER = "other"
 
 
-class Names:
-    """The first ``most`` configured channels by name, all others together."""
+class ChannelLabels:
+    """The first ``most`` configured channels by their names, all others together as ``OTHER``."""
 
     def __init__(self, configured: Iterable[str], most: int = MOST) -> None:
-        ordered = list(configured)
-        self._named = frozenset(ordered[:most])
-        self.shown = (*ordered[:most], *((OTHER,) if len(ordered) > most else ()))
+        names = list(configured)
+        self._named = frozenset(names[:most])
+        self.all = (*names[:most], *((OTHER,) if len(names) > most else ()))
 
-    def shown_as(self, channel: str) -> str:
-        """The label of a configured channel, or of one that was configured once."""
+    def of(self, channel: str) -> str:
+        """The label of a channel; ``OTHER`` for one that is not configured any more."""
         return channel if channel in self._named else OTHER

@@ -1,36 +1,46 @@
-"""Who may read: everybody where no login is configured, which the configuration allows on loopback only."""
+"""Who may read: everybody where no login is configured, which the configuration allows on loopback only.
+
+A request names either the user and the password (Basic) or the token (``Authorization: Bearer``), as configured.
+"""
 
 from __future__ import annotations
 
 import hmac
 
-from flask_httpauth import HTTPBasicAuth, HTTPTokenAuth, MultiAuth
+from flask import Response
+from werkzeug.datastructures import Authorization
 
 from queuemaster.config.compiled import Settings
 
 
-def required(settings: Settings) -> bool:
-    """Whether a login is configured."""
-    return bool(settings.http_token or settings.http_password)
+class Login:
+    """The login of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._user, self._password = settings.http_user, settings.http_password
+        self._token = settings.http_token
+        self.required = bool(self._token or self._password)
+
+    def admits(self, authorization: Authorization | None) -> bool:
+        """Whether this request may see everything. ``authorization``: its header, None without one."""
+        if not self.required:
+            return True
+        if authorization is None:
+            return False
+        if authorization.type == "basic":
+            # both are always compared: the time that it takes does not tell which one was wrong
+            known = _same(authorization.username, self._user) & _same(authorization.password, self._password)
+            return bool(self._password) and known
+        return (
+            authorization.type == "bearer" and bool(self._token) and _same(authorization.token, self._token)
+        )
 
 
-def login(settings: Settings) -> MultiAuth:
-    """User and password (Basic), or token (``Authorization: Bearer``); as configured."""
-    basic, bearer = HTTPBasicAuth(realm="Queuemaster"), HTTPTokenAuth("Bearer", realm="Queuemaster")
-
-    def verify_password(user: str, password: str) -> str | None:
-        # both are compared, whatever comes of the first: the time taken tells nothing
-        known = same(user, settings.http_user) & same(password, settings.http_password)
-        return user if settings.http_password and known else None
-
-    def verify_token(token: str) -> str | None:
-        return "token" if settings.http_token and same(token, settings.http_token) else None
-
-    basic.verify_password(verify_password)
-    bearer.verify_token(verify_token)
-    return MultiAuth(basic, bearer)
+def refusal() -> Response:
+    """What a request without a login is answered."""
+    return Response("Unauthorized Access", 401, {"WWW-Authenticate": 'Basic realm="Queuemaster"'})
 
 
-def same(given: str, expected: str) -> bool:
-    """In a time that does not depend on where they differ."""
-    return hmac.compare_digest(given.encode(), expected.encode())
+def _same(sent: str | None, expected: str) -> bool:
+    """Compared in a time that does not depend on where they differ."""
+    return hmac.compare_digest((sent or "").encode(), expected.encode())

@@ -1,7 +1,8 @@
-"""The metrics: names, meanings, and how they come out of what is known. Their names are promises."""
+"""The metrics: their names, which are promises, their meanings, and how they are made of a snapshot."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -12,12 +13,12 @@ from prometheus_client.core import (
     Metric,
 )
 
-from queuejobs.shared.scoreboard import BOUNDS, OUTCOMES
+from queuejobs.shared.work_counts import BOUNDS, HISTOGRAM, OUTCOMES, WorkCounts, sum_histograms
 from queuemaster.channels import Tree
 
-from .channel_labels import Names
+from .channel_labels import ChannelLabels
 from .job_counts import Rows
-from .snapshot import WORKER_STATES, Situation, Work
+from .snapshot import WORKER_STATES, Snapshot
 
 PREFIX = "queuemaster_"
 JOB_STATES = ("wait_dependencies", "pending", "enqueued", "started", "done", "cancelled", "failed")
@@ -45,155 +46,155 @@ _PER_CHANNEL_GAUGES: tuple[str, ...] = ("channel_capacity", "channel_slots_in_us
 
 def families(
     tree: Tree,
-    names: Names,
-    situation: Situation,
+    labels: ChannelLabels,
+    snapshot: Snapshot,
     jobs: Mapping[str, list[Rows] | None],
     memory: Mapping[str, int],
 ) -> Iterator[Metric]:
-    """Everything. ``jobs``: by database, None where they are not known."""
-    yield from _channels(tree, names, situation)
-    yield from _pools(names, situation)
-    yield from _work(names, situation.work)
-    yield from _rows(tree, names, jobs)
-    yield from _service(situation, jobs, memory)
+    """All metrics. ``jobs``: by database, None where they are not known. ``memory``: resident bytes by role."""
+    yield from _channels(tree, labels, snapshot)
+    yield from _pools(labels, snapshot)
+    yield from _work(labels, snapshot.work)
+    yield from _jobs(tree, labels, jobs)
+    yield from _service(snapshot, jobs, memory)
 
 
 def _gauge(name: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(PREFIX + name, MEANINGS[name], labels=labels)
 
 
-def _channels(tree: Tree, names: Names, situation: Situation) -> Iterator[Metric]:
-    """As they count now; as configured while no dispatcher has said anything."""
-    told = situation.dispatcher["channels"] if situation.dispatcher is not None else {}
+def _channels(tree: Tree, labels: ChannelLabels, snapshot: Snapshot) -> Iterator[Metric]:
+    """The limits in force; those of the configuration while no dispatcher has written a document."""
+    in_force = snapshot.dispatcher["channels"] if snapshot.dispatcher is not None else {}
     values: dict[str, Counter[str]] = {name: Counter() for name in _PER_CHANNEL_GAUGES}
     paused: dict[str, bool] = {}
     for channel in tree:
-        now, shown = told.get(channel.name), names.shown_as(channel.name)
-        capacity = channel.capacity if now is None else now["capacity"]
+        status, label = in_force.get(channel.name), labels.of(channel.name)
+        capacity = channel.capacity if status is None else status["capacity"]
         if capacity is None:
-            capacity = tree.effective(channel.name) if now is None else now["effective"]
-        values["channel_capacity"][shown] += capacity
-        values["channel_slots_in_use"][shown] += 0 if now is None else now["in_use"]
-        held = tree.paused(channel.name) if now is None else now["paused"]
-        paused[shown] = paused.get(shown, True) and held  # all of the others together: if every one is
-    values["channel_paused"].update({shown: int(held) for shown, held in paused.items()})
-    for name, by_channel in values.items():
+            capacity = tree.effective(channel.name) if status is None else status["effective"]
+        values["channel_capacity"][label] += capacity
+        values["channel_slots_in_use"][label] += 0 if status is None else status["in_use"]
+        is_paused = tree.paused(channel.name) if status is None else status["paused"]
+        # channels that share a label are paused when all of them are
+        paused[label] = paused.get(label, True) and is_paused
+    values["channel_paused"].update({label: int(is_paused) for label, is_paused in paused.items()})
+    for name, by_label in values.items():
         family = _gauge(name, "channel")
-        for shown in names.shown:
-            family.add_metric([shown], by_channel[shown])
+        for label in labels.all:
+            family.add_metric([label], by_label[label])
         yield family
 
 
-def _pools(names: Names, situation: Situation) -> Iterator[Metric]:
-    yield _two(
-        _gauge("workers", "channel", "state"), names, WORKER_STATES,
-        ((channel, state, number) for (channel, state), number in situation.workers.items()),
+def _pools(labels: ChannelLabels, snapshot: Snapshot) -> Iterator[Metric]:
+    yield _by_channel_and(
+        WORKER_STATES, _gauge("workers", "channel", "state"), labels,
+        ((channel, state, number) for (channel, state), number in snapshot.workers.items()),
     )  # fmt: skip
-    yield _two(
+    yield _by_channel_and(
+        CAUSES,
         CounterMetricFamily(
             f"{PREFIX}worker_restarts", MEANINGS["worker_restarts"], labels=("channel", "cause")
         ),
-        names, CAUSES,
+        labels,
         (
             (channel, cause, number)
-            for channel, causes in situation.master["restarts"].items()
+            for channel, causes in snapshot.master["restarts"].items()
             for cause, number in causes.items()
         ),
     )  # fmt: skip
-    longest = dict.fromkeys(names.shown, 0.0)
-    for channel, pool in situation.master["pools"].items():
-        shown = names.shown_as(channel)
-        longest[shown] = max(longest.get(shown, 0.0), pool["backoff_seconds"])
+    longest = dict.fromkeys(labels.all, 0.0)
+    for channel, pool in snapshot.master["pools"].items():
+        label = labels.of(channel)
+        longest[label] = max(longest.get(label, 0.0), pool["backoff_seconds"])
     family = _gauge("pool_backoff_seconds", "channel")
-    for shown, seconds in longest.items():
-        family.add_metric([shown], seconds)
+    for label, seconds in longest.items():
+        family.add_metric([label], seconds)
     yield family
 
 
-def _two(
-    family: GaugeMetricFamily | CounterMetricFamily, names: Names, second: Iterable[str],
+def _by_channel_and(
+    others: Iterable[str], family: GaugeMetricFamily | CounterMetricFamily, labels: ChannelLabels,
     numbers: Iterable[tuple[str, str, int]],
 ) -> Metric:  # fmt: skip
-    """Every channel with every value of the second label, from the beginning."""
-    sums = Counter({(shown, other): 0 for shown in names.shown for other in second})
+    """Every channel with every value of the second label, from the beginning. ``numbers``: channel, label, number."""
+    sums = Counter({(label, other): 0 for label in labels.all for other in others})
     for channel, other, number in numbers:
-        sums[names.shown_as(channel), other] += number
-    for labels, number in sums.items():
-        family.add_metric(labels, number)
+        sums[labels.of(channel), other] += number
+    for pair, number in sums.items():
+        family.add_metric(pair, number)
     return family
 
 
-def _work(names: Names, work: Mapping[str, Work]) -> Iterator[Metric]:
-    yield _two(
-        CounterMetricFamily(
-            f"{PREFIX}jobs", MEANINGS["jobs_total"], labels=("channel", "outcome")
-        ),
-        names, OUTCOMES,
+def _work(labels: ChannelLabels, work: Mapping[str, WorkCounts]) -> Iterator[Metric]:
+    yield _by_channel_and(
+        OUTCOMES,
+        CounterMetricFamily(f"{PREFIX}jobs", MEANINGS["jobs_total"], labels=("channel", "outcome")),
+        labels,
         (
             (channel, outcome, number)
-            for channel, done in work.items()
-            for outcome, number in done.outcomes.items()
+            for channel, counts in work.items()
+            for outcome, number in counts.outcomes.items()
         ),
-    )  # fmt: skip
-    yield _histogram("job_duration_seconds", names, work, lambda done: done.duration)
-    yield _histogram("job_wait_seconds", names, work, lambda done: done.wait)
+    )
+    yield _histogram("job_duration_seconds", labels, work, lambda counts: counts.duration)
+    yield _histogram("job_wait_seconds", labels, work, lambda counts: counts.wait)
 
 
 def _histogram(
-    name: str, names: Names, work: Mapping[str, Work], pick: Callable[[Work], list[int]]
+    name: str, labels: ChannelLabels, work: Mapping[str, WorkCounts], pick: Callable[[WorkCounts], list[int]]
 ) -> HistogramMetricFamily:
-    sums = {shown: [0] * (len(BOUNDS) + 2) for shown in names.shown}
-    for channel, done in work.items():
-        shown = names.shown_as(channel)
-        words = sums.get(shown, [0] * (len(BOUNDS) + 2))
-        sums[shown] = [a + b for a, b in zip(words, pick(done), strict=True)]
+    sums = {label: [0] * HISTOGRAM for label in labels.all}
+    for channel, counts in work.items():
+        label = labels.of(channel)
+        sums[label] = sum_histograms(sums.get(label, [0] * HISTOGRAM), pick(counts))
     family = HistogramMetricFamily(PREFIX + name, MEANINGS[name], labels=("channel",))
-    for shown, (*buckets, microseconds) in sums.items():
-        cumulative = [sum(buckets[: index + 1]) for index in range(len(buckets))]
+    for label, (*buckets, microseconds) in sums.items():
         bounds = [*(repr(bound) for bound in BOUNDS), "+Inf"]
-        family.add_metric([shown], list(zip(bounds, cumulative, strict=True)), microseconds / 1e6)
+        cumulative = list(zip(bounds, itertools.accumulate(buckets), strict=True))
+        family.add_metric([label], cumulative, microseconds / 1e6)
     return family
 
 
-def _rows(tree: Tree, names: Names, jobs: Mapping[str, list[Rows] | None]) -> Iterator[Metric]:
-    """Of databases whose jobs are not known, nothing: a zero would be a lie."""
-    counted = _gauge("jobs", "database", "channel", "state")
-    waiting = _gauge("oldest_ready_seconds", "database", "channel")
+def _jobs(tree: Tree, labels: ChannelLabels, jobs: Mapping[str, list[Rows] | None]) -> Iterator[Metric]:
+    """Nothing of a database whose jobs are not known: a zero would be wrong."""
+    numbers = _gauge("jobs", "database", "channel", "state")
+    ages = _gauge("oldest_ready_seconds", "database", "channel")
     for database, rows in jobs.items():
         if rows is None:
             continue
-        sums = Counter({(shown, state): 0 for shown in names.shown for state in JOB_STATES})
-        oldest = dict.fromkeys(names.shown, 0.0)
+        sums = Counter({(label, state): 0 for label in labels.all for state in JOB_STATES})
+        oldest = dict.fromkeys(labels.all, 0.0)
         for row in rows:
-            shown = names.shown_as(tree.resolve(row.channel))
-            sums[shown, row.state] += row.jobs
-            oldest[shown] = max(oldest[shown], row.oldest or 0.0)
-        for (shown, state), number in sums.items():
-            counted.add_metric([database, shown, state], number)
-        for shown, seconds in oldest.items():
-            waiting.add_metric([database, shown], seconds)
-    yield counted
-    yield waiting
+            label = labels.of(tree.resolve(row.channel))
+            sums[label, row.state] += row.jobs
+            oldest[label] = max(oldest[label], row.oldest or 0.0)
+        for (label, state), number in sums.items():
+            numbers.add_metric([database, label, state], number)
+        for label, seconds in oldest.items():
+            ages.add_metric([database, label], seconds)
+    yield numbers
+    yield ages
 
 
-def _service(situation: Situation, databases: Iterable[str], memory: Mapping[str, int]) -> Iterator[Metric]:
-    told = situation.dispatcher["databases"] if situation.dispatcher and situation.dispatcher_up else {}
+def _service(snapshot: Snapshot, databases: Iterable[str], memory: Mapping[str, int]) -> Iterator[Metric]:
+    known = snapshot.dispatcher["databases"] if snapshot.dispatcher and snapshot.dispatcher_up else {}
     up, leader = _gauge("database_up", "database"), _gauge("leader", "database")
     for database in databases:
-        known = told.get(database)
-        if known is not None and known["standing"] == "not served":
-            continue  # Odoo's, without the addon: nothing is wrong with it
-        up.add_metric([database], int(known is not None and known["up"]))
-        leader.add_metric([database], int(known is not None and known["leader"]))
+        status = known.get(database)
+        if status is not None and status["standing"] == "not served":
+            continue  # a database of Odoo without the addon: nothing is wrong with it
+        up.add_metric([database], int(status is not None and status["up"]))
+        leader.add_metric([database], int(status is not None and status["leader"]))
     yield up
     yield leader
     dispatcher = _gauge("dispatcher_up")
-    dispatcher.add_metric([], int(situation.dispatcher_up))
+    dispatcher.add_metric([], int(snapshot.dispatcher_up))
     yield dispatcher
     resident = _gauge("process_resident_memory_bytes", "role")
     for role, size in memory.items():
         resident.add_metric([role], size)
     yield resident
     build = _gauge("build_info", "version")
-    build.add_metric([situation.master["version"]], 1)
+    build.add_metric([snapshot.master["version"]], 1)
     yield build

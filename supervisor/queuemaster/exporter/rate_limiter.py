@@ -1,4 +1,4 @@
-"""How often is answered: whoever asks without a pause waits for his turn, and costs jobs no processor."""
+"""How often requests are answered: one after the other, with a pause, so that scrapers take no processor from jobs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import gevent
 
-GAP = 0.05  # seconds between two answers: more than any number of Prometheus servers needs
+GAP = 0.05  # seconds between two answers: more answers than any number of Prometheus servers needs
 
 
-class Pace:
-    """Turns, one after the other; whoever comes when nobody else does has his at once."""
+class RateLimiter:
+    """Lets one request through in each ``gap`` seconds, in the order in which they come."""
 
     def __init__(
         self, gap: float = GAP, clock: Callable[[], float] = time.monotonic,
@@ -21,7 +21,7 @@ class Pace:
         self._next = 0.0
 
     def wait(self) -> None:
-        """Until it is one's turn."""
+        """Return when this request may be answered: at once if the last one was ``gap`` seconds ago."""
         now = self._clock()
         turn = max(now, self._next)
         self._next = turn + self._gap

@@ -1,11 +1,13 @@
-"""How things are at this moment: the documents of master and dispatcher, and what the workers count themselves."""
+"""The service at one moment: the documents of master and dispatcher, and what the workers count themselves."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from queuejobs.shared.scoreboard import HISTOGRAM, OUTCOMES, Counts, Scoreboard, State
+from queuejobs.shared.scoreboard import Scoreboard, State
+from queuejobs.shared.work_counts import WorkCounts
 from queuemaster.status_board import DispatcherStatus, MasterStatus, StatusBoard
 
 STALE = 10.0  # seconds without a sign of life
@@ -17,85 +19,65 @@ class Unsettled(Exception):
     """No consistent picture: entries of the scoreboard change faster than they can be read."""
 
 
-@dataclass
-class Work:
-    """What the workers of one channel have done since the master started."""
-
-    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
-    duration: list[int] = field(default_factory=lambda: [0] * HISTOGRAM)
-    wait: list[int] = field(default_factory=lambda: [0] * HISTOGRAM)
-
-    def add(self, outcomes: list[int], duration: list[int], wait: list[int]) -> None:
-        """Of one more worker, or of those that are gone."""
-        for name, number in zip(OUTCOMES, outcomes, strict=True):
-            self.outcomes[name] += number
-        self.duration = [a + b for a, b in zip(self.duration, duration, strict=True)]
-        self.wait = [a + b for a, b in zip(self.wait, wait, strict=True)]
-
-
 @dataclass(frozen=True)
-class Situation:
-    """``dispatcher``: None when there is no document of it; an old one counts while it is away."""
+class Snapshot:
+    """``dispatcher``: None when it has written no document; the last one counts while there is no dispatcher."""
 
     master: MasterStatus
     master_age: float  # seconds since its loop turned
     dispatcher: DispatcherStatus | None
     dispatcher_up: bool
-    work: dict[str, Work]  # by channel
+    work: dict[str, WorkCounts]  # by channel, since the master started
     workers: Counter[tuple[str, str]]  # by channel and state
 
 
-def look(status: StatusBoard, scoreboard: Scoreboard) -> Situation | None:
+def look(status: StatusBoard, scoreboard: Scoreboard) -> Snapshot | None:
     """None before the master's first document. Raises :class:`Unsettled`."""
     for _ in range(_TRIES):
         master = status.master.read()
         if master is None:
             return None
-        alive = _alive(master, scoreboard)
-        if alive is None:
-            continue  # an entry was given away: what stood there is in the next document, which is there already
+        living = _counts_of_living(master, scoreboard)
+        if living is None:
+            continue  # an entry was given to a new worker: the next document, already there, has what stood in it
         dispatcher = status.dispatcher.read()
         up = (
             dispatcher is not None
             and dispatcher["pid"] == master["children"]["dispatcher"]["pid"]
             and status.dispatcher.age() < STALE
         )
-        return Situation(
-            master, status.master.age(), dispatcher, up, _work(master, alive), _workers(master, scoreboard)
-        )
+        work, workers = _work(master, living), _workers(master, scoreboard)
+        return Snapshot(master, status.master.age(), dispatcher, up, work, workers)
     raise Unsettled(f"no consistent picture in {_TRIES} tries")
 
 
-def _alive(master: MasterStatus, scoreboard: Scoreboard) -> list[tuple[str, Counts]] | None:
-    """What each living worker counts. None: one of them is not in its entry any more."""
-    found = []
+def _counts_of_living(master: MasterStatus, scoreboard: Scoreboard) -> list[tuple[str, WorkCounts]] | None:
+    """Channel and counts of each living worker. None: the entry of one of them has been given to another worker."""
+    living = []
     for worker in master["workers"]:
         if worker["state"] != "greeted":
-            continue  # it has done nothing yet, or the document has what it had done
+            continue  # it has done nothing yet, or it is dead and counted in the document
         counts = scoreboard.entry(worker["entry"]).counts(worker["generation"])
         if counts is None:
             return None
-        found.append((worker["channel"], counts))
-    return found
+        living.append((worker["channel"], counts))
+    return living
 
 
-def _work(master: MasterStatus, alive: list[tuple[str, Counts]]) -> dict[str, Work]:
-    work: dict[str, Work] = {}
-    for channel, tally in master["tally"].items():
-        outcomes = [tally["outcomes"][name] for name in OUTCOMES]
-        work.setdefault(channel, Work()).add(outcomes, tally["duration"], tally["wait"])
-    for channel, counts in alive:
-        work.setdefault(channel, Work()).add(*counts)
+def _work(master: MasterStatus, living: Iterable[tuple[str, WorkCounts]]) -> dict[str, WorkCounts]:
+    work = {channel: WorkCounts.from_json(document) for channel, document in master["counters"].items()}
+    for channel, counts in living:
+        work[channel] = work.get(channel, WorkCounts()) + counts
     return work
 
 
 def _workers(master: MasterStatus, scoreboard: Scoreboard) -> Counter[tuple[str, str]]:
-    counted: Counter[tuple[str, str]] = Counter()
+    numbers: Counter[tuple[str, str]] = Counter()
     for worker in master["workers"]:
         state = {"dead": "dead", "greeted": ""}.get(worker["state"], "booting")
         if not state:
-            snapshot = scoreboard.entry(worker["entry"]).snapshot()
-            # killed between two states: busy is what the master takes it for
-            state = (State.BUSY if snapshot is None else snapshot.state).name.lower()
-        counted[worker["channel"], state] += 1
-    return counted
+            entry = scoreboard.entry(worker["entry"]).snapshot()
+            # a worker that was killed while it changed its entry counts as busy, with the master too
+            state = (State.BUSY if entry is None else entry.state).name.lower()
+        numbers[worker["channel"], state] += 1
+    return numbers

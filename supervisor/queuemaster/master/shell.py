@@ -30,7 +30,7 @@ from .launch import launch, signal_group
 from .links import RoleLinks, WorkerLinks
 from .register import Register, path_beside
 from .report import Reporter, open_log
-from .status_writer import Bulletin
+from .status_writer import StatusWriter
 
 _log = logging.getLogger("queuemaster.master")
 _EVENTS: dict[int, ev.Event] = {
@@ -50,7 +50,7 @@ class Master:
         self._board = Scoreboard.create()
         self._status = status = StatusBoard.create()
         self._shared = {"scoreboard": self._board.fd, "status": status.fd}
-        self._bulletin = Bulletin(status)
+        self._bulletin = StatusWriter(status)
         roles = (Role.SERVER,) if settings.server is not None else ()
         self._core = Supervision(
             (*roles, Role.TEMPLATE, Role.DISPATCHER), _plan(settings), ENTRIES

@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 
 from queuemaster.exporter.health import ailing, unready
-from queuemaster.exporter.snapshot import STALE, Situation
+from queuemaster.exporter.snapshot import STALE, Snapshot
 from queuemaster.status_board import DatabaseStatus, DispatcherStatus, MasterStatus
 
 
-def situation(
+def snapshot(
     age: float = 0.0, phase: str = "running", up: bool = True, **database: bool | str
-) -> Situation:  # fmt: skip
+) -> Snapshot:  # fmt: skip
     one: DatabaseStatus = {"up": True, "leader": True, "standing_by": False, "standing": "leads", "epoch": 1}
     one.update(database)  # type: ignore[typeddict-item]
     told: DispatcherStatus = {
@@ -21,32 +21,32 @@ def situation(
     }  # fmt: skip
     document: MasterStatus = {
         "pid": 1, "version": "1", "phase": phase, "started": 0.0, "pools": {}, "workers": [], "children": {},
-        "restarts": {}, "tally": {},
+        "restarts": {}, "counters": {},
     }  # fmt: skip
-    return Situation(document, age, told, up, {}, Counter())
+    return Snapshot(document, age, told, up, {}, Counter())
 
 
 def test_well() -> None:
     assert ailing(0.1) == []
-    assert unready(situation(), ["one"]) == []
-    assert unready(situation(leader=False, standing_by=True), ["one"]) == [], "somebody else leads"
-    without_queue = situation(up=True, leader=False, standing="not served")
+    assert unready(snapshot(), ["one"]) == []
+    assert unready(snapshot(leader=False, standing_by=True), ["one"]) == [], "somebody else leads"
+    without_queue = snapshot(up=True, leader=False, standing="not served")
     assert unready(without_queue, ["one"]) == [], "Odoo's, without the addon"
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("shown", "reason"),
     [
         (None, "the master is starting"),
-        (situation(age=STALE + 1), "the master's loop has not turned for 11 s"),
-        (situation(phase="draining"), "the service is draining"),
-        (situation(up=False), "the dispatcher does not run"),
-        (situation(leader=False), "database one: nobody leads"),
-        (situation(), "database two: no connection"),
+        (snapshot(age=STALE + 1), "the master's loop has not turned for 11 s"),
+        (snapshot(phase="draining"), "the service is draining"),
+        (snapshot(up=False), "the dispatcher does not run"),
+        (snapshot(leader=False), "database one: nobody leads"),
+        (snapshot(), "database two: no connection"),
     ],
 )
-def test_not_well(found: Situation | None, said: str) -> None:
-    assert said in unready(found, ["one", "two"])
+def test_not_well(shown: Snapshot | None, reason: str) -> None:
+    assert reason in unready(shown, ["one", "two"])
 
 
 def test_a_database_is_no_reason_to_restart_the_service() -> None:

@@ -15,14 +15,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from queuejobs.shared.scoreboard import BOUNDS, OUTCOMES, Counts, Scoreboard, State
+from queuejobs.shared.scoreboard import Scoreboard, State
+from queuejobs.shared.work_counts import BOUNDS, OUTCOMES, WorkCounts
 from queuemaster.channels import Tree
 from queuemaster.channels.channel import ChannelConfig
 from queuemaster.exporter import metrics
-from queuemaster.exporter.channel_labels import MOST, OTHER, Names
+from queuemaster.exporter.channel_labels import MOST, OTHER, ChannelLabels
 from queuemaster.exporter.job_counts import Rows
-from queuemaster.exporter.snapshot import Situation, Unsettled, Work, look
-from queuemaster.master.core.counters import Departure
+from queuemaster.exporter.snapshot import Snapshot, Unsettled, look
+from queuemaster.master.core.counters import ExitCause
 from queuemaster.status_board import DispatcherStatus, MasterStatus, StatusBoard
 from support.programs import program
 from support.scraping import Samples, parsed
@@ -32,23 +33,23 @@ DOCUMENT = ROOT / "docs" / "metrics.md"
 
 
 def master(**changes: object) -> MasterStatus:
-    found: MasterStatus = {
+    document: MasterStatus = {
         "pid": 1, "version": "1.2", "phase": "running", "started": 0.0, "pools": {}, "workers": [],
         "children": {"dispatcher": {"pid": 7, "ready": True, "backoff_seconds": 0.0}},
-        "restarts": {}, "tally": {},
+        "restarts": {}, "counters": {},
     }  # fmt: skip
-    found.update(changes)  # type: ignore[typeddict-item]
-    return found
+    document.update(changes)  # type: ignore[typeddict-item]
+    return document
 
 
 def dispatcher(**changes: object) -> DispatcherStatus:
-    found: DispatcherStatus = {"pid": 7, "draining": False, "channels": {}, "databases": {}, "links": {}}
-    found.update(changes)  # type: ignore[typeddict-item]
-    return found
+    document: DispatcherStatus = {"pid": 7, "draining": False, "channels": {}, "databases": {}, "links": {}}
+    document.update(changes)  # type: ignore[typeddict-item]
+    return document
 
 
-def situation(told: DispatcherStatus | None = None, work: dict[str, Work] | None = None) -> Situation:
-    return Situation(master(), 0.0, told, told is not None, work or {}, Counter())
+def snapshot_of(told: DispatcherStatus | None = None, work: dict[str, WorkCounts] | None = None) -> Snapshot:
+    return Snapshot(master(), 0.0, told, told is not None, work or {}, Counter())
 
 
 def tree(*names: str) -> Tree:
@@ -64,12 +65,12 @@ class _Fixed(Collector):
 
 
 def text(
-    found: Situation, channels: Tree | None = None, jobs: dict[str, list[Rows] | None] | None = None
+    snapshot: Snapshot, channels: Tree | None = None, jobs: dict[str, list[Rows] | None] | None = None
 ) -> str:
     registry = CollectorRegistry()
     channels = channels or tree()
-    names = Names(channels.names)
-    registry.register(_Fixed(list(metrics.families(channels, names, found, jobs or {}, {"master": 1}))))
+    labels = ChannelLabels(channels.names)
+    registry.register(_Fixed(list(metrics.families(channels, labels, snapshot, jobs or {}, {"master": 1}))))
     return generate_latest(registry).decode()
 
 
@@ -78,7 +79,7 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 
 def test_every_series_of_a_configured_channel_is_there_before_anything_has_happened() -> None:
-    samples = parsed(text(situation(), tree("root.a")))
+    samples = parsed(text(snapshot_of(), tree("root.a")))
     for channel in ("root", "root.a"):
         for outcome in OUTCOMES:
             assert value(samples, "jobs_total", channel=channel, outcome=outcome) == 0
@@ -91,17 +92,17 @@ def test_every_series_of_a_configured_channel_is_there_before_anything_has_happe
 
 
 def test_every_cause_has_a_series() -> None:
-    assert {why.value for why in Departure} == set(metrics.CAUSES)
+    assert {cause.value for cause in ExitCause} == set(metrics.CAUSES)
 
 
 def test_an_unlimited_channel_has_what_those_above_allow() -> None:
     channels = Tree([ChannelConfig("root", 3), ChannelConfig("root.a", None)])
-    assert value(parsed(text(situation(), channels)), "channel_capacity", channel="root.a") == 3
+    assert value(parsed(text(snapshot_of(), channels)), "channel_capacity", channel="root.a") == 3
 
 
 def test_the_dispatcher_knows_better_than_the_configuration() -> None:
     live = {"root": {"capacity": 9, "effective": 9, "in_use": 2, "paused": True, "rate": 0.0}}
-    samples = parsed(text(situation(dispatcher(channels=live))))
+    samples = parsed(text(snapshot_of(dispatcher(channels=live))))
     assert value(samples, "channel_capacity", channel="root") == 9
     assert value(samples, "channel_slots_in_use", channel="root") == 2
     assert value(samples, "channel_paused", channel="root") == 1
@@ -109,10 +110,10 @@ def test_the_dispatcher_knows_better_than_the_configuration() -> None:
 
 def test_channels_beyond_the_bound_share_one_label() -> None:
     channels = tree(*(f"root.c{number}" for number in range(MOST + 50)))
-    work = {name: Work(dict.fromkeys(OUTCOMES, 1)) for name in channels.names}
+    work = {name: WorkCounts(dict.fromkeys(OUTCOMES, 1)) for name in channels.names}
     rows = [Rows(name, "pending", 2, 5.0) for name in channels.names]
-    samples = parsed(text(situation(work=work), channels, {"one": rows}))
-    labels = {dict(found)["channel"] for _, found in samples if "channel" in dict(found)}
+    samples = parsed(text(snapshot_of(work=work), channels, {"one": rows}))
+    labels = {dict(series)["channel"] for _, series in samples if "channel" in dict(series)}
     assert len(labels) == MOST + 1
     assert value(samples, "jobs_total", channel=OTHER, outcome="done") == 51
     assert value(samples, "jobs", database="one", channel=OTHER, state="pending") == 102
@@ -122,15 +123,15 @@ def test_channels_beyond_the_bound_share_one_label() -> None:
 def test_channels_that_nobody_configured_add_no_label() -> None:
     rows = [Rows(f"root.a.of{number}", "pending", 1, 1.0) for number in range(500)]
     rows.append(Rows("elsewhere", "done", 3, None))
-    work = {"root.gone": Work(dict.fromkeys(OUTCOMES, 1))}
-    samples = parsed(text(situation(work=work), tree("root.a"), {"one": rows}))
+    work = {"root.gone": WorkCounts(dict.fromkeys(OUTCOMES, 1))}
+    samples = parsed(text(snapshot_of(work=work), tree("root.a"), {"one": rows}))
     assert value(samples, "jobs", database="one", channel="root.a", state="pending") == 500
     assert value(samples, "jobs", database="one", channel="root", state="done") == 3
     assert value(samples, "jobs_total", channel=OTHER, outcome="done") == 1
 
 
 def test_what_is_not_known_is_not_shown_as_zero() -> None:
-    samples = parsed(text(situation(), jobs={"away": None, "here": []}))
+    samples = parsed(text(snapshot_of(), jobs={"away": None, "here": []}))
     shown = {dict(labels).get("database") for name, labels in samples if name == "queuemaster_jobs"}
     assert shown == {"here"}
     assert value(samples, "database_up", database="away") == 0
@@ -143,9 +144,7 @@ def test_a_histogram_counts_everything_once_and_grows_with_its_bounds(times: lis
         entry.count("done", seconds)
     counts = entry.counts(0)
     assert counts is not None
-    work = Work()
-    work.add(*counts)
-    samples = parsed(text(situation(work={"root": work})))
+    samples = parsed(text(snapshot_of(work={"root": counts})))
     buckets = [
         value(samples, "job_duration_seconds_bucket", channel="root", le=repr(bound)) for bound in BOUNDS
     ]
@@ -162,18 +161,17 @@ def test_a_dead_worker_s_entry_may_be_given_away_at_any_moment() -> None:
     dice = random.Random(4711)
     for _ in range(300):
         generation += 1
-        tally = {"root": {"outcomes": {**dict.fromkeys(OUTCOMES, 0), "done": done},
-                          "duration": [0] * 16, "wait": [0] * 16}}  # fmt: skip
+        counters = {"root": WorkCounts({**dict.fromkeys(OUTCOMES, 0), "done": done}).to_json()}
         worker = {"entry": 0, "generation": generation, "pid": 9, "channel": "root"}
-        status.master.write(master(workers=[{**worker, "state": "asked"}], tally=tally))
+        status.master.write(master(workers=[{**worker, "state": "asked"}], counters=counters))
         entry.reserve(generation, 0)
-        status.master.write(master(workers=[{**worker, "state": "greeted"}], tally=tally))
+        status.master.write(master(workers=[{**worker, "state": "greeted"}], counters=counters))
         for _ in range(dice.randrange(4)):
             entry.count("done", 0.1)
             done += 1
-        found = look(status, board)
-        assert found is not None
-        assert found.work["root"].outcomes["done"] == done
+        snapshot = look(status, board)
+        assert snapshot is not None
+        assert snapshot.work["root"].outcomes["done"] == done
     entry.reserve(generation + 1, 0)
     with pytest.raises(Unsettled):
         look(status, board)
@@ -184,9 +182,9 @@ def test_a_dispatcher_counts_as_up_while_it_is_the_one_that_the_master_has() -> 
     status.master.write(master())
     for pid, up in ((7, True), (8, False)):
         status.dispatcher.write(dispatcher(pid=pid))
-        found = look(status, board)
-        assert found is not None
-        assert found.dispatcher_up is up
+        snapshot = look(status, board)
+        assert snapshot is not None
+        assert snapshot.dispatcher_up is up
 
 
 def test_workers_by_what_they_do() -> None:
@@ -198,9 +196,9 @@ def test_workers_by_what_they_do() -> None:
     board.entry(3).change(State.IDLE, 1)
     board.entry(4).change(State.BUSY, 1, 0, 1, 1)
     status.master.write(master(workers=workers))
-    found = look(status, board)
-    assert found is not None
-    assert {state: number for (_, state), number in found.workers.items()} == {
+    snapshot = look(status, board)
+    assert snapshot is not None
+    assert {state: number for (_, state), number in snapshot.workers.items()} == {
         "booting": 2, "dead": 1, "idle": 1, "busy": 1
     }  # fmt: skip
 
@@ -210,7 +208,7 @@ def test_an_entry_counts_for_its_own_worker_only() -> None:
     entry.reserve(5, 0)
     entry.waited(-3.0)
     counts = entry.counts(5)
-    assert isinstance(counts, Counts)
+    assert isinstance(counts, WorkCounts)
     assert counts.wait[0] == 1, "clocks may disagree"
     assert entry.counts(4) is None
 
@@ -218,7 +216,7 @@ def test_an_entry_counts_for_its_own_worker_only() -> None:
 def test_promtool_finds_nothing_to_complain_about() -> None:
     promtool = program("promtool", "prometheus")
     rows = [Rows("root", "pending", 1, 1.0)]
-    shown = text(situation(dispatcher()), tree("root.a"), {"one": rows})
+    shown = text(snapshot_of(dispatcher()), tree("root.a"), {"one": rows})
     checked = subprocess.run(
         [promtool, "check", "metrics"], input=shown, capture_output=True, text=True, check=False
     )
@@ -229,7 +227,7 @@ def test_every_metric_stands_in_its_document() -> None:
     written = set(re.findall(r"^\| `(\w+)", DOCUMENT.read_text(), re.MULTILINE))
     shown = {
         line.split()[2].removeprefix("queuemaster_")
-        for line in text(situation(), jobs={"one": []}).splitlines()
+        for line in text(snapshot_of(), jobs={"one": []}).splitlines()
         if line.startswith("# TYPE")
     }
     assert shown == written

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuemaster.exporter.rate_limiter import Pace
+from queuemaster.exporter.rate_limiter import RateLimiter
 
 
 class Clock:
@@ -23,10 +23,10 @@ class Clock:
 
 def test_who_comes_alone_does_not_wait() -> None:
     clock = Clock()
-    pace = Pace(1.0, lambda: clock.now, clock.sleep)
+    limiter = RateLimiter(1.0, lambda: clock.now, clock.sleep)
     for _ in range(3):
         before = clock.now
-        pace.wait()
+        limiter.wait()
         assert clock.now == before
         clock.now += 1.0
 
@@ -34,18 +34,18 @@ def test_who_comes_alone_does_not_wait() -> None:
 @given(st.lists(st.sampled_from([0.0, 0.125, 0.5, 2.0]), max_size=50))
 def test_no_two_answers_are_closer_than_the_gap(pauses: list[float]) -> None:
     clock = Clock()
-    pace = Pace(0.5, lambda: clock.now, clock.sleep)
+    limiter = RateLimiter(0.5, lambda: clock.now, clock.sleep)
     answered = []
     for pause in pauses:
         clock.now += pause
-        pace.wait()
+        limiter.wait()
         answered.append(clock.now)
     assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(answered))
 
 
 def test_those_who_wait_at_the_same_time_are_answered_in_turn() -> None:
     waits: list[float] = []
-    pace = Pace(0.5, lambda: 100.0, waits.append)
+    limiter = RateLimiter(0.5, lambda: 100.0, waits.append)
     for _ in range(4):
-        pace.wait()
+        limiter.wait()
     assert waits == [0.5, 1.0, 1.5]

@@ -1,4 +1,4 @@
-"""What we ask of the kernel: names, parents, death signals."""
+"""What we ask the kernel: names of processes, parents, death signals, processor time, memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 import time
-from typing import NamedTuple
+from typing import List, NamedTuple, Tuple
 
 from .process import Process
 
@@ -36,9 +36,9 @@ def set_title(title: str) -> None:
 
 
 def die_with_parent(parent: int, signum: int = signal.SIGTERM) -> bool:
-    """Have the kernel send ``signum`` when the parent dies. False: it is not ``parent`` any more."""
+    """Have the kernel send ``signum`` when our parent dies. False: ``parent`` is not our parent any more."""
     _prctl(_PR_SET_PDEATHSIG, int(signum))
-    return os.getppid() == parent  # after arming, else a death in between goes unnoticed
+    return os.getppid() == parent  # asked after arming: else a death in between goes unnoticed
 
 
 def adopt_orphans() -> None:
@@ -63,26 +63,9 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int:
-    """Clock ticks from boot to the start of ``pid``; 0 when there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            # the name may hold blanks and parentheses: count from the last one
-            fields = stream.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    if fields[0] in (b"Z", b"X"):
-        return 0
-    return int(fields[19])
-
-
-def private_memory(pid: int) -> int:
-    """Resident bytes that are not a file's or shared memory; 0 when there is no such process."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as stream:
-            fields = stream.read().split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+    """Clock ticks from boot to the start of a process; 0 when there is none, or only a zombie."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields and fields[0] not in (b"Z", b"X") else 0
 
 
 class Times(NamedTuple):
@@ -93,16 +76,46 @@ class Times(NamedTuple):
 
 
 def times(pid: int) -> Times:
-    """Of a process; nothing when there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            fields = stream.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    """Processor time and start of a process; zeros when there is none."""
+    fields = _stat(pid)
+    if not fields:
         return Times(0, 0)
     tick = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-    # counted from boot, with the time that the machine was suspended
+    # the kernel counts from boot, with the time that the machine was suspended
     suspended = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
     return Times(sum(map(int, fields[11:15])) * tick, int(fields[19]) * tick - suspended)
+
+
+def resident_memory(pid: int) -> int:
+    """Resident bytes of a process; 0 when there is none."""
+    return _memory_pages(pid)[0] * os.sysconf("SC_PAGE_SIZE")
+
+
+def private_memory(pid: int) -> int:
+    """Resident bytes that are neither a file's nor shared memory; 0 when there is no such process."""
+    resident, shared = _memory_pages(pid)
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _stat(pid: int) -> List[bytes]:
+    """The fields after the name, from the state on; none when there is no such process."""
+    # the name may hold blanks and parentheses: count from the last one
+    return _read_process_file(pid, "stat").rpartition(b")")[2].split()
+
+
+def _memory_pages(pid: int) -> Tuple[int, int]:
+    # not psutil: a worker may not have it, and it takes five times as long, which the master pays twice a second for
+    # every worker with a limit
+    fields = _read_process_file(pid, "statm").split()
+    return (int(fields[1]), int(fields[2])) if fields else (0, 0)
+
+
+def _read_process_file(pid: int, name: str) -> bytes:
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as stream:
+            return stream.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def own_processor_time() -> int:

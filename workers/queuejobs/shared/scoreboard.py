@@ -16,9 +16,10 @@ import bisect
 import enum
 import mmap
 import os
-from typing import List, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from .stop_causes import Cause
+from .work_counts import BOUNDS, HISTOGRAM, OUTCOMES, WorkCounts
 
 ENTRIES = 4096
 _WORDS = 64
@@ -34,12 +35,6 @@ _SNAPSHOT = (
     _CPU_BEFORE, _MEMORY,
 )  # fmt: skip
 
-# How a run can end. "lost": its worker died, or lost its connection; a worker that dies is counted by the master.
-OUTCOMES = ("done", "failed", "retried", "timeout", "memory", "cpu", "lost")
-# Upper bounds of a histogram's buckets, in seconds; the last bucket has none. After the buckets stands the sum, in us.
-BOUNDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0)
-HISTOGRAM = len(BOUNDS) + 2  # words
-
 
 class State(enum.IntEnum):
     """What a worker is doing."""
@@ -50,8 +45,8 @@ class State(enum.IntEnum):
     LEAVING = 3
 
 
-class Snapshot(NamedTuple):
-    """An entry as it was at one moment. Times are CLOCK_MONOTONIC nanoseconds, limits of 0 are none."""
+class EntrySnapshot(NamedTuple):
+    """An entry as it was at one moment. Times are nanoseconds of CLOCK_MONOTONIC; a limit of 0 is none."""
 
     generation: int
     pid: int
@@ -66,19 +61,6 @@ class Snapshot(NamedTuple):
     cpu: int  # ns of processor time that the run may use
     cpu_before: int  # ns that the worker had used when the run began
     memory: int  # bytes
-
-
-class Counts(NamedTuple):
-    """What one worker has done since it was forked; the numbers only ever grow."""
-
-    outcomes: List[int]  # in the order of OUTCOMES
-    duration: List[int]
-    wait: List[int]
-
-    @property
-    def useful(self) -> bool:
-        """The worker brought at least one job to an end."""
-        return sum(self.outcomes[:-1]) > 0
 
 
 class RunLimits(NamedTuple):
@@ -203,7 +185,7 @@ class Entry:
             return None
         return KillRequest(job, words[_KILL_ATTEMPT], Cause(words[_KILL_CAUSE]), words[_KILL_VALUE])
 
-    def counts(self, generation: int) -> Optional[Counts]:
+    def counts(self, generation: int) -> Optional[WorkCounts]:
         """What the worker of this generation has done; None if the entry is not its any more."""
         words = self._words
         if words[_GENERATION] != generation:
@@ -211,20 +193,20 @@ class Entry:
         copy = words.tolist()
         if words[_GENERATION] != generation:  # reserve() clears this word first
             return None
-        return Counts(
-            copy[_OUTCOMES : _OUTCOMES + len(OUTCOMES)],
+        return WorkCounts(
+            dict(zip(OUTCOMES, copy[_OUTCOMES : _OUTCOMES + len(OUTCOMES)])),
             copy[_DURATION : _DURATION + HISTOGRAM],
             copy[_WAIT : _WAIT + HISTOGRAM],
         )
 
-    def snapshot(self) -> Optional[Snapshot]:
+    def snapshot(self) -> Optional[EntrySnapshot]:
         """A consistent copy; None if the worker was killed in the middle of a change."""
         words = self._words
         for _ in range(100):
             before = words[_SEQUENCE]
             copy = words[:_DURATION].tolist()
             if before % 2 == 0 and words[_SEQUENCE] == before:
-                return Snapshot._make(
+                return EntrySnapshot._make(
                     State(copy[word]) if word == _STATE else copy[word] for word in _SNAPSHOT
                 )
         return None

@@ -1,6 +1,6 @@
-"""How large an interpreter with the application in it is: import it as the template does, look, and end.
+"""How much memory the application needs: a process that imports it as the template does, measures itself and ends.
 
-``bootstrap.py footprint DESCRIPTOR MODULE…``; the answer goes to the descriptor, since an application may print.
+``bootstrap.py footprint DESCRIPTOR MODULE…``. The answer goes to the descriptor, since an application may print.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import sys
 from typing import Any, Dict
 
+from ..shared.linux import resident_memory
 from . import template  # noqa: F401  (all that a worker runs with)
 
 
@@ -28,13 +29,8 @@ def main() -> None:
             break
     else:
         gc.collect()
-        answer = {"resident": _resident()}
+        answer = {"resident": resident_memory(os.getpid())}
     with os.fdopen(descriptor, "w") as stream:
         json.dump(answer, stream)
     sys.stdout.flush()
-    os._exit(0)  # whatever the application has started, threads too, ends here
-
-
-def _resident() -> int:
-    with open("/proc/self/statm", encoding="ascii") as stream:
-        return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    os._exit(0)  # without waiting for threads and exit handlers of the application

@@ -1,24 +1,23 @@
-"""What workers that are gone had done, and why they went: an entry of the scoreboard is cleared for the next one. Pure.
+"""The master's counters: what workers that are gone have done, and why they went. Pure.
 
-Counters never go down as long as the master lives. ``revision`` says that there is something new.
+A worker counts its own runs in its entry of the scoreboard. The entry is cleared for the next worker; before that, the
+master adds its numbers up here. They never go down as long as the master lives.
 """
 
 from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import Counter
 
-from queuejobs.shared.scoreboard import HISTOGRAM, OUTCOMES, Counts
 from queuejobs.shared.stop_causes import Cause
-from queuemaster.status_board import TallyStatus
+from queuejobs.shared.work_counts import OUTCOMES, RunOutcome, WorkCounts, WorkCountsDocument
 
 from .events import Reaped
 from .limits import Charge
 
 
-class Departure(enum.Enum):
+class ExitCause(enum.Enum):
     """Why a worker went."""
 
     RETIRED = "retired"  # as it should: not needed, old code, or it had done enough
@@ -32,81 +31,62 @@ class Departure(enum.Enum):
     BOOT = "boot"  # it never said hello
 
 
-_BY_CAUSE = {
-    Cause.NONE: Departure.HUNG,
-    Cause.TIMEOUT: Departure.TIMEOUT,
-    Cause.CPU: Departure.CPU,
-    Cause.MEMORY: Departure.MEMORY,
-    Cause.CANCEL: Departure.CANCEL,
+_BY_STOP_CAUSE = {
+    Cause.NONE: ExitCause.HUNG,
+    Cause.TIMEOUT: ExitCause.TIMEOUT,
+    Cause.CPU: ExitCause.CPU,
+    Cause.MEMORY: ExitCause.MEMORY,
+    Cause.CANCEL: ExitCause.CANCEL,
 }
 
 
-def departure(status: int, charged: Cause | None) -> Departure:
-    """``charged``: what the master ended it for, NONE because it hung, None if it did not."""
-    if charged is not None:
-        return _BY_CAUSE[charged]
+def exit_cause(status: int, stopped_for: Cause | None) -> ExitCause:
+    """``status``: as waitpid gives it. ``stopped_for``: what the master ended the worker for.
+
+    NONE: the worker hung. None: the master did not end it.
+    """
+    if stopped_for is not None:
+        return _BY_STOP_CAUSE[stopped_for]
     if os.WIFSIGNALED(status):
-        return Departure.SIGNAL
-    return Departure.EXIT if status else Departure.RETIRED
+        return ExitCause.SIGNAL
+    return ExitCause.EXIT if status else ExitCause.RETIRED
 
 
-@dataclass
-class _Sums:
-    outcomes: list[int] = field(default_factory=lambda: [0] * len(OUTCOMES))
-    duration: list[int] = field(default_factory=lambda: [0] * HISTOGRAM)
-    wait: list[int] = field(default_factory=lambda: [0] * HISTOGRAM)
-
-
-class Tally:
-    """By channel."""
+class Counters:
+    """All by channel. ``revision`` changes with each change of a number."""
 
     def __init__(self) -> None:
         self.revision = 0
-        self._departures: dict[str, dict[str, int]] = {}
-        self._sums: dict[str, _Sums] = {}
+        self._work: dict[str, WorkCounts] = {}
+        self._exits: dict[str, Counter[ExitCause]] = {}
 
-    def departed(self, channel: str, why: Departure) -> None:
+    def count_exit(self, channel: str, cause: ExitCause) -> None:
         """A worker went that is to be replaced."""
-        known = self._departures.setdefault(channel, {})
-        known[why.value] = known.get(why.value, 0) + 1
+        self._exits.setdefault(channel, Counter())[cause] += 1
         self.revision += 1
 
-    def died(self, channel: str, event: Reaped, charge: Charge | None, replaced: bool) -> None:
-        """A worker was reaped: what it had done, how the run ended that it could not count itself, and why."""
-        why = departure(event.status, None if charge is None else charge.cause)
+    def count_death(self, channel: str, event: Reaped, charge: Charge | None, *, replaced: bool) -> None:
+        """A worker was reaped. ``charge``: what the master was ending it for, if it was."""
+        cause = exit_cause(event.status, None if charge is None else charge.cause)
+        work = self._work.get(channel, WorkCounts())
         if event.counts is not None:
-            self._add(channel, event.counts)
-        if event.busy and why is not Departure.CANCEL:
-            outcome = why.value if why.value in OUTCOMES else "lost"
-            self._of(channel).outcomes[OUTCOMES.index(outcome)] += 1
+            work += event.counts
+        # a dead worker cannot count the run that it died in; a cancelled run is not counted at all
+        if event.busy and cause is not ExitCause.CANCEL:
+            outcome = cause.value if cause.value in OUTCOMES else RunOutcome.LOST.value
+            work += WorkCounts({**dict.fromkeys(OUTCOMES, 0), outcome: 1})
+        self._work[channel] = work
         self.revision += 1
         if replaced:
-            self.departed(channel, why)
-
-    def _add(self, channel: str, counts: Counts) -> None:
-        sums = self._of(channel)
-        sums.outcomes = _added(sums.outcomes, counts.outcomes)
-        sums.duration = _added(sums.duration, counts.duration)
-        sums.wait = _added(sums.wait, counts.wait)
-
-    def _of(self, channel: str) -> _Sums:
-        return self._sums.setdefault(channel, _Sums())
+            self.count_exit(channel, cause)
 
     def restarts(self) -> dict[str, dict[str, int]]:
-        """By channel and cause."""
-        return {channel: dict(causes) for channel, causes in self._departures.items()}
-
-    def status(self) -> dict[str, TallyStatus]:
-        """All else, by channel."""
+        """How many workers went, by channel and cause; in JSON."""
         return {
-            channel: {
-                "outcomes": dict(zip(OUTCOMES, sums.outcomes, strict=True)),
-                "duration": sums.duration,
-                "wait": sums.wait,
-            }
-            for channel, sums in self._sums.items()
+            channel: {cause.value: number for cause, number in by_cause.items()}
+            for channel, by_cause in self._exits.items()
         }
 
-
-def _added(one: Iterable[int], other: Iterable[int]) -> list[int]:
-    return [a + b for a, b in zip(one, other, strict=True)]
+    def work(self) -> dict[str, WorkCountsDocument]:
+        """What workers that are gone have done, by channel; in JSON."""
+        return {channel: counts.to_json() for channel, counts in self._work.items()}

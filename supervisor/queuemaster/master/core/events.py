@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from queuejobs.shared.scoreboard import Counts, Snapshot
+from queuejobs.shared.scoreboard import EntrySnapshot
 from queuejobs.shared.stop_causes import Cause
+from queuejobs.shared.work_counts import WorkCounts
 
 DEFAULT_BOOT_TIMEOUT, LEAST_BOOT_TIMEOUT = 60.0, 10.0  # seconds
 
@@ -113,7 +114,7 @@ class Reaped:
     useful: bool = False
     run: Run | None = None  # what it was at
     words: str = ""  # the tracebacks that it left
-    counts: Counts | None = None  # what it had done
+    counts: WorkCounts | None = None  # what it had done
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Reading:
     entry: int
     generation: int
     pid: int
-    snapshot: Snapshot
+    snapshot: EntrySnapshot
     cpu: int = 0  # ns of processor time that it has used in all; measured where there is a limit
     memory: int = 0  # bytes of its own, likewise
 

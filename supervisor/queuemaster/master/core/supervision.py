@@ -12,7 +12,7 @@ import signal
 
 from . import events as ev
 from .children import Child, Phase, exporter
-from .counters import Departure, Tally
+from .counters import Counters, ExitCause
 from .deaths import notice, outcome
 from .events import Plan, Role
 from .events import log as _log
@@ -31,7 +31,7 @@ class Supervision:
         self.children = {role: Child() for role in roles}
         self._exporter = False
         self._want_exporter(plan)
-        self.tally = Tally()
+        self.counters = Counters()
         self.pools = Pools(dict(plan.targets), plan.max_workers, entries)
         self.limits = plan.limits
         self.succession = Succession()
@@ -184,7 +184,7 @@ class Supervision:
 
     def _lost_before_hello(self, worker: Worker, now: float, why: str) -> list[ev.Action]:
         del self.pools.workers[worker.entry]
-        self.tally.departed(worker.channel, Departure.BOOT)
+        self.counters.count_exit(worker.channel, ExitCause.BOOT)
         self.pools.backoff(worker.channel).died(now, useful=False)
         return [
             ev.Forget(worker.entry),
@@ -249,7 +249,7 @@ class Supervision:
         worker.state = WorkerState.DEAD
         charge = self.watch.charge(worker.entry, worker.generation)
         worker.death = notice(worker, event, charge)
-        self.tally.died(worker.channel, event, charge, self.phase is Phase.RUNNING)
+        self.counters.count_death(worker.channel, event, charge, replaced=self.phase is Phase.RUNNING)
         if self.phase is Phase.RUNNING and status != 0:
             self.pools.backoff(worker.channel).died(now, event.useful)
         actions: list[ev.Action] = [
