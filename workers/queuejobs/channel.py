@@ -1,4 +1,4 @@
-"""Names of channels as they are stored: complete, from ``root`` down."""
+"""Channel names as they are stored: complete, from ``root`` down."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ LONGEST = 500
 
 
 def complete(name: str) -> str:
-    """``sale`` and ``root.sale`` → ``root.sale``. ``ValueError`` for what is no name of a channel."""
+    """The name from ``root`` down: ``sale`` and ``root.sale`` → ``root.sale``. ``ValueError`` if it is malformed."""
     text = name.strip() if isinstance(name, str) else ""
     parts = text.split(".")
     if parts[0] != ROOT:
@@ -15,7 +15,7 @@ def complete(name: str) -> str:
     path = ".".join(parts)
     if not all(parts) or set(path) & set(" \t\n,:=\x00") or len(path) > LONGEST:
         raise ValueError(
-            f"channel {name!r} is no name of a channel: expected words joined by dots, such as"
+            f"channel {name!r} is not a channel name: expected words joined by dots, such as"
             f" 'root.sale.export', without blanks, commas, colons or '=', at most {LONGEST} characters"
         )
     return path

@@ -1,4 +1,4 @@
-"""``with_delay``, ``delayable``, ``group`` and ``chain``: method calls that are kept instead of made."""
+"""``with_delay``, ``delayable``, ``group`` and ``chain``: method calls that become jobs instead of being made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import run_inline
 from .enqueue import Call, description, prepare
 from .environment import Environment
 from .graph import Chain, Composite, Group, Node, Wired, wire
-from .identity import Unit
+from .identity import JobGraph
 from .job import Job
 from .recordset import Recordset
 from .storage import store
@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Delayable(Node):
-    """A call to be. Calling a method of its recordset on it captures the call; ``delay()`` stores it.
+    """A call that is not stored yet: calling a method of its recordset captures the call, ``delay()`` stores it.
 
     Every method but ``split`` and ``delay`` returns the delayable itself.
     """
@@ -28,59 +28,66 @@ class Delayable(Node):
     def __init__(self, records: Recordset, **properties: Any) -> None:
         super().__init__()
         self._records = records
-        self._given: Dict[str, Any] = {}
+        self._properties: Dict[str, Any] = {}
         self._call: Optional[Call] = None
         self._generated_job: Optional[Job] = None
         self._is_used = False
         self.set(**properties)
 
     def set(self, *mappings: Mapping[str, Any], **properties: Any) -> Delayable:
-        """Set properties, as keywords or as a dict; an unknown one is ``ValueError``."""
-        given = dict(self._given)
+        """Set properties of the job, as keywords or as dicts; see :meth:`Model.with_delay` for their names.
+
+        ``ValueError`` for an unknown property or a wrong value; then nothing is set.
+        """
+        merged = dict(self._properties)
         for mapping in mappings:
-            given.update(mapping)
-        given.update(properties)
-        props.parse(given)
-        self._given = given
+            merged.update(mapping)
+        merged.update(properties)
+        props.parse(merged)
+        self._properties = merged
         return self
 
     def split(self, size: int, chain: bool = False) -> Union[DelayableGroup, DelayableChain]:
-        """The same call for every ``size`` records, as a group, or as a chain.
+        """The same call on chunks of ``size`` records each, as a group, or as a chain if ``chain`` is true.
 
-        A string as identity key gets the number of the chunk appended; what comes after this comes
-        after all of them. ``ValueError`` without a method.
+        An identity key that is a string gets the number of the chunk appended. Whatever was to follow this
+        delayable follows all of the chunks. ``ValueError`` if no method was called on it, or ``size`` is below 1.
         """
         call = self._require_call("split()")
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"split({size!r}): expected how many records a job is to get, at least 1")
-        text = self._given.get("description") or description(call)
+            raise ValueError(f"split({size!r}): expected the number of records per job, at least 1")
+        text = self._properties.get("description") or description(call)
         chunks = [self._records[start : start + size] for start in range(0, len(self._records), size)]
         parts = []
         for number, records in enumerate(chunks, start=1):
-            part = Delayable(records, **self._given)
+            part = Delayable(records, **self._properties)
             part._call = Call(records, call.method_name, call.args, call.kwargs)
-            part._given["description"] = f"{text} (split {number}/{len(chunks)})"
-            key = self._given.get("identity_key")
+            part._properties["description"] = f"{text} (split {number}/{len(chunks)})"
+            key = self._properties.get("identity_key")
             if isinstance(key, str) and key:
-                part._given["identity_key"] = f"{key}-{number}"
+                part._properties["identity_key"] = f"{key}-{number}"
             parts.append(part)
-        whole = DelayableChain(*parts) if chain else DelayableGroup(*parts)
-        whole._followers = self._followers
+        composite = DelayableChain(*parts) if chain else DelayableGroup(*parts)
+        composite._followers = self._followers
         self._is_used = True
-        return whole
+        return composite
 
     def delay(self) -> Job:
-        """Store the job, and the graph that hangs on it, in the transaction of its environment."""
+        """Store the job, with all jobs that follow it, in the transaction of its environment; the job.
+
+        If its identity key is taken, the job that has the key. ``ValueError`` if no method was called on it, if
+        it was stored before, and for a cycle; ``TypeError`` for arguments that cannot be stored.
+        """
         return self._records.env.delay_many([self])[0]  # type: ignore[no-any-return]
 
-    def _require_call(self, what: str) -> Call:
+    def _require_call(self, wanted_by: str) -> Call:
         if self._call is None:
-            raise ValueError(f"{self!r} has no method to run: call one on it before {what}")
+            raise ValueError(f"{self!r} has no method to run: call one on it before {wanted_by}")
         return self._call
 
     def __getattr__(self, method_name: str) -> Callable[..., Delayable]:
         if method_name.startswith("_") and "_records" not in self.__dict__:
-            raise AttributeError(method_name)  # asked of a half-made copy
+            raise AttributeError(method_name)  # copy and pickle look attributes up before __init__ has run
         records = self._records
         require_method(records, method_name)
 
@@ -91,7 +98,7 @@ class Delayable(Node):
         return capture
 
     def __del__(self) -> None:
-        # read from __dict__: the constructor may have failed half way
+        # read from __dict__: __init__ may have raised before it set the attribute
         if not self.__dict__.get("_is_used", True):
             _logger.warning("%r was prepared but never delayed", self)
 
@@ -101,36 +108,37 @@ class Delayable(Node):
         return f"Delayable({self.__dict__.get('_records')!r}{method})"
 
 
-class _Whole(Composite):
+class _DelayableComposite(Composite):
     def delay(self) -> List[Job]:
-        """Store all jobs and edges in the transaction of their environment; the jobs, parents first.
+        """Store all jobs and dependencies in the transaction of their environment; the jobs, parents first.
 
-        The whole must be the top of its graph: what it is a part of is not stored along.
+        Call it on the outermost group or chain: a composite that this one is a member of is not stored with it.
+        ``ValueError`` as for :meth:`Delayable.delay`.
         """
         first = next((node for node in wire(self).vertices), None)
         return [] if first is None else first._records.env.delay_many([self])[0]
 
 
-class DelayableGroup(_Whole, Group):
+class DelayableGroup(_DelayableComposite, Group):
     """See :func:`group`."""
 
 
-class DelayableChain(_Whole, Chain):
+class DelayableChain(_DelayableComposite, Chain):
     """See :func:`chain`."""
 
 
 def group(*members: Node) -> DelayableGroup:
-    """Members that may run at the same time; what follows starts when, and only when, all are done."""
+    """Delayables, groups and chains that may run at the same time; what follows them starts when all are done."""
     return DelayableGroup(*members)
 
 
 def chain(*members: Node) -> DelayableChain:
-    """Members that run one after the other."""
+    """Delayables, groups and chains that run one after the other."""
     return DelayableChain(*members)
 
 
 class DelayProxy:
-    """What ``with_delay()`` returns: calling a method of the recordset on it stores a job at once."""
+    """The result of ``with_delay()``: calling a method of the recordset on it stores the job at once and returns it."""
 
     def __init__(self, records: Recordset, **properties: Any) -> None:
         props.parse(properties)
@@ -155,67 +163,68 @@ def require_method(records: Recordset, name: str) -> None:
 
 
 def delay_many(env: Environment, tops: Iterable[Node]) -> List[Any]:
-    """Store what hangs on each of ``tops``. For a delayable its job, for a group or chain all of its jobs.
+    """Store each of ``tops`` with everything that follows it, all in one transaction.
 
-    A job that was not stored since its identity is taken is the one that has it. In a graph whose every
-    identity is taken nothing is stored: its jobs without identity do not exist.
+    Returns, in the order of ``tops``, the job of a delayable, and the list of jobs of a group or chain, parents
+    first. Where every identity key of a graph is taken, nothing of the graph is stored: the job that has the key
+    stands for each job with a key, and a job without key is None (in a list: left out).
     """
     tops = list(tops)
-    graphs = [wire(top) for top in tops]
-    _refuse_mixed(graphs)
-    units = [_unit(graph) for graph in graphs]
-    _refuse_strangers(env, graphs)
-    waiting = []
-    for graph, unit in zip(graphs, units):
-        if any(run_inline.is_bypassed(vertex._records.env) for vertex in graph.vertices):
-            run_inline.run(unit)
+    wirings = [wire(top) for top in tops]
+    _refuse_shared_vertices(wirings)
+    graphs = [_job_graph(wiring) for wiring in wirings]
+    _refuse_other_connections(env, wirings)
+    to_store = []
+    for wiring, graph in zip(wirings, graphs):
+        if any(run_inline.is_bypassed(vertex._records.env) for vertex in wiring.vertices):
+            run_inline.run(graph)
         else:
-            waiting.append(unit)
-    found = store(env, waiting)
-    for graph, unit in zip(graphs, units):
-        for vertex, job in zip(graph.vertices, unit.jobs):
-            vertex._generated_job = found.get(job.uuid, job)
+            to_store.append(graph)
+    existing = store(env, to_store)
+    for wiring, graph in zip(wirings, graphs):
+        for vertex, job in zip(wiring.vertices, graph.jobs):
+            vertex._generated_job = existing.get(job.uuid, job)
     return [
-        [vertex._generated_job for vertex in graph.vertices if vertex._generated_job is not None]
+        [vertex._generated_job for vertex in wiring.vertices if vertex._generated_job is not None]
         if isinstance(top, Composite)
         else top._generated_job  # type: ignore[attr-defined]
-        for top, graph in zip(tops, graphs)
+        for top, wiring in zip(tops, wirings)
     ]
 
 
-def _unit(graph: Wired[Delayable]) -> Unit:
-    graph_uuid = str(uuid4()) if len(graph.vertices) > 1 else None
+def _job_graph(wiring: Wired[Delayable]) -> JobGraph:
+    graph_uuid = str(uuid4()) if len(wiring.vertices) > 1 else None
     jobs = []
-    for vertex in graph.vertices:
-        vertex._is_used = True  # it was tried: the error, if there is one, says enough
-        job = prepare(vertex._require_call("delay()"), props.parse(vertex._given))
+    for vertex in wiring.vertices:
+        vertex._is_used = True  # even if preparing it fails: the error says enough, no warning is needed
+        job = prepare(vertex._require_call("delay()"), props.parse(vertex._properties))
         job._row["graph_uuid"] = graph_uuid
-        job.given = vertex._given
+        job.given = vertex._properties
         jobs.append(job)
-    for _, child in graph.edges:
+    for _, child in wiring.edges:
         jobs[child]._row["state"] = "wait_dependencies"
-    return Unit(jobs, graph.edges)
+    return JobGraph(jobs, wiring.edges)
 
 
-def _refuse_mixed(graphs: Sequence[Wired[Delayable]]) -> None:
-    seen: Dict[int, int] = {}
-    for number, graph in enumerate(graphs):
-        for vertex in graph.vertices:
+def _refuse_shared_vertices(wirings: Sequence[Wired[Delayable]]) -> None:
+    owners: Dict[int, int] = {}  # by id of a vertex: the position of its graph
+    for number, wiring in enumerate(wirings):
+        for vertex in wiring.vertices:
             if vertex._generated_job is not None:
                 raise ValueError(
                     f"{vertex!r} was delayed already, as job {vertex._generated_job.uuid}: a stored graph"
                     " cannot be a part of another one"
                 )
-            if seen.setdefault(id(vertex), number) != number:
+            if owners.setdefault(id(vertex), number) != number:
                 raise ValueError(f"{vertex!r} is part of two graphs: make them one with group() or chain()")
 
 
-def _refuse_strangers(env: Environment, graphs: Sequence[Wired[Delayable]]) -> None:
-    # one transaction stores them: another connection's caller would never commit or roll back his
+def _refuse_other_connections(env: Environment, wirings: Sequence[Wired[Delayable]]) -> None:
+    # all jobs are stored in one transaction: a commit or rollback on another connection would not reach them
     connection = getattr(env.cr, "connection", None)
-    for graph in graphs:
-        for vertex in graph.vertices:
+    for wiring in wirings:
+        for vertex in wiring.vertices:
             if getattr(vertex._records.env.cr, "connection", None) is not connection:
                 raise ValueError(
-                    f"{vertex!r} belongs to another database connection than what it is stored with"
+                    f"{vertex!r} belongs to another database connection than the one that stores it"
                 )

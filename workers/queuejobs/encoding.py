@@ -1,7 +1,8 @@
 """Arguments of jobs as JSON and back. Never pickle: rows are read by other versions of the code.
 
-What JSON lacks is a tagged object, ``{"_type": …}``. The tags are those of the Odoo addon, so its
-rows can be read too. Tuples come back as lists, keys of dicts as strings: that is JSON's doing.
+A value that JSON has no form for becomes a tagged object, ``{"_type": …}``. The tags are those of the
+Odoo addon, so that its rows can be read too. As with any JSON, tuples come back as lists and the keys of
+dicts as strings.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _TAGS = ("odoo_recordset", "datetime_isoformat", "date_isoformat", "etree_elemen
 
 
 def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tuple[str, str]:
-    """JSON of both; a value that cannot be encoded is a ``TypeError`` that names its argument."""
+    """The JSON texts of ``args`` and ``kwargs``; ``TypeError`` names the argument that cannot be encoded."""
     try:
         return encode(args), encode(kwargs)
     except TypeError:
@@ -32,7 +33,7 @@ def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tuple[str, st
 
 
 def encode(value: Any) -> str:
-    """JSON text, in ASCII. ``TypeError`` for what cannot be encoded, NaN and infinity included."""
+    """The value as JSON text, in ASCII. ``TypeError`` if it cannot be encoded, as NaN and infinity cannot."""
     encoder = _Encoder(allow_nan=False)
     try:
         text = encoder.encode(list(value) if isinstance(value, tuple) else value)
@@ -44,7 +45,7 @@ def encode(value: Any) -> str:
 
 
 def records_value(records: Recordset) -> Dict[str, Any]:
-    """The tagged object of a recordset, with the part of its context that may travel."""
+    """The tagged object of a recordset, with the part of its context that its model lets into a job."""
     return {
         "_type": "odoo_recordset",
         "model": records._name,
@@ -56,13 +57,14 @@ def records_value(records: Recordset) -> Dict[str, Any]:
 
 
 def decode(value: Union[str, Any], env: Environment) -> Any:
-    """The inverse of :func:`encode`, from text or from parsed JSON.
+    """The inverse of :func:`encode`, from JSON text or from parsed JSON.
 
-    Recordsets get the user and context they were stored with, and the cursor, company and further
-    context (``job_uuid``) of ``env``.
+    Recordsets get the user and the context that were stored, and the cursor and company of ``env``. The context
+    of ``env`` (a running job's has ``job_uuid``) is merged into the stored one and wins.
+    ``NoSuchModelError`` for a recordset of an unknown model, ``ValueError`` for malformed JSON.
     """
     if isinstance(value, str):
-        return json.loads(value, object_hook=lambda found: _decode_tagged(found, env))
+        return json.loads(value, object_hook=lambda item: _decode_tagged(item, env))
     return _decode_parsed(value, env)
 
 
@@ -80,14 +82,14 @@ class _Encoder(json.JSONEncoder):
 def _tag(value: Any) -> Any:
     if isinstance(value, Recordset):
         return records_value(value)
-    if isinstance(value, datetime):  # before date: it is one, too
+    if isinstance(value, datetime):  # before date, since a datetime is a date too
         return {"_type": "datetime_isoformat", "value": value.isoformat()}
     if isinstance(value, date):
         return {"_type": "date_isoformat", "value": value.isoformat()}
     if isinstance(value, ElementTree.Element):
         text = ElementTree.tostring(value, encoding="unicode")
         return {"_type": "etree_element", "value": text, "library": "xml"}
-    lxml = sys.modules.get("lxml.etree")  # who has such an element has imported it
+    lxml = sys.modules.get("lxml.etree")  # not imported: then the value is no element of it
     if lxml is not None and isinstance(value, lxml._Element):
         return {"_type": "etree_element", "value": lxml.tostring(value, encoding="unicode")}
     return None
@@ -106,13 +108,13 @@ def _encode_argument(label: str, value: Any) -> None:
 def _short(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception as error:  # somebody else's __repr__, while an error is being reported
+    except Exception as error:  # the application's __repr__ must not hide the error that is being reported
         return f"{type(value).__name__}, repr failed: {error}"
     return text if len(text) <= 80 else text[:77] + "…"
 
 
 def _refuse_tags(value: Any) -> None:
-    # a plain dict that looks like a tagged one would come back as something else
+    # decoding would turn a plain dict that looks like a tagged object into something else
     stack = [value]
     while stack:
         item = stack.pop()
@@ -133,25 +135,25 @@ def _decode_parsed(value: Any, env: Environment) -> Any:
     return value
 
 
-def _decode_tagged(found: Dict[str, Any], env: Environment) -> Any:
-    tag = found.get("_type")
+def _decode_tagged(item: Dict[str, Any], env: Environment) -> Any:
+    """The value of a tagged object; any other dict comes back as it is."""
+    tag = item.get("_type")
     if tag == "odoo_recordset":
-        context = {**(found.get("context") or {}), **env.context}
-        user_id = found.get("uid")
-        own = env(user_id=user_id, context=context, su=bool(found.get("su")))
-        return own[found["model"]].browse(found["ids"])
+        context = {**(item.get("context") or {}), **env.context}
+        records_env = env(user_id=item.get("uid"), context=context, su=bool(item.get("su")))
+        return records_env[item["model"]].browse(item["ids"])
     if tag == "datetime_isoformat":
-        return datetime.fromisoformat(found["value"])
+        return datetime.fromisoformat(item["value"])
     if tag == "date_isoformat":
-        return date.fromisoformat(found["value"])
+        return date.fromisoformat(item["value"])
     if tag == "etree_element":
-        return _element(found)
-    return found
+        return _element(item)
+    return item
 
 
-def _element(found: Dict[str, Any]) -> Any:
-    if found.get("library") == "xml":
-        return ElementTree.fromstring(found["value"])
-    # the application's library, never a dependency of ours: nobody imports it who has no such argument
+def _element(item: Dict[str, Any]) -> Any:
+    if item.get("library") == "xml":
+        return ElementTree.fromstring(item["value"])
+    # lxml is the application's library, not a dependency of ours: import it only for an argument that needs it
     lxml = importlib.import_module("lxml.etree")
-    return lxml.fromstring(found["value"])
+    return lxml.fromstring(item["value"])

@@ -1,4 +1,4 @@
-"""From a delayed call to the job that will be stored: properties, declarations and defaults come together."""
+"""Make the job of a delayed call, ready to be stored, from its properties, its declaration and the defaults."""
 
 from __future__ import annotations
 
@@ -20,16 +20,24 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Call:
-    """A captured call."""
+    """A call of a method of a recordset that was captured instead of being made."""
 
     records: Recordset
     method_name: str
     args: Tuple[Any, ...]
     kwargs: Mapping[str, Any]
 
+    def __str__(self) -> str:
+        arguments = [repr(value) for value in self.args]
+        arguments += [f"{name}={value!r}" for name, value in self.kwargs.items()]
+        return f"{self.records!r}.{self.method_name}({', '.join(arguments)})"
+
 
 def prepare(call: Call, properties: Properties) -> Job:
-    """The job of a call as it would be stored; errors of its arguments show here."""
+    """The job of a call, not stored yet.
+
+    ``TypeError`` for an argument that cannot be encoded, ``ValueError`` for an identity key that is not text.
+    """
     records, env = call.records, call.records.env
     function = of_class(type(records), call.method_name)
     args, kwargs = encode_call(call.args, call.kwargs)
@@ -44,7 +52,7 @@ def prepare(call: Call, properties: Properties) -> Job:
         "records": encode(records),
         "args": args,
         "kwargs": kwargs,
-        "func_string": _call_text(call),
+        "func_string": _shortened(storable(str(call))),
         "state": "pending",
         "priority": DEFAULT_PRIORITY if properties.priority is None else properties.priority,
         "eta": None if properties.eta is None else properties.eta.isoformat(),
@@ -73,21 +81,19 @@ def _extra_values(records: Recordset, job: Job) -> Dict[str, Any]:
     specific = getattr(records, f"_job_store_values_for_{job.method_name}", None)
     if specific is not None:
         values.update(specific(job))
-    core = sorted(set(values) & CORE)
-    if core:
-        _logger.warning("values for %s of %s are ignored: the queue's own", ", ".join(core), job.func_string)
+    ignored = sorted(set(values) & CORE)
+    if ignored:
+        names = ", ".join(ignored)
+        _logger.warning("values for %s of %s are ignored: the queue's own", names, job.func_string)
     return {name: value for name, value in values.items() if name not in CORE}
 
 
 def description(call: Call) -> str:
-    """What people are shown: the first line of the docstring, else the name."""
+    """The job's name for people: the first line of the method's docstring, else model and method."""
     documented: Optional[str] = find_method(type(call.records), call.method_name).__doc__
     lines = (documented or "").strip().splitlines()
     return lines[0].strip() if lines else f"{call.records._name}.{call.method_name}"
 
 
-def _call_text(call: Call) -> str:
-    shown = [repr(value) for value in call.args]
-    shown += [f"{name}={value!r}" for name, value in call.kwargs.items()]
-    text = storable(f"{call.records!r}.{call.method_name}({', '.join(shown)})")
+def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_CALL else text[: _LONGEST_CALL - 1] + "…"

@@ -1,4 +1,4 @@
-"""Where a call runs: a cursor, a user, a company, a context."""
+"""The environment of a call: a cursor, a user, a company, a context."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ QUEUE = "queue.job"  # the model of the queue itself
 
 
 class Cursor(psycopg2.extensions.cursor):
-    """A psycopg2 cursor that can also end the transaction of its connection."""
+    """A psycopg2 cursor that can also commit and roll back, as Odoo's cursors can."""
 
     def commit(self) -> None:
-        """Commit the transaction that this cursor works in."""
+        """Commit the transaction of the connection."""
         self.connection.commit()
 
     def rollback(self) -> None:
-        """Roll the transaction back that this cursor works in."""
+        """Roll back the transaction of the connection."""
         self.connection.rollback()
 
 
 class Environment:
-    """Immutable. Jobs delayed through it are stored by ``cr``, so in the caller's transaction.
+    """A cursor ``cr``, ``user_id``, ``company_id`` and ``context``. Immutable.
 
-    ``connection_or_cursor``: a psycopg2 connection (a cursor is opened on it) or a cursor.
-    A job runs as the user and company of the environment that delayed it; of the context it gets
-    the keys that its model allows.
+    ``connection_or_cursor``: a psycopg2 connection (a cursor is opened on it) or a cursor. Jobs that are delayed
+    through an environment are stored by its cursor, so in the caller's transaction. A job runs as the user and
+    company of the environment that delayed it, with those keys of the context that its model allows.
     """
 
     __slots__ = ("company_id", "context", "cr", "su", "user_id")
@@ -68,7 +68,7 @@ class Environment:
         context: Optional[Mapping[str, Any]] = None,
         su: Optional[bool] = None,
     ) -> Environment:
-        """A copy in which what is given replaces what is here."""
+        """A copy with the arguments that are not None replaced."""
         return Environment(
             self.cr if cr is None else cr,
             self.user_id if user_id is None else user_id,
@@ -78,7 +78,10 @@ class Environment:
         )
 
     def delay_many(self, delayables: Iterable[Any]) -> List[Any]:
-        """Store any number of delayables with one INSERT; their jobs, in the same order."""
+        """Store any number of delayables, groups and chains with one INSERT of their jobs.
+
+        Returns, in the same order, the job of a delayable and the list of jobs of a group or chain.
+        """
         jobs: List[Any] = self[QUEUE].delay_many(delayables)
         return jobs
 

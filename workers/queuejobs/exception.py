@@ -10,9 +10,9 @@ class JobError(Exception):
 
 
 class RetryableJobError(JobError):
-    """Raise it in a job to have it run again later: what failed now may work then.
+    """Raise it in a job for a passing failure: the job is put back and runs again later.
 
-    ``seconds``: how long to wait, 0 is "at once", None leaves it to the job function's retry
+    ``seconds``: how long to wait; 0 means at once, None leaves it to the job function's retry
     pattern or the default delay. ``ignore_retry``: this try does not count towards
     ``max_retries``.
     """
@@ -32,19 +32,19 @@ class TimeoutJobError(JobError):
 
 
 class LimitJobError(JobError):
-    """The job used more memory or processor time than it may and was stopped."""
+    """The job used more memory or processor time than its limit and was stopped."""
 
 
 class CancelledJobError(JobError):
-    """Somebody cancelled the job while it ran."""
+    """The job was cancelled while it ran."""
 
 
 class CommitInJobError(JobError):
-    """A job tried to end its transaction: its writes and its end are one commit."""
+    """A job tried to end its transaction, although its writes and its end must be one commit."""
 
 
 class NoSuchJobError(JobError):
-    """No job of that uuid is stored; it may have been purged."""
+    """No job with this uuid is stored; it may never have been committed, or have been purged."""
 
 
 class UnknownCallError(JobError):
@@ -63,7 +63,7 @@ class NoSuchModelError(UnknownCallError):
 
 
 class NoSuchMethodError(UnknownCallError):
-    """The model is there, the method is not."""
+    """The model of a job is registered, but has no such method."""
 
     def __init__(self, model_name: str, method_name: str, known: Iterable[str]) -> None:
         super().__init__(

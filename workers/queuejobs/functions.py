@@ -1,7 +1,7 @@
-"""Job functions: what is declared for a method as a job, beside the method or by its name.
+"""Job functions: how a method runs as a job, declared with a decorator or by the name of model and method.
 
-Declarations merge: along the classes that a model is made of from base to derived, in each class
-the decorator first and then what was declared by the model's name. The later wins, key by key.
+The declarations for a method merge, key by key, and the later wins: along the classes of the model from base
+to derived, and in each class the decorator first, then the declaration by name.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class JobFunction:
-    """Everything declared for one method. Seconds where a time is meant."""
+    """Everything declared for one method. Times are in seconds; None means not declared."""
 
-    channel: Optional[str] = None  # complete; None: root
-    retry_pattern: Mapping[int, Delay] = field(default_factory=dict)
-    related_action: Mapping[str, Any] = field(default_factory=dict)
+    channel: Optional[str] = None  # complete, from root down; None: root
+    retry_pattern: Mapping[int, Delay] = field(default_factory=dict)  # by number of tries: the delay
+    related_action: Mapping[str, Any] = field(default_factory=dict)  # keys: enable, func_name, kwargs
     on_fail_method: Optional[str] = None  # called in a fresh transaction after the final failure
-    on_error: Optional[str] = None  # "fail", "retry"; None: the channel's or the service's
+    on_error: Optional[str] = None  # "fail" or "retry"; None: the policy of the channel or the service
     timeout: Optional[float] = None
-    cpu: Optional[float] = None  # processor time, of its processes together
-    memory: Optional[int] = None  # bytes; declared as such or as "512M"
-    allow_commit: bool = False  # may end the transaction itself, and with it exactly-once
-    isolation: Optional[str] = None  # of the job's transaction; None: read committed
+    cpu: Optional[float] = None  # processor time of the job and its child processes together
+    memory: Optional[int] = None  # bytes; may be declared as "512M"
+    allow_commit: bool = False  # the job may end its transaction, which gives up exactly-once
+    isolation: Optional[str] = None  # isolation level of the job's transaction; None: read committed
 
 
 _KEYS = tuple(item.name for item in fields(JobFunction))
@@ -53,49 +53,49 @@ def job_function(name: Function) -> Function: ...
 def job_function(name: Union[str, Callable[..., Any], None] = None, **settings: Any) -> Any:
     """Declare how a method runs as a job: the fields of :class:`JobFunction`, all optional.
 
-    ``@job_function(channel="root.export")`` beside the method, or for a method of somebody else
-    ``job_function("<res.partner>.export", channel="root.export")``. ``ValueError`` for a setting
-    that does not exist or has a wrong value.
+    As a decorator, ``@job_function(channel="root.export")``, or for a method in somebody else's code by name,
+    ``job_function("<res.partner>.export", channel="root.export")``. ``ValueError`` for an unknown setting or a
+    wrong value.
     """
     if callable(name):
         return name  # @job_function without parentheses declares nothing
     declared = validated(settings)
     if name is None:
-        return lambda function: _declare_beside(function, declared)
-    found = _NAME.match(name)
-    if found is None:
+        return lambda function: _declare_on(function, declared)
+    match = _NAME.match(name)
+    if match is None:
         raise ValueError(f"job function {name!r}: expected '<model.name>.method_name'")
-    _by_name.setdefault((found[1], found[2]), {}).update(declared)
+    _by_name.setdefault((match[1], match[2]), {}).update(declared)
     return None
 
 
 def lookup(model_name: str, method_name: str) -> JobFunction:
-    """What is declared for a method, by all that it inherits from; for an unknown model, nothing."""
+    """The declarations for a method, merged along its model's base classes. For an unknown model: all defaults."""
     model = registry.get(model_name)
     return JobFunction() if model is None else of_class(model, method_name)
 
 
 def of_class(model: type, method_name: str) -> JobFunction:
-    """As :func:`lookup`, for a class at hand."""
+    """As :func:`lookup`, by the model's class instead of its name."""
     merged: Dict[str, Any] = {}
-    for part in reversed(model.__mro__):
-        own = vars(part)
-        merged.update(getattr(own.get(method_name), _ATTRIBUTE, {}))
-        merged.update(_by_name.get((own.get("_name", ""), method_name), {}))
+    for base in reversed(model.__mro__):
+        attributes = vars(base)
+        merged.update(getattr(attributes.get(method_name), _ATTRIBUTE, {}))
+        merged.update(_by_name.get((attributes.get("_name", ""), method_name), {}))
     return JobFunction(**merged)
 
 
 def find_method(model: type, method_name: str) -> Callable[..., Any]:
-    """The function of a class, to be called with a recordset first."""
-    method = getattr(model, method_name, None)
-    if not callable(method):
+    """The method of a model's class, as a function of the recordset and the arguments. :class:`NoSuchMethodError`."""
+    attribute = getattr(model, method_name, None)
+    if not callable(attribute):
         raise NoSuchMethodError(getattr(model, "_name", model.__name__), method_name, _methods(model))
-    found: Callable[..., Any] = method
-    return found
+    method: Callable[..., Any] = attribute
+    return method
 
 
 def validated(settings: Mapping[str, Any]) -> Dict[str, Any]:
-    """The settings in their stored form; ``ValueError`` says which is wrong and what was expected."""
+    """The settings with their values in normal form; ``ValueError`` says which is wrong and what was expected."""
     unknown = sorted(set(settings) - set(_KEYS))
     if unknown:
         raise ValueError(f"job_function: unknown setting {unknown[0]!r}; there are: {', '.join(_KEYS)}")
@@ -106,7 +106,7 @@ def validated(settings: Mapping[str, Any]) -> Dict[str, Any]:
     return declared
 
 
-def _declare_beside(function: Function, declared: Dict[str, Any]) -> Function:
+def _declare_on(function: Function, declared: Dict[str, Any]) -> Function:
     setattr(function, _ATTRIBUTE, {**getattr(function, _ATTRIBUTE, {}), **declared})
     return function
 
@@ -127,11 +127,12 @@ def _retry_pattern(pattern: Any) -> Dict[int, Delay]:
     for tries, delay in pattern.items():
         if isinstance(tries, bool) or not isinstance(tries, int) or tries < 0:
             raise ValueError(f"retry_pattern: the key {tries!r} is no number of tries; {expected}")
-        pair = isinstance(delay, (tuple, list))
-        bounds = tuple(delay) if pair else (delay,)
-        if len(bounds) != (2 if pair else 1) or not all(map(_is_seconds, bounds)) or bounds[0] > bounds[-1]:
+        is_range = isinstance(delay, (tuple, list))
+        bounds = tuple(delay) if is_range else (delay,)
+        is_complete = len(bounds) == (2 if is_range else 1)
+        if not is_complete or not all(map(_is_seconds, bounds)) or bounds[0] > bounds[-1]:
             raise ValueError(f"retry_pattern: {delay!r} after {tries} tries is no delay; {expected}")
-        checked[tries] = (bounds[0], bounds[1]) if pair else bounds[0]
+        checked[tries] = (bounds[0], bounds[1]) if is_range else bounds[0]
     return checked
 
 

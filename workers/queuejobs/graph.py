@@ -1,8 +1,9 @@
-"""Graphs of jobs: what may start when. Pure: nodes in, vertices in order and edges out; no recursion.
+"""Graphs of jobs: nodes go in, vertices in order and the edges between them come out. Pure, and without recursion.
 
-A node is a delayable, a group or a chain. Its heads are what starts when the node starts, its tails what
-must be done before anything after it starts: of a group those of all members, of a chain the heads of its
-first and the tails of its last member, and so on inwards. Members without any job are passed over.
+A node is a delayable, a group or a chain. The heads of a node are the delayables that start when it starts, its
+tails those that must be done before anything that follows it starts. A delayable is its own head and tail. A group
+has the heads and tails of all its members, a chain the heads of its first and the tails of its last member. Members
+that contain no delayable are passed over.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Edge = Tuple[int, int]  # positions of a parent and of its child among the verti
 
 
 class Node:
-    """Something that can be delayed."""
+    """A delayable, a group or a chain."""
 
     _members: Tuple[Node, ...] = ()
     _is_empty = False
@@ -24,7 +25,10 @@ class Node:
         self._followers: List[Node] = []
 
     def on_done(self: Self, *nodes: Node) -> Self:
-        """Have these start when this is done (a chain: its end; a group: all of it). Returns itself."""
+        """Start ``nodes`` when this node is done: a chain with its last member, a group with all. Returns itself.
+
+        ``TypeError`` for anything but delayables, groups and chains.
+        """
         _check(nodes, "on_done")
         self._followers.extend(nodes)
         return self
@@ -37,7 +41,7 @@ class Node:
 
 
 class Composite(Node):
-    """What groups and chains have in common."""
+    """Base of groups and chains."""
 
     def __init__(self, *members: Node) -> None:
         super().__init__()
@@ -48,7 +52,7 @@ class Composite(Node):
 
 
 class Wired(Generic[Vertex]):
-    """The outcome: vertices, parents before their children, and the edges between them."""
+    """A graph as :func:`wire` finds it: the delayables, parents before their children, and the edges between them."""
 
     def __init__(self, vertices: Sequence[Vertex], edges: Sequence[Edge]) -> None:
         self.vertices = vertices
@@ -56,7 +60,7 @@ class Wired(Generic[Vertex]):
 
 
 def wire(top: Node) -> Wired[Any]:
-    """Everything that hangs on ``top``. ``ValueError`` for a cycle and for what depends on itself."""
+    """The graph of all members and followers of ``top``. ``ValueError`` for a cycle and for a self-dependency."""
     nodes = list(_reachable(top))
     vertices = [node for node in nodes if not isinstance(node, Composite)]
     position = {id(vertex): index for index, vertex in enumerate(vertices)}
@@ -66,20 +70,20 @@ def wire(top: Node) -> Wired[Any]:
         for head in after._heads():
             child = position[id(head)]
             edges.update((parent, child) for parent in tails)
-    own = next((parent for parent, child in edges if parent == child), None)
-    if own is not None:
-        raise ValueError(f"{vertices[own]!r} depends on itself")
+    looped = next((parent for parent, child in edges if parent == child), None)
+    if looped is not None:
+        raise ValueError(f"{vertices[looped]!r} depends on itself")
     order = _topological(vertices, edges)
-    place = {vertex: index for index, vertex in enumerate(order)}
+    rank = {vertex: index for index, vertex in enumerate(order)}
     return Wired(
-        [vertices[index] for index in order], sorted((place[parent], place[child]) for parent, child in edges)
+        [vertices[index] for index in order], sorted((rank[parent], rank[child]) for parent, child in edges)
     )
 
 
-def _check(nodes: Iterable[Any], where: str) -> None:
+def _check(nodes: Iterable[Any], caller: str) -> None:
     for node in nodes:
         if not isinstance(node, Node):
-            raise TypeError(f"{where}() takes delayables, groups and chains, not {node!r}")
+            raise TypeError(f"{caller}() takes delayables, groups and chains, not {node!r}")
 
 
 def _reachable(top: Node) -> Iterator[Node]:
@@ -87,14 +91,14 @@ def _reachable(top: Node) -> Iterator[Node]:
     while stack:
         node = stack.pop()
         yield node
-        for other in reversed((*node._members, *node._followers)):
-            if id(other) not in seen:
-                seen.add(id(other))
-                stack.append(other)
+        for neighbour in reversed((*node._members, *node._followers)):
+            if id(neighbour) not in seen:
+                seen.add(id(neighbour))
+                stack.append(neighbour)
 
 
 def _sequences(nodes: Iterable[Node]) -> Iterator[Tuple[Node, Node]]:
-    """Pairs of which the second starts when the first is done."""
+    """Pairs of nodes of which the second starts when the first is done."""
     for node in nodes:
         if isinstance(node, Chain):
             yield from zip(node._wired, node._wired[1:])
@@ -103,6 +107,7 @@ def _sequences(nodes: Iterable[Node]) -> Iterator[Tuple[Node, Node]]:
 
 
 def _ends(node: Node, side: int) -> Iterator[Node]:
+    """The heads of a node for ``side`` 0, its tails for -1."""
     stack = [node]
     while stack:
         node = stack.pop()
@@ -115,20 +120,20 @@ def _ends(node: Node, side: int) -> Iterator[Node]:
 
 
 def _topological(vertices: Sequence[Node], edges: Iterable[Edge]) -> List[int]:
-    """Kahn's order; among what is free, the order of ``vertices``, level by level."""
+    """Positions of the vertices, parents first, by Kahn's algorithm; level by level in the order of ``vertices``."""
     children: Dict[int, List[int]] = {}
-    waits = [0] * len(vertices)
+    parents_left = [0] * len(vertices)
     for parent, child in sorted(edges):
         children.setdefault(parent, []).append(child)
-        waits[child] += 1
-    order = [index for index, count in enumerate(waits) if not count]
-    for index in order:  # grows while it is walked
+        parents_left[child] += 1
+    order = [index for index, count in enumerate(parents_left) if not count]
+    for index in order:  # the loop appends to the list that it walks
         for child in children.get(index, ()):
-            waits[child] -= 1
-            if not waits[child]:
+            parents_left[child] -= 1
+            if not parents_left[child]:
                 order.append(child)
     if len(order) < len(vertices):
-        stuck = [repr(vertices[index]) for index, count in enumerate(waits) if count]
+        stuck = [repr(vertices[index]) for index, count in enumerate(parents_left) if count]
         shown = ", ".join(stuck[:5]) + (", …" if len(stuck) > 5 else "")
         raise ValueError(f"these jobs would wait for one another in a cycle: {shown}")
     return order

@@ -1,4 +1,4 @@
-"""Identity keys: at most one job of a key waits to run. What decides is pure."""
+"""Identity keys: at most one job with a given key waits to run. The decision, :func:`plan`, is pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .job import Job
 
 
 @dataclass(frozen=True)
-class Unit:
-    """The jobs of one ``delay()``, parents before children, and their edges as positions."""
+class JobGraph:
+    """The jobs of one ``delay()``, parents before children, and their dependencies. A single job is a graph of one."""
 
     jobs: Sequence[Job]
     edges: Sequence[Edge] = ()
@@ -21,17 +21,17 @@ class Unit:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to store, and what is there already."""
+    """Which graphs to store, and which jobs exist already."""
 
-    units: Sequence[Unit]
-    keyless: AbstractSet[str]  # uuids of those that are stored without their key
-    found: Mapping[str, Optional[Job]]  # by uuid of a job that is not stored: the one that has its key
+    graphs: Sequence[JobGraph]
+    keyless: AbstractSet[str]  # uuids of jobs that are stored without their key
+    existing: Mapping[str, Optional[Job]]  # by uuid of a job that is not stored: the job that has its key
 
 
 def identity_exact(job: Job) -> str:
-    """As ``identity_key``: the same call is the same job.
+    """A function for the property ``identity_key`` by which jobs with the same call have the same key.
 
-    sha1 over model, method, sorted ids, arguments and sorted keyword arguments.
+    The key is the SHA-1, in hexadecimal, of model, method, sorted ids, arguments and sorted keyword arguments.
     """
     kwargs = json.loads(job._row["kwargs"])
     parts = [job.model_name, job.method_name, sorted(job.records.ids, key=str), json.loads(job._row["args"])]
@@ -39,25 +39,26 @@ def identity_exact(job: Job) -> str:
     return hashlib.sha1(text.encode("ascii")).hexdigest()
 
 
-def plan(units: Sequence[Unit], live: Mapping[str, Job], busy: AbstractSet[str]) -> Plan:
-    """Decide by the jobs that are live (``live``, by key), unit by unit: all of it or nothing.
+def plan(graphs: Sequence[JobGraph], live: Mapping[str, Job], busy: AbstractSet[str]) -> Plan:
+    """Decide for each graph whether to store it, as a whole or not at all, given the unfinished jobs by their key.
 
-    A unit whose every job *with a key* is there is not stored. Of any other everything is stored; a job
-    whose key is taken, or ``busy`` (an open transaction may take it), gives up its key, never its run.
+    A graph is not stored if it has jobs with keys and all of these keys are in ``live``. Any other graph is
+    stored completely: a job whose key is in ``live``, or in ``busy`` (an open transaction may take it), is
+    stored without its key, since running twice is better than not at all.
     """
     holders: Dict[str, Job] = dict(live)
-    stored: List[Unit] = []
+    stored: List[JobGraph] = []
     keyless: Set[str] = set()
-    found: Dict[str, Optional[Job]] = {}
-    for unit in units:
-        keyed: List[Tuple[str, Job]] = [(job.identity_key, job) for job in unit.jobs if job.identity_key]
+    existing: Dict[str, Optional[Job]] = {}
+    for graph in graphs:
+        keyed: List[Tuple[str, Job]] = [(job.identity_key, job) for job in graph.jobs if job.identity_key]
         if keyed and all(key in holders for key, _ in keyed):
-            found.update((job.uuid, holders.get(job.identity_key)) for job in unit.jobs)
+            existing.update((job.uuid, holders.get(job.identity_key)) for job in graph.jobs)
             continue
-        stored.append(unit)
+        stored.append(graph)
         for key, job in keyed:
             if key in busy or key in holders:
                 keyless.add(job.uuid)
             else:
                 holders[key] = job
-    return Plan(stored, keyless, found)
+    return Plan(stored, keyless, existing)

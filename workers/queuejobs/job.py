@@ -1,4 +1,4 @@
-"""A job as it is stored: a snapshot of its row that can be read again and waited for."""
+"""A stored job: a snapshot of its row that can be read again and waited for."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LONGEST_POLL = 0.5
 
 
 class Job:
-    """One row of ``queuemaster.queue_job``; each of its columns is an attribute (times: naive UTC).
+    """One row of ``queuemaster.queue_job``, with each column as an attribute (times are naive datetimes in UTC).
 
-    It shows the row as it was when it was read: :meth:`refresh` and :meth:`wait` read it again.
-    ``records`` is the recordset of the call, ``args`` and ``kwargs`` its arguments, decoded.
+    The attributes show the row as it was last read; :meth:`refresh` and :meth:`wait` read it again.
+    ``records`` is the recordset of the call, ``args`` and ``kwargs`` are its decoded arguments.
     """
 
     def __init__(
@@ -32,39 +32,41 @@ class Job:
     ) -> None:
         self.env = env
         self._row: Dict[str, Any] = dict(row)
-        self.extra: Dict[str, Any] = {}  # for columns of the application, see _job_store_values
-        self.given: Mapping[str, Any] = {}  # the properties as its caller gave them
-        self._call = call  # recordset, args, kwargs; None: still to be decoded
+        self.extra: Dict[
+            str, Any
+        ] = {}  # values for columns that the application added, see _job_store_values
+        self.given: Mapping[str, Any] = {}  # the properties as the caller gave them
+        self._call = call  # recordset, args, kwargs; None: not decoded yet
 
     @classmethod
     def load(cls, env: Environment, uuid: str) -> Job:
-        """The job of that uuid as this transaction sees it; :class:`NoSuchJobError`."""
+        """The job with this uuid as the transaction of ``env`` sees it; :class:`NoSuchJobError` if there is none."""
         row = statements.by_uuid(statements.plain_cursor(env.cr), [uuid]).get(uuid)
         if row is None:
-            raise NoSuchJobError(f"there is no job {uuid}: it was never committed, or it was purged")
+            raise _no_such_job(uuid)
         return cls(env, row)
 
     @property
     def uuid(self) -> str:
-        """The name of the job, for ever."""
+        """The job's identifier, which never changes."""
         return str(self._row["uuid"])
 
     @property
     def state(self) -> str:
-        """The state when the job was last read."""
+        """The state as it was last read, such as ``pending`` or ``done``."""
         return str(self._row["state"])
 
     @property
     def result(self) -> Optional[str]:
-        """What the method returned, as text; None as long as the job is not done."""
+        """The return value of the method, as text; None if that was None, and as long as the job is not done."""
         result: Optional[str] = self._row.get("result")
         return result
 
     @property
     def records(self) -> Recordset:
         """The recordset that the method is called on."""
-        found: Recordset = self._decoded()[0]
-        return found
+        records: Recordset = self._decoded()[0]
+        return records
 
     recordset = records
 
@@ -80,27 +82,27 @@ class Job:
 
     @property
     def description(self) -> str:
-        """What people are shown: the column ``name``."""
+        """The job's name for people, the column ``name``."""
         return str(self._row["name"])
 
     def __getattr__(self, column: str) -> Any:
         try:
             return self.__dict__["_row"][column]
         except KeyError:
-            raise AttributeError(f"a job has no attribute and its row no column {column!r}") from None
+            raise AttributeError(f"a job has neither an attribute nor a column {column!r}") from None
 
     def refresh(self) -> Job:
-        """Read the row again; itself."""
+        """Read the row again. Returns itself; :class:`NoSuchJobError` if the job does not exist any more."""
         self._row.update(type(self).load(self.env, self.uuid)._row)
         return self
 
     def wait(self, timeout: Optional[float] = None) -> Job:
-        """Wait until the job is done, failed or cancelled; itself, read again.
+        """Wait until the job is done, failed or cancelled. Returns itself, read again.
 
-        ``timeout`` in seconds, None: no limit; ``TimeoutError``. It asks again and again on the
-        connection of its environment: commit the job first. A transaction that is open when it is
-        called stays open; under REPEATABLE READ and SERIALIZABLE such a transaction sees nothing
-        new, which is refused.
+        ``timeout`` is in seconds (None: no limit); ``TimeoutError`` when it has passed. The state is polled on
+        the connection of the environment, so commit the job first: :class:`JobError` otherwise. A transaction
+        that is open already stays open; under REPEATABLE READ and SERIALIZABLE it would never see the new state,
+        which is a :class:`JobError` too.
         """
         if self.state in statements.FINAL:
             return self
@@ -108,53 +110,59 @@ class Job:
         pause = _FIRST_POLL
         cr = statements.plain_cursor(self.env.cr)
         while not self._is_final(cr):
-            left = pause if deadline is None else deadline - time.monotonic()
-            if left <= 0:
+            remaining = pause if deadline is None else deadline - time.monotonic()
+            if remaining <= 0:
                 raise TimeoutError(f"job {self.uuid} is still {self.state} after {timeout} s")
-            time.sleep(min(pause, left))
+            time.sleep(min(pause, remaining))
             pause = min(pause * 1.5, _LONGEST_POLL)
         return self
 
     def cancel(self) -> Job:
-        """Cancel it, and with it all its waiting descendants; itself, read again.
+        """Cancel the job and all its descendants that wait for it. Returns itself, read again.
 
-        A running job is stopped first and its writes are rolled back: until then it is ``started``, with
-        ``cancel_requested``. :class:`JobError` for one that is done.
+        A running job is stopped first and its writes are rolled back; until then its state is ``started`` and
+        ``cancel_requested`` is set. :class:`JobError` if the job is done.
         """
         return self._act("cancel")
 
     def requeue(self) -> Job:
-        """Have a failed, done or cancelled job run from the beginning; itself, read again. Else JobError."""
+        """Run a failed, done or cancelled job again from the beginning; :class:`JobError` in any other state.
+
+        Returns itself, read again.
+        """
         return self._act("requeue")
 
     def set_done(self, result: Any = None) -> Job:
-        """Make it done without running it: its children go on. JobError for a running one."""
+        """Make the job done without running it, so that its children may start; :class:`JobError` while it runs.
+
+        Returns itself, read again.
+        """
         return self._act("done", result_text(result))
 
     def related_action(self) -> Any:
-        """What a person can open from this job, declared with its job function; None: nothing."""
+        """The action for people that its job function declares, as a dict; None if there is nothing to open."""
         return related_action(self.env, self._row.get("id"), self.records, self.method_name)
 
     def _act(self, name: str, result: Optional[str] = None) -> Job:
-        # in the transaction of the caller, like all else: it counts when he commits
+        # in the caller's transaction: it takes effect with the caller's commit
         state = actions.act(statements.plain_cursor(self.env.cr), name, self.uuid, result)
         if state is None:
-            raise NoSuchJobError(f"there is no job {self.uuid}: it was never committed, or it was purged")
+            raise _no_such_job(self.uuid)
         self._row["state"] = state
-        refused = actions.refusal(name, self.uuid, state)
-        if refused is not None:
-            raise JobError(refused)
+        refusal = actions.refusal(name, self.uuid, state)
+        if refusal is not None:
+            raise JobError(refusal)
         return self.refresh()
 
     def _is_final(self, cr: Any) -> bool:
         connection = cr.connection
         was_idle = connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
         try:
-            found = statements.state(cr, self.uuid)
-            if found is None:
+            state_and_origin = statements.state(cr, self.uuid)
+            if state_and_origin is None:
                 raise NoSuchJobError(f"there is no job {self.uuid} any more: rolled back, or purged")
-            self._row["state"], is_ours = found
-            if is_ours:
+            self._row["state"], is_uncommitted = state_and_origin
+            if is_uncommitted:
                 raise JobError(f"job {self.uuid} was enqueued in this transaction: commit first")
             if self.state in statements.FINAL:
                 self.refresh()
@@ -164,8 +172,8 @@ class Job:
             return False
         finally:
             if was_idle and not connection.closed:
-                # or a transaction would stay open that the caller never began; past what a worker's
-                # connection forbids to jobs: nothing is lost here
+                # else a transaction that the caller never began would stay open. The base class's method, since a
+                # worker's connection forbids rollback() inside a job; this transaction has written nothing
                 psycopg2.extensions.connection.rollback(connection)
 
     def _decoded(self) -> Tuple[Any, Any, Any]:
@@ -187,24 +195,28 @@ class Job:
 
 
 class Jobs(List[Job]):
-    """A list of jobs, on which each can be done what can be done to one. The first refusal ends it."""
+    """A list of jobs with the actions of :class:`Job`, applied to each in turn. The first error ends the action."""
 
     def cancel(self) -> Jobs:
-        """:meth:`Job.cancel` of each; itself."""
-        return self._each(Job.cancel)
+        """:meth:`Job.cancel` of each job. Returns itself."""
+        return self._for_each(Job.cancel)
 
     def requeue(self) -> Jobs:
-        """:meth:`Job.requeue` of each; itself."""
-        return self._each(Job.requeue)
+        """:meth:`Job.requeue` of each job. Returns itself."""
+        return self._for_each(Job.requeue)
 
     def set_done(self, result: Any = None) -> Jobs:
-        """:meth:`Job.set_done` of each; itself."""
-        return self._each(lambda job: job.set_done(result))
+        """:meth:`Job.set_done` of each job. Returns itself."""
+        return self._for_each(lambda job: job.set_done(result))
 
-    def _each(self, change: Callable[[Job], Job]) -> Jobs:
+    def _for_each(self, action: Callable[[Job], Job]) -> Jobs:
         for job in self:
-            change(job)
+            action(job)
         return self
+
+
+def _no_such_job(uuid: str) -> NoSuchJobError:
+    return NoSuchJobError(f"there is no job {uuid}: it was never committed, or it was purged")
 
 
 def _refuse_snapshot(cr: Any) -> None:

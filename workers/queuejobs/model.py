@@ -1,4 +1,4 @@
-"""What applications derive from: models whose methods can be delayed."""
+"""The base class of an application's models, whose methods can be delayed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from .run_inline import is_bypassed
 
 
 class Model(Recordset):
-    """A model of the application. A class with a ``_name``, its own or inherited, is registered.
+    """A model of the application: a subclass with a ``_name``, its own or inherited, is registered under it.
 
-    A subclass of a registered model that has the same ``_name`` extends it and takes its place.
+    A subclass of a registered model with the same ``_name`` extends that model and takes its place.
+    ``ValueError`` if another class has the name already.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -26,21 +27,26 @@ class Model(Recordset):
     def with_delay(self, **properties: Any) -> Any:
         """``record.with_delay(priority=5).method(…)`` stores a job and returns it.
 
-        Properties: priority, eta (or scheduled_at), max_retries, description, channel,
-        identity_key, timeout.
+        Properties, all optional: ``priority`` (the lowest runs first), ``eta`` or ``scheduled_at`` (a datetime,
+        naive in UTC, a timedelta or a number of seconds from now), ``max_retries`` (0: no limit), ``description``,
+        ``channel``, ``identity_key`` (text, or a function of the job), ``timeout`` and ``cpu`` (seconds),
+        ``memory`` (bytes, or text such as "512M"). ``ValueError`` for an unknown property or a wrong value.
         """
         return DelayProxy(self, **properties)
 
     def delayable(self, **properties: Any) -> Any:
-        """``record.delayable().method(…)``: a :class:`Delayable`, stored by its ``delay()``."""
+        """``record.delayable().method(…)``: a :class:`Delayable`, which its ``delay()`` stores as a job.
+
+        Properties as for :meth:`with_delay`.
+        """
         return Delayable(self, **properties)
 
     @classmethod
     def _patch_job_auto_delay(cls, method_name: str, context_key: Optional[str] = None) -> Callable[..., Any]:
-        """From now on a plain call of the method delays it, if the context has ``context_key`` (or always).
+        """Replace a method so that a plain call of it is delayed, always or if the context has ``context_key``.
 
-        A method ``<method>_job_options`` that takes the same arguments returns the properties of the
-        job. Inside a running job a call is a call. Returns the function that took the method's place.
+        The model's method ``<method>_job_options``, if there is one, is called with the same arguments and returns
+        the properties of the job. Inside a running job the method is called as usual. Returns the new function.
         """
         original = find_method(cls, method_name)
 

@@ -1,4 +1,4 @@
-"""Run the call of a stored job. The worker does what is around it: transaction, state, errors."""
+"""Make the call of a stored job. Transaction, state and errors are the worker's concern."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _CUT = " … (cut)"
 
 
 def perform(cursor: Any, row: Mapping[str, Any]) -> Optional[str]:
-    """Make the call of a row of ``queue_job`` on ``cursor``; what it returned, as text.
+    """Make the call that a row of ``queue_job`` describes, on ``cursor``. Returns its return value as text.
 
-    Runs as the user and company of the row, with ``job_uuid`` in every recordset's context.
-    :class:`NoSuchModelError` and :class:`NoSuchMethodError` come before anything ran.
+    It runs as the user and company of the row, with ``job_uuid`` in the context of every recordset.
+    :class:`NoSuchModelError` and :class:`NoSuchMethodError` are raised before the method is called.
     """
     return result_text(_call(cursor, row, row["method_name"]))
 
 
 def perform_on_fail(cursor: Any, row: Mapping[str, Any], method_name: str) -> None:
-    """Call a job function's ``on_fail_method`` on the records of a job that has failed, with its arguments."""
+    """Call ``method_name``, the ``on_fail_method`` of a failed job, on the job's records with its arguments."""
     _call(cursor, row, method_name)
 
 
@@ -37,7 +37,10 @@ def _call(cursor: Any, row: Mapping[str, Any], method_name: str) -> Any:
 
 
 def result_text(value: Any) -> Optional[str]:
-    """A string as it is, else JSON, else ``str()``; None of None. Beyond 64 KiB it is cut and says so."""
+    """A return value as text: a string as it is, else JSON, else ``str()``; None for None.
+
+    Text of more than 64 KiB in UTF-8 is cut, and ends with a remark that says so.
+    """
     if value is None:
         return None
     text = storable(value if isinstance(value, str) else _text(value))

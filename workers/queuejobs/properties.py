@@ -1,4 +1,4 @@
-"""The properties of a job as its caller gives them: checked, and in the form that is stored."""
+"""Check the properties that a caller gives a job, and bring them into the form in which they are stored."""
 
 from __future__ import annotations
 
@@ -17,33 +17,32 @@ Eta = Union[None, int, float, timedelta, datetime]
 
 @dataclass(frozen=True)
 class Properties:
-    """None: not given. ``eta`` is naive UTC, ``eta_seconds`` counts from now on the server's clock."""
+    """The properties of one job; None means not given. At most one of ``eta`` and ``eta_seconds`` is set."""
 
     priority: Optional[int] = None
-    eta: Optional[datetime] = None
-    eta_seconds: Optional[float] = None
-    max_retries: Optional[int] = None
+    eta: Optional[datetime] = None  # naive, in UTC
+    eta_seconds: Optional[float] = None  # from now, by the database server's clock
+    max_retries: Optional[int] = None  # 0: no limit
     description: Optional[str] = None
-    channel: Optional[str] = None
-    identity_key: Union[str, Callable[[Any], Optional[str]], None] = None
-    timeout: Optional[float] = None
-    cpu: Optional[float] = None
-    memory: Optional[int] = None
+    channel: Optional[str] = None  # complete, from root down
+    identity_key: Union[str, Callable[[Any], Optional[str]], None] = None  # or a function of the job
+    timeout: Optional[float] = None  # seconds
+    cpu: Optional[float] = None  # seconds
+    memory: Optional[int] = None  # bytes
 
 
-def parse(given: Mapping[str, Any]) -> Properties:
-    """Check the properties of one job; ``ValueError`` names what is wrong and what was expected."""
-    unknown = sorted(set(given) - set(NAMES))
+def parse(options: Mapping[str, Any]) -> Properties:
+    """Check the properties of one job; ``ValueError`` names the wrong one and what was expected."""
+    unknown = sorted(set(options) - set(NAMES))
     if unknown:
         raise ValueError(f"unknown job property {unknown[0]!r}; there are: {', '.join(NAMES)}")
-    eta, eta_seconds = _eta(given)
-    return Properties(
-        eta=eta, eta_seconds=eta_seconds, **{name: check(given.get(name)) for name, check in _CHECKS.items()}
-    )
+    eta, eta_seconds = _eta(options)
+    checked = {name: check(options.get(name)) for name, check in _CHECKS.items()}
+    return Properties(eta=eta, eta_seconds=eta_seconds, **checked)
 
 
 def checked_text(name: str, value: Any) -> str:
-    """A string that PostgreSQL can store."""
+    """The value, if it is a string that PostgreSQL can store; ``ValueError`` names the property."""
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r}: expected a string")
     try:
@@ -56,16 +55,16 @@ def checked_text(name: str, value: Any) -> str:
 
 
 def storable(text: str) -> str:
-    """Any text as PostgreSQL takes it: NUL and lone surrogates escaped."""
+    """The text with NUL characters and lone surrogates escaped, which PostgreSQL cannot store."""
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _eta(given: Mapping[str, Any]) -> Tuple[Optional[datetime], Optional[float]]:
-    parsed = {name: _moment(name, given[name]) for name in ("eta", "scheduled_at") if name in given}
+def _eta(options: Mapping[str, Any]) -> Tuple[Optional[datetime], Optional[float]]:
+    parsed = {name: _moment(name, options[name]) for name in ("eta", "scheduled_at") if name in options}
     if len(parsed) == 2 and parsed["eta"] != parsed["scheduled_at"]:
         raise ValueError(
-            f"eta={given['eta']!r} and scheduled_at={given['scheduled_at']!r} are two names of one property:"
-            " give one of them"
+            f"eta={options['eta']!r} and scheduled_at={options['scheduled_at']!r} are two names of one"
+            " property: give one of them"
         )
     return next(iter(parsed.values()), (None, None))
 
@@ -76,7 +75,7 @@ def _moment(name: str, value: Eta) -> Tuple[Optional[datetime], Optional[float]]
     if isinstance(value, datetime):
         return (value.astimezone(timezone.utc).replace(tzinfo=None) if value.tzinfo else value), None
     wait = value.total_seconds() if isinstance(value, timedelta) else value
-    # the server could not add more than this to its clock
+    # PostgreSQL cannot add more than this to the current time
     if isinstance(wait, (int, float)) and not isinstance(wait, bool) and abs(wait) < 1e11:
         return None, float(wait)
     raise ValueError(f"{name}={value!r}: expected a datetime, a timedelta or a number of seconds from now")

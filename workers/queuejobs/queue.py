@@ -1,4 +1,4 @@
-"""The queue as a model of its own: ``env["queue.job"]``."""
+"""The stored jobs as a model: ``env["queue.job"]``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .store.search import Condition, select
 
 
 class Queue(Model):
-    """Records are stored jobs, by their database id; a single one has the attributes of its job.
+    """Stored jobs, by their database id. A recordset of one job has the attributes of :class:`Job`.
 
-    Related actions of an application are methods of a class that extends it.
+    An application declares its related actions as methods of a subclass.
     """
 
     _name = QUEUE
@@ -24,11 +24,11 @@ class Queue(Model):
     def search(
         self, domain: Sequence[Condition] = (), limit: Optional[int] = None, order: str = "id"
     ) -> Jobs:
-        """The jobs that meet every ``(column, operator, value)``.
+        """The jobs that meet every condition ``(column, operator, value)``.
 
-        Operators: =, !=, <, <=, >, >=, in, not in, like (contains; % and _ match as in SQL). None
-        stands for "not set". ``order``: columns with or without ``desc``, by comma. ``ValueError``
-        for what is no column or operator.
+        Operators: =, !=, <, <=, >, >=, in, not in, like (contains; % and _ match as in SQL). The value None means
+        "not set". ``order``: column names, each with or without ``desc``, separated by commas. ``ValueError`` for
+        an unknown column or operator.
         """
         sql, values = select(domain, limit, order)
         cr = statements.plain_cursor(self.env.cr)
@@ -36,9 +36,9 @@ class Queue(Model):
         return Jobs(Job(self.env, row) for row in statements.rows_of(cr))
 
     def jobs(self) -> Jobs:
-        """The jobs of these records, in their order; those that are gone are left out."""
-        found = {job.id: job for job in self.search([("id", "in", self.ids)])}
-        return Jobs(found[job_id] for job_id in self.ids if job_id in found)
+        """The jobs of these records, in the order of the ids; jobs that do not exist any more are left out."""
+        by_id = {job.id: job for job in self.search([("id", "in", self.ids)])}
+        return Jobs(by_id[job_id] for job_id in self.ids if job_id in by_id)
 
     def cancel(self) -> Jobs:
         """:meth:`Job.cancel` of each of these records."""
@@ -53,7 +53,7 @@ class Queue(Model):
         return self.jobs().set_done(result)
 
     def delay_many(self, delayables: Iterable[Node]) -> List[Any]:
-        """Store any number of delayables with one INSERT; their jobs, in the same order."""
+        """As :meth:`Environment.delay_many`."""
         return delay_many(self.env, delayables)
 
     def __getattr__(self, name: str) -> Any:

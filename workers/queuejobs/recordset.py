@@ -1,4 +1,4 @@
-"""A recordset: a model and ids. It holds them and carries an environment; it is not an ORM."""
+"""A recordset: the ids of records of one model, with an environment. It is not an ORM."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .environment import Environment
 Id = Union[int, str]
 Self = TypeVar("Self", bound="Recordset")
 
-# What of the context travels with a job unless the model says otherwise.
+# keys of the context that are stored with a job, unless its model overrides them
 CONTEXT_KEYS = ("tz", "lang", "allowed_company_ids", "force_company", "active_test")
 
 
 class Recordset:
-    """What all models share. Applications derive from :class:`queuejobs.Model`."""
+    """Base of all models. Applications derive theirs from :class:`queuejobs.Model`."""
 
     _name: str = ""
 
@@ -24,16 +24,16 @@ class Recordset:
 
     @property
     def ids(self) -> List[Id]:
-        """The ids, as a list of their own (a list is what SQL wants for an array)."""
+        """The ids as a new list (psycopg2 passes a list as an SQL array)."""
         return list(self._ids)
 
     @property
     def id(self) -> Any:
-        """The id of a recordset of one; None of an empty one; ValueError of a longer one."""
+        """The id of the only record; None if there is no record, ``ValueError`` if there are several."""
         return self.ensure_one()._ids[0] if self._ids else None
 
     def browse(self: Self, ids: Union[Id, Iterable[Id], None] = None) -> Self:
-        """The records of these ids, same model and environment. None: no records."""
+        """The records with these ids (one id, or any number), in the same model and environment. None: no records."""
         if ids is None:
             return type(self)(self.env)
         return type(self)(self.env, (ids,) if isinstance(ids, (int, str)) else ids)
@@ -43,7 +43,7 @@ class Recordset:
         return type(self)(env, self._ids)
 
     def with_context(self: Self, *context: Dict[str, Any], **changes: Any) -> Self:
-        """The same records with the keys added to their context (or to the one given)."""
+        """The same records with ``changes`` added to their context, or to the context that is passed instead."""
         base = context[0] if context else self.env.context
         return self.with_env(self.env(context={**base, **changes}))
 
@@ -56,13 +56,13 @@ class Recordset:
         return self.with_env(self.env(company_id=company_id))
 
     def ensure_one(self: Self) -> Self:
-        """Itself if it is one record, else ValueError."""
+        """Itself if it holds exactly one record, else ``ValueError``."""
         if len(self._ids) != 1:
             raise ValueError(f"expected one record, got {len(self._ids)}: {self!r}")
         return self
 
     def _job_prepare_context_before_enqueue_keys(self) -> Tuple[str, ...]:
-        """Keys of the context that jobs keep. Override it to let other keys through."""
+        """The keys of the context that are stored with a job. Override it to let other keys through."""
         return CONTEXT_KEYS
 
     def _job_prepare_context_before_enqueue(self) -> Dict[str, Any]:
@@ -71,9 +71,9 @@ class Recordset:
         return {key: value for key, value in self.env.context.items() if key in allowed}
 
     def _job_store_values(self, job: Any) -> Dict[str, Any]:
-        """More to store with a job of this model: values by column that the application added to the table.
+        """Values for columns that the application added to the table of jobs, by column name.
 
-        ``_job_store_values_for_<method>(job)`` does the same for one method and wins.
+        A method ``_job_store_values_for_<method>(job)`` does the same for one method; its values win.
         """
         return {}
 

@@ -12,21 +12,24 @@ _models: Dict[str, Type[Any]] = {}
 def register(name: str, model: Type[Any]) -> None:
     """Make ``model`` the class of ``name``.
 
-    A subclass of the model registered so far extends it and takes its place; so does the same
-    class defined again (a module that is loaded twice). Another class is a ``ValueError``: one
-    of the two would silently never run.
+    It may replace a class that it inherits from (an extension of it), and the same class from a module that is
+    loaded twice. ``ValueError`` for any other class: one of the two would silently never run.
     """
-    present = _models.get(name)
-    if present is not None and not issubclass(model, present) and not _is_same_source(model, present):
+    registered = _models.get(name)
+    if (
+        registered is not None
+        and not issubclass(model, registered)
+        and not _is_same_source(model, registered)
+    ):
         raise ValueError(
-            f"model {name!r} is defined by {_path(present)} already: let {_path(model)} inherit from it"
+            f"model {name!r} is defined by {_path(registered)} already: let {_path(model)} inherit from it"
             " to extend it, or give it another _name"
         )
     _models[name] = model
 
 
 def find(name: str) -> Type[Any]:
-    """The class of model ``name``; :class:`NoSuchModelError` lists what there is."""
+    """The class of model ``name``; :class:`NoSuchModelError` lists the registered models."""
     try:
         return _models[name]
     except KeyError:
@@ -43,10 +46,10 @@ def names() -> List[str]:
     return sorted(_models)
 
 
-def _is_same_source(one: Type[Any], other: Type[Any]) -> bool:
-    # a script defines its models as __main__'s, and again when a worker imports it by its name
-    modules = {one.__module__, other.__module__}
-    return one.__qualname__ == other.__qualname__ and (len(modules) == 1 or "__main__" in modules)
+def _is_same_source(first: Type[Any], second: Type[Any]) -> bool:
+    # a module that runs as a script defines its models in __main__, and once more when it is imported by its name
+    modules = {first.__module__, second.__module__}
+    return first.__qualname__ == second.__qualname__ and (len(modules) == 1 or "__main__" in modules)
 
 
 def _path(model: Type[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Related actions: what a person who looks at a job can open. Application code, run in its process."""
+"""Related actions: what a person who looks at a job can open. The application's code, run in its interpreter."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from .recordset import Recordset
 
 
 def related_action(env: Environment, job_id: Optional[int], records: Recordset, method_name: str) -> Any:
-    """The action declared for a job's method, None if it is disabled or there is nothing to open.
+    """The action declared for a job's method; None if it is disabled or there is nothing to open.
 
-    ``func_name`` is a method of ``queue.job`` (its self is the job) or of the job's own model (its
-    self are the job's records); it is called with ``kwargs``. Default: open the records.
+    The declared ``func_name`` is a method of the model ``queue.job``, called on the job, or else of the job's own
+    model, called on the job's records; the declared ``kwargs`` are its arguments. Without a ``func_name`` the
+    action opens the records. :class:`NoSuchMethodError` if neither model has the method.
     """
     declared = lookup(records._name, method_name).related_action or {}
     if not declared.get("enable", True):
@@ -29,7 +30,7 @@ def related_action(env: Environment, job_id: Optional[int], records: Recordset, 
 
 
 def open_records(records: Recordset) -> Optional[Dict[str, Any]]:
-    """Open one record as a form, several as a list."""
+    """The action that opens one record as a form and several as a list; None without records."""
     if not records:
         return None
     action: Dict[str, Any] = {"type": "ir.actions.act_window", "res_model": records._name}

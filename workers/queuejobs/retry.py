@@ -1,6 +1,7 @@
-"""What becomes of a job that raised: again or failed, when, and whether the try counts.
+"""Decide what happens to a job that raised: whether it runs again or has failed, when, and whether the try counts.
 
-Pure: the error, the job's row, what is declared for it and the dice come in, an outcome goes out.
+Pure: the error, the job's row, its declaration, the settings and a source of random numbers go in, an outcome comes
+out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .properties import storable
 PENDING = "pending"
 FAILED = "failed"
 
-# serialization failure, deadlock, lock not available: the database's doing, not the job's
+# serialization failure, deadlock, lock not available: caused by concurrent transactions, not by the job
 CONCURRENCY_CODES = ("40001", "40P01", "55P03")
 CONCURRENCY_DELAY = 5.0
 CONCURRENCY_LIMIT = 100
@@ -30,12 +31,12 @@ class Dice(Protocol):
     """The module ``random`` or a ``random.Random``."""
 
     def uniform(self, a: float, b: float) -> float:
-        """A number between the two."""
+        """A random number between ``a`` and ``b``."""
 
 
 @dataclass(frozen=True)
 class RetrySettings:
-    """What the service, or the channel, says where the job function says nothing. Seconds."""
+    """The settings of the service, or of the channel, for what the job function leaves open. Delays are seconds."""
 
     on_error: str = "fail"
     retry_delay: float = 600.0
@@ -62,7 +63,7 @@ def decide(
     settings: RetrySettings,
     rng: Dice,
 ) -> Outcome:
-    """The outcome of one try. ``row``: ``retry`` counts this try already (the claim did)."""
+    """The outcome of one try. In ``row`` the counter ``retry`` includes this try, since the claim has raised it."""
     message = _message(error)
     if is_concurrency_error(error):
         if (row.get("concurrency_retries") or 0) < CONCURRENCY_LIMIT:
@@ -85,13 +86,13 @@ def decide(
 
 
 def is_concurrency_error(error: BaseException) -> bool:
-    """Whether PostgreSQL ended the transaction for the sake of another one."""
+    """Whether PostgreSQL ended the transaction because of a conflict with another one."""
     return getattr(error, "pgcode", None) in CONCURRENCY_CODES
 
 
 def backoff(tries: int, longest: float) -> float:
     """10, 20, 40 … seconds after the first, second, third … try, at most ``longest``."""
-    # 2**64 · 10 s is beyond any limit, and a float would overflow at 2**1024
+    # the exponent is bounded, since 2.0**1024 overflows; 2**64 · 10 s is above any limit
     return min(_BACKOFF_BASE * 2.0 ** min(max(tries - 1, 0), 64), longest)
 
 
@@ -127,7 +128,7 @@ def _outcome(
         counted=counted,
         exc_name=f"{kind.__module__}.{kind.__qualname__}",
         exc_message=storable(message)[:_LONGEST_MESSAGE],
-        # the end of a traceback is what tells
+        # cut at its beginning: the end of a traceback names the error
         exc_info=storable(f"attempt {row.get('attempt')}: {message}\n{trace}")[-_LONGEST_INFO:],
         concurrency=concurrency,
     )
@@ -136,5 +137,7 @@ def _outcome(
 def _message(error: BaseException) -> str:
     try:
         return str(error) or type(error).__name__
-    except Exception as second:  # an application's __str__ must not keep its job from being settled
-        return f"{type(error).__name__} (its message failed: {type(second).__name__})"
+    except (
+        Exception
+    ) as str_error:  # an error in the application's __str__ must not keep the job from being settled
+        return f"{type(error).__name__} (its message failed: {type(str_error).__name__})"

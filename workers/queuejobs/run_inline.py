@@ -1,4 +1,4 @@
-"""Synchronous bypass, for development and tests: delayed calls are made at once, nothing is stored."""
+"""A bypass of the queue for development and tests: delayed calls are made at once and nothing is stored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from .environment import Environment
-from .identity import Unit
+from .identity import JobGraph
 from .job import Job
 from .perform import result_text
 
@@ -18,21 +18,21 @@ _OFF = ("", "0", "false", "no", "off")
 
 
 def is_bypassed(env: Environment) -> bool:
-    """Whether the process or the context of ``env`` asks for calls to be made at once."""
+    """Whether an environment variable of the process or the context of ``env`` turns the bypass on."""
     if any(os.environ.get(name, "").strip().lower() not in _OFF for name in _VARIABLES):
         return True
     return any(env.context.get(key) for key in _CONTEXT_KEYS)
 
 
-def run(unit: Unit) -> None:
-    """Make the calls of a unit in their order. An error is the caller's: it ends the rest."""
-    for job in unit.jobs:
+def run(graph: JobGraph) -> None:
+    """Make the calls of a graph, parents first. An error goes to the caller, and the calls after it are not made."""
+    for job in graph.jobs:
         _logger.warning("%s runs at once instead of being delayed: never in production", job.func_string)
         perform(job)
 
 
 def perform(job: Job) -> Any:
-    """Make the call of a job that is not stored, on its own environment; what it returned."""
+    """Make the call of a job that is not stored, in the job's environment; returns what the method returned."""
     records = job.records.with_context(job_uuid=job.uuid)
     result = getattr(records, job.method_name)(*job.args, **job.kwargs)
     job._row.update(state="done", result=result_text(result))

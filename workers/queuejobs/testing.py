@@ -1,4 +1,4 @@
-"""For the tests of applications: delayed jobs are trapped in memory, looked at and run.
+"""Support for an application's tests: catch delayed jobs in memory, check them, and run them.
 
     with trap_jobs() as trap:
         order.confirm()
@@ -6,7 +6,7 @@
         trap.assert_enqueued_job(order.send_mail, args=("a@b",), properties={"priority": 5})
         trap.perform_enqueued_jobs()
 
-Nothing here needs a test framework: a wrong expectation is an ``AssertionError``.
+No test framework is needed: an expectation that does not hold is an ``AssertionError``.
 """
 
 from __future__ import annotations
@@ -18,43 +18,38 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 import psycopg2
 
 from . import run_inline, storage
+from .enqueue import Call
 from .environment import Environment
-from .identity import Unit, plan
+from .identity import JobGraph, plan
 from .job import Job
 from .recordset import Recordset
-from .storage import Found
+from .storage import ExistingJobs
 
 Method = Union[str, Callable[..., Any]]
 
 
 @dataclass(frozen=True)
-class EnqueuedCall:
-    """A call as it was delayed, with the properties as they were given."""
+class EnqueuedCall(Call):
+    """A delayed call: ``records``, ``method_name``, ``args``, ``kwargs`` and ``properties`` as the caller gave them."""
 
-    records: Recordset
-    method_name: str
-    args: Tuple[Any, ...]
-    kwargs: Mapping[str, Any]
     properties: Mapping[str, Any]
 
     def __str__(self) -> str:
-        shown = [repr(value) for value in self.args]
-        shown += [f"{name}={value!r}" for name, value in self.kwargs.items()]
-        given = ", ".join(f"{name}={value!r}" for name, value in self.properties.items()) or "no properties"
-        return f"{self.records!r}.{self.method_name}({', '.join(shown)}) with {given}"
+        properties = ", ".join(f"{name}={value!r}" for name, value in self.properties.items())
+        return f"{super().__str__()} with {properties or 'no properties'}"
 
 
 class JobsTrap:
-    """What was delayed while it is set. ``enqueued_jobs``: still to be run; ``calls``: all so far."""
+    """The jobs delayed inside :func:`trap_jobs`: ``enqueued_jobs`` that were not run yet, and all ``calls`` so far."""
 
     def __init__(self) -> None:
         self.enqueued_jobs: List[Job] = []
         self.calls: List[EnqueuedCall] = []
-        self._jobs: List[Job] = []  # one for each call
-        self._units: List[Unit] = []
+        self._jobs: List[Job] = []  # the job of each call, in the same order
+        self._graphs: List[JobGraph] = []
 
     def jobs_count(self) -> int:
-        """How many jobs wait in the trap."""
+        """How many jobs are in the trap and were not run yet."""
         return len(self.enqueued_jobs)
 
     def assert_jobs_count(
@@ -64,19 +59,22 @@ class JobsTrap:
         model: Optional[str] = None,
         method: Optional[str] = None,
     ) -> None:
-        """Exactly so many jobs wait: all, of one method (``only=records.method``), or of a model or method."""
+        """Check that exactly ``expected`` jobs are in the trap; ``AssertionError`` lists the calls.
+
+        Counted are all jobs, those of one method (``only=records.method``), or those of the named ``model`` or
+        ``method``.
+        """
         if only is not None:
             records, method = _bound(only)
             model = records._name
-        found = [
-            job
+        count = sum(
+            model in (None, job.model_name) and method in (None, job.method_name)
             for job in self.enqueued_jobs
-            if model in (None, job.model_name) and method in (None, job.method_name)
-        ]
-        if len(found) != expected:
-            what = ".".join(part for part in (model, method) if part)
+        )
+        if count != expected:
+            target = ".".join(part for part in (model, method) if part)
             raise AssertionError(
-                f"expected {expected} jobs{f' of {what}' if what else ''}, found {len(found)}; {self._listed()}"
+                f"expected {expected} jobs{f' of {target}' if target else ''}, found {count}; {self._listed()}"
             )
 
     def assert_enqueued_job(
@@ -87,10 +85,12 @@ class JobsTrap:
         kwargs: Optional[Mapping[str, Any]] = None,
         properties: Optional[Mapping[str, Any]] = None,
     ) -> None:
-        """A call was delayed: ``(records.method, args=…)`` or ``("model.name", "method")``.
+        """Check that a call was delayed: ``(records.method, args=…)`` or ``("model.name", "method", args=…)``.
 
-        With a bound method the records, args and kwargs must be exactly these (none given: none), of
-        the properties those that are given. By name, what is not given is not looked at.
+        With a bound method, the call's records, ``args`` and ``kwargs`` must be equal (default: no arguments). By
+        name, any records match, and so do any arguments where ``args`` or ``kwargs`` is left out. Of the
+        properties only those in ``properties`` are compared. ``AssertionError`` lists the calls, ``TypeError``
+        if no method is named.
         """
         if isinstance(method, str):
             if method_name is None:
@@ -99,46 +99,46 @@ class JobsTrap:
         else:
             records, method_name = _bound(method)
             model, args, kwargs = records._name, args or (), kwargs or {}
-        wanted = properties or {}
+        expected = properties or {}
         for call, job in zip(self.calls, self._jobs):
             if (
                 (call.records._name, call.method_name) == (model, method_name)
                 and (records is None or call.records == records)
                 and (args is None or list(call.args) == list(args))
                 and (kwargs is None or dict(call.kwargs) == dict(kwargs))
-                and all(_has(call, job, name, value) for name, value in wanted.items())
+                and all(_has(call, job, name, value) for name, value in expected.items())
             ):
                 return
         details = {"args": args, "kwargs": kwargs, "properties": properties}
-        shown = ", ".join(f"{name}={value!r}" for name, value in details.items() if value is not None)
+        expectation = ", ".join(f"{name}={value!r}" for name, value in details.items() if value is not None)
         target = f"{model if records is None else repr(records)}.{method_name}"
-        raise AssertionError(f"{target} was not enqueued with {shown or 'anything'}; {self._listed()}")
+        raise AssertionError(f"{target} was not enqueued with {expectation or 'anything'}; {self._listed()}")
 
     def perform_enqueued_jobs(self) -> None:
-        """Run what waits, in this process and transaction; an error of a job is the caller's.
+        """Run the jobs in the trap, in this process and transaction. An error of a job goes to the caller.
 
-        Single jobs go first, by priority, then graphs, each in the order of its dependencies. What
-        these jobs delay waits in the trap for the next call.
+        Single jobs run first, by priority, then graphs, each in the order of its dependencies. Jobs that
+        these jobs delay stay in the trap until the next call.
         """
-        units, self._units, self.enqueued_jobs = self._units, [], []
-        singles = [unit for unit in units if len(unit.jobs) == 1]
-        graphs = [unit for unit in units if len(unit.jobs) > 1]
-        for unit in (*sorted(singles, key=lambda unit: int(unit.jobs[0].priority)), *graphs):
-            for job in unit.jobs:
+        trapped, self._graphs, self.enqueued_jobs = self._graphs, [], []
+        singles = [graph for graph in trapped if len(graph.jobs) == 1]
+        graphs = [graph for graph in trapped if len(graph.jobs) > 1]
+        for graph in (*sorted(singles, key=lambda single: int(single.jobs[0].priority)), *graphs):
+            for job in graph.jobs:
                 run_inline.perform(job)
 
-    def _take(self, env: Environment, units: Sequence[Unit]) -> Found:
+    def _take(self, env: Environment, graphs: Sequence[JobGraph]) -> ExistingJobs:
         live = {job.identity_key: job for job in self.enqueued_jobs if job.identity_key}
-        planned = plan(units, live, frozenset())
-        for unit in planned.units:
-            self._units.append(unit)
-            for job in unit.jobs:
+        planned = plan(graphs, live, frozenset())
+        for graph in planned.graphs:
+            self._graphs.append(graph)
+            for job in graph.jobs:
                 if job.uuid in planned.keyless:
                     job._row["identity_key"] = None
                 self.enqueued_jobs.append(job)
                 self._jobs.append(job)
                 self.calls.append(EnqueuedCall(job.records, job.method_name, job.args, job.kwargs, job.given))
-        return planned.found
+        return planned.existing
 
     def _listed(self) -> str:
         if not self.calls:
@@ -148,9 +148,9 @@ class JobsTrap:
 
 @contextmanager
 def trap_jobs(env: Optional[Environment] = None) -> Iterator[JobsTrap]:
-    """Inside, delayed jobs of every environment of this process go to the trap, not to the database.
+    """Inside the ``with`` block, jobs that this process delays go to the trap and not to the database.
 
-    ``env`` is taken for the sake of callers that have it at hand. Traps nest: the inner one takes all.
+    ``env`` is not used: jobs of all environments are trapped. Traps nest, and the innermost one gets the jobs.
     """
     trap = JobsTrap()
     sink = trap._take
@@ -163,31 +163,32 @@ def trap_jobs(env: Optional[Environment] = None) -> Iterator[JobsTrap]:
 
 @contextmanager
 def external_env(env: Environment) -> Iterator[Tuple[Any, Environment]]:
-    """A cursor and an environment on a connection of their own, for what another transaction sees.
+    """A cursor and an environment on a new connection to the same database, to see what another transaction sees.
 
-    ``cr.commit()`` keeps what was done with it; the rest is rolled back at the end.
+    ``cr.commit()`` keeps what was written with it; everything else is rolled back at the end of the block.
     """
     connection = env.cr.connection
     parameters: Dict[str, Any] = connection.get_dsn_parameters()
-    # the parameters that can be asked for leave the password out
-    password = connection.info.password
-    own = psycopg2.connect(**parameters, **({"password": password} if password else {}))
+    password = connection.info.password  # get_dsn_parameters() leaves it out
+    second = psycopg2.connect(**parameters, **({"password": password} if password else {}))
     try:
-        other = Environment(own, env.user_id, env.company_id, env.context, env.su)
-        yield other.cr, other
+        second_env = Environment(second, env.user_id, env.company_id, env.context, env.su)
+        yield second_env.cr, second_env
     finally:
-        own.close()
+        second.close()
 
 
 def _bound(method: Callable[..., Any]) -> Tuple[Recordset, str]:
     records = getattr(method, "__self__", None)
     if not isinstance(records, Recordset):
-        raise TypeError(f"{method!r} is no method of records: give it as records.method, not called")
+        raise TypeError(
+            f"{method!r} is not a method of records: pass it as records.method, without calling it"
+        )
     return records, method.__name__
 
 
 def _has(call: EnqueuedCall, job: Job, name: str, value: Any) -> bool:
-    """A property as it was given, or as it was stored (a channel with its root, a default)."""
+    """Whether a property has the value: as the caller gave it, or as it was stored (complete channel, default)."""
     if name in call.properties and call.properties[name] == value:
         return True
     stored = job.description if name == "description" else getattr(job, name, None)

@@ -1,7 +1,7 @@
-"""As much of Odoo as running a job needs, for tests on machines without Odoo.
+"""A stand-in for the part of Odoo that running a job needs, for tests on machines without Odoo.
 
-Written from what is known of Odoo's and the addon's behaviour, on the tables that tests/support/ocaqueue.py makes.
-ODOOLIKE, in the environment, says which version to be.
+Written from the known behaviour of Odoo and the addon, on the tables that tests/support/ocaqueue.py creates. The
+environment variable ODOOLIKE selects the version to imitate.
 """
 
 import os

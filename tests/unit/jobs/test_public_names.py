@@ -1,0 +1,30 @@
+"""What importing a public name of the package brings along. In a fresh interpreter, since this one has all loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WORKERS = Path(__file__).parents[3] / "workers"
+
+
+@pytest.mark.parametrize("name", ["Environment", "JobError", "Model", "chain"])
+def test_any_public_name_brings_the_model_of_the_queue(name: str) -> None:
+    """Delaying goes through it: an application that imports only ``Model`` must be able to delay."""
+    script = f"from queuejobs import {name}; from queuejobs.registry import find; print(find('queue.job'))"
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=WORKERS
+    )
+    assert "queuejobs.queue.Queue" in ran.stdout, ran.stderr
+
+
+def test_the_package_alone_loads_no_database_driver() -> None:
+    """The service's master imports modules of the package."""
+    script = "import sys, queuejobs; print('psycopg2' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=WORKERS
+    )
+    assert ran.stdout == "False\n"
