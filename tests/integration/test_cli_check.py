@@ -55,6 +55,17 @@ def test_every_option_is_shown_with_its_source_and_no_password() -> None:
     assert set(shown.split()) == {"user=odoo", "password=***", "host=db1", "dbname=sales"}
 
 
+def test_a_limit_is_shown_by_one_name_and_with_the_alias_that_it_came_from() -> None:
+    found = document("--set", "limit_memory_hard=2G", QUEUEMASTER_LIMIT_TIME_CPU="60")
+    assert found["options"]["cpu"] == {"value": 60.0, "source": "environment QUEUEMASTER_LIMIT_TIME_CPU"}
+    assert found["options"]["memory"] == {"value": 2 << 30, "source": "--set limit_memory_hard"}
+    assert not [name for name in found["options"] if name.startswith("limit_")]
+    both = check("--set", "limit_memory_hard=2G", "--set", "memory=1G")
+    assert both.exit_code == 2
+    assert "limit_memory_hard" in both.stderr
+    assert "two names of one option; expected memory alone" in both.stderr
+
+
 def test_retention_of_channels_is_shown_and_explained() -> None:
     channels = "root:1:failed_retention=90d,audit:1:retention=0,mail:1:retention=36h:failed_retention=soon"
     result = check("--channels", channels)

@@ -10,16 +10,16 @@ from .environment import Environment
 from .identity import JobGraph
 from .job import Job
 from .perform import result_text
+from .shared.amounts import is_off
 
 _logger = logging.getLogger(__name__)
 _VARIABLES = ("QUEUE_JOB__NO_DELAY", "TEST_QUEUE_JOB_NO_DELAY")
 _CONTEXT_KEYS = ("queue_job__no_delay", "test_queue_job_no_delay")
-_OFF = ("", "0", "false", "no", "off")
 
 
 def is_bypassed(env: Environment) -> bool:
     """Whether an environment variable of the process or the context of ``env`` turns the bypass on."""
-    if any(os.environ.get(name, "").strip().lower() not in _OFF for name in _VARIABLES):
+    if not all(is_off(os.environ.get(name, "").strip()) for name in _VARIABLES):
         return True
     return any(env.context.get(key) for key in _CONTEXT_KEYS)
 

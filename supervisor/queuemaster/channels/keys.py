@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from queuejobs.shared.amounts import SIZES, read_duration, read_size
+from queuejobs.shared.amounts import SIZES, is_off, read_duration, read_size
 
-FALSE_WORDS = frozenset(("", "false", "no", "0", "off"))
 ERROR_POLICIES = ("fail", "retry")
 SLOWEST = 1e-9  # starts a second; the times that are computed from it must stay exact enough
 
@@ -25,11 +24,6 @@ class Reader(NamedTuple):
 
     read: Callable[[str], Any]
     example: str
-
-
-def is_off(value: str) -> bool:
-    """Whether a value says no."""
-    return value.lower() in FALSE_WORDS
 
 
 def read_rate(text: str) -> float:

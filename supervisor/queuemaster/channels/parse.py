@@ -17,8 +17,10 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from queuejobs.shared.amounts import is_off
+
 from .channel import ChannelConfig
-from .keys import KEYS, is_off
+from .keys import KEYS
 
 ROOT = "root"
 KNOWN_KEYS = ("sequential", "throttle", "paused", *KEYS)

@@ -14,7 +14,7 @@ from queuejobs.shared.scoreboard import Scoreboard
 from queuemaster.cli.output import Failure, Refusal
 from queuemaster.cli.pidfile import find
 from queuemaster.config.compiled import DatabaseConfig, Settings
-from queuemaster.config.dsn import place
+from queuemaster.config.dsn import server_key
 from queuemaster.status_board import SCOREBOARD, NoStatus, StatusBoard, descriptor_of
 
 SETTINGS = "queuemaster-settings"
@@ -31,7 +31,7 @@ class Supervisor:
 
     def serves(self, database: DatabaseConfig) -> bool:
         """Whether it is one of its databases, by whatever name."""
-        return place(database) in [place(each) for each in self.settings.databases]
+        return server_key(database) in map(server_key, self.settings.databases)
 
 
 def supervisor_of(pid: int) -> Supervisor:

@@ -1,1 +1,1 @@
-"""What the service is told: the compiled settings and where they come from."""
+"""The configuration: its sources, its options, and the compiled settings that every process gets."""

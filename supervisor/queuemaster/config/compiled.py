@@ -1,7 +1,7 @@
 """The configuration as every process of the service sees it: plain, checked, immutable.
 
-The command line compiles it (``config.sources``) and hands it down as JSON through a
-descriptor; the processes that read it import nothing but the standard library.
+The command line compiles it (``config.sources``) and passes it on as JSON through a descriptor; the processes that read
+it import nothing but the standard library.
 Durations are seconds (float), sizes are bytes (int), 0 means "no limit" unless said otherwise.
 """
 
@@ -22,11 +22,11 @@ class DatabaseConfig:
 
     name: str  # what logs and metrics call it
     dsn: str
-    id: int = 0  # what the processes call it; the same for as long as the master lives
+    id: int = 0  # the number that the processes use; it stays the same for as long as the master lives
 
 
 def keep_ids(new: tuple[DatabaseConfig, ...], old: tuple[DatabaseConfig, ...]) -> tuple[DatabaseConfig, ...]:
-    """The new databases under the ids that they had; those that are really new get ids of their own."""
+    """The new databases; one that is also among the old ones keeps its id, any other gets an unused one."""
     known = {(database.name, database.dsn): database.id for database in old}
     fresh = itertools.count(max(known.values(), default=-1) + 1)
     return tuple(
@@ -37,11 +37,11 @@ def keep_ids(new: tuple[DatabaseConfig, ...], old: tuple[DatabaseConfig, ...]) -
 
 @dataclass(frozen=True)
 class Discovery:
-    """No database is named: those that this user owns on the server are served (``config.discovery``)."""
+    """How to find the databases when none is named: all that this user owns on the server (``config.discovery``)."""
 
     dsn: str  # of the database where the server is asked; it may hold a password
     pattern: str = ""  # a regular expression that a name begins with; "": any
-    template: str = ""  # what Odoo copies new databases from is none of them
+    template: str = ""  # Odoo's template for new databases, which is not served
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ class ServerPlan:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the service was told."""
+    """The configuration of the service."""
 
     channels: tuple[ChannelConfig, ...]
     databases: tuple[DatabaseConfig, ...]
     pools: dict[str, int] = field(default_factory=dict)  # workers kept ready, by channel
-    command: tuple[str, ...] = ()  # the arguments of the command line, to compile it all again
+    command: tuple[str, ...] = ()  # arguments of the command line: a reload compiles them again
     app: tuple[str, ...] = ()  # modules that the template imports
     python: str = ""  # the application's interpreter; "": ours
     odoo: str = ""  # the path of odoo.conf: Odoo's databases, with its addon; "": native queues
     odoo_path: str = ""  # a directory with Odoo's code, for its interpreter; "": it has it already
     direct: bool = True  # jobs that allow it run without the addon's own bookkeeping
-    shadow: bool = False  # decide, but leave the acting to the stock runner
+    shadow: bool = False  # only decide, and compare with what the stock runner does
     discovery: Discovery | None = None  # how databases are found, None: they are named
     server: ServerPlan | None = None  # the embedded PostgreSQL, None: databases by DSN only
     user: str = ""  # template, workers and dispatcher run as, when the master is root; "": as we do
@@ -89,11 +89,11 @@ class Settings:
     max_backoff: float = 3600.0
     unknown_model_grace: float = 60.0
     poll_interval: float = 30.0
-    slice: float = 0.1  # of time, for a grant; 0: one job each
-    timeout: float = 0.0  # of a job that says nothing itself
-    limit_time_cpu: float = 0.0
-    limit_memory_soft: int = 0
-    limit_memory_hard: int = 0
+    slice: float = 0.1  # how long a grant lasts; 0: one job
+    timeout: float = 0.0  # of a job that has none of its own
+    cpu: float = 0.0  # processor time of a job
+    memory_soft: int = 0  # then the worker is replaced after its job
+    memory: int = 0  # then its job is stopped
     max_jobs: int = 0  # then the worker is replaced
     max_age: float = 0.0
     poison_after: int = 3  # deaths of workers in a row that fail their job
@@ -101,8 +101,8 @@ class Settings:
     http_user: str = ""
     http_password: str = ""  # like DSNs: never log it, never show it
     http_token: str = ""  # likewise
-    retention: float = 30 * 86400.0  # after it done and cancelled jobs are removed; 0: kept for ever
-    failed_retention: float = 0.0  # the same of failed ones
+    retention: float = 30 * 86400.0  # done and cancelled jobs are removed after it; 0: kept for ever
+    failed_retention: float = 0.0  # the same for failed jobs
 
     def to_json(self) -> str:
         """One JSON object, keys as the fields above."""

@@ -1,4 +1,4 @@
-"""Which databases are served when none is named: those that Odoo's user owns, as Odoo lists them."""
+"""The databases that are served when none is named: all that Odoo's user owns, as in Odoo's own list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from queuemaster.config.compiled import DatabaseConfig, Discovery
 
 PATIENCE = 10  # seconds for a server to answer
 
-# Neither templates nor what nobody may connect to. Plan: a scan of pg_database, some rows.
+# Without templates and databases that allow no connections. Plan: a scan of pg_database, some rows.
 _OWNED = """
 select datname from pg_database
  where pg_get_userbyid(datdba) = current_user and not datistemplate and datallowconn
@@ -32,7 +32,6 @@ def find(discovery: Discovery) -> tuple[DatabaseConfig, ...]:
     return tuple(
         DatabaseConfig(name, make_dsn(discovery.dsn, dbname=name))
         for name in names
-        if re.match(
-            discovery.pattern, name
-        )  # an empty pattern matches all; Odoo does not ask for the end either
+        # match, as Odoo does: the beginning counts, an empty pattern matches all
+        if re.match(discovery.pattern, name)
     )

@@ -1,4 +1,4 @@
-"""How a database is named: a DSN (URI or keywords) or a bare name, and never its password in what we show."""
+"""Names of databases: DSNs (URI or keywords) and bare names, read and shown; what is shown has no password."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ def parse_database(text: str) -> DatabaseConfig:
 
 def parse_databases(text: str) -> tuple[DatabaseConfig, ...]:
     """All databases of a configured value, each with a name of its own, none twice."""
-    found: list[DatabaseConfig] = []
+    databases: list[DatabaseConfig] = []
     for part in split_databases(text):
         try:
             database = parse_database(part)
         except ValueError as error:
-            # a comma may have been part of a DSN: say which piece is meant
+            # a comma may have been part of a DSN: the message quotes the piece
             raise ValueError(f"{mask_dsn(part)}: {error}") from None
-        if all(_where(database.dsn) != _where(other.dsn) for other in found):
-            found.append(database)
-    names = [database.name for database in found]
+        if all(_where(database.dsn) != _where(other.dsn) for other in databases):
+            databases.append(database)
+    names = [database.name for database in databases]
     return tuple(
-        database if names.count(database.name) == 1 else DatabaseConfig(place(database), database.dsn)
-        for database in found
+        database if names.count(database.name) == 1 else DatabaseConfig(server_key(database), database.dsn)
+        for database in databases
     )
 
 
 def mask_dsn(dsn: str) -> str:
-    """``dsn`` as it may be shown. What cannot be parsed is cut down to what is known to be harmless."""
+    """``dsn`` as it may be shown. Of one that cannot be parsed only the parts that are surely harmless are left."""
     if "=" not in dsn and "://" not in dsn:
         return dsn
     try:
@@ -75,8 +75,8 @@ def mask_dsn(dsn: str) -> str:
     return _keywords((key, make_dsn(**{key: value}).partition("=")[2]) for key, value in parameters.items())
 
 
-def place(database: DatabaseConfig) -> str:
-    """``sales@db1:5432``: the name with where it is, to tell databases of one name apart."""
+def server_key(database: DatabaseConfig) -> str:
+    """``sales@db1:5432``: the name with its server, to tell databases of one name apart."""
     host, port, name = _where(database.dsn)
     return f"{name}@{host or 'local'}:{port}"
 
@@ -96,12 +96,12 @@ def _parse(dsn: str) -> dict[str, str]:
     try:
         parameters: dict[str, str] = parse_dsn(dsn)
     except psycopg2.Error as error:
-        found = _SAFE_DIAGNOSIS.search(str(error))
-        raise ValueError(f"{found.group()}; {EXPECTED}" if found else EXPECTED) from None
-    # a bare / or @ of a password does not fail, it moves the rest of it into port, host and database
+        diagnosis = _SAFE_DIAGNOSIS.search(str(error))
+        raise ValueError(f"{diagnosis.group()}; {EXPECTED}" if diagnosis else EXPECTED) from None
+    # an unescaped / or @ in a password is no error for libpq: what follows becomes port, host and database
     address = "".join(parameters.get(key, "") for key in ("host", "port", "dbname"))
     if "://" in dsn and "@" in address and "%40" not in dsn:
-        raise ValueError("it has an @ or / too many; in a password they are written %40 and %2F")
+        raise ValueError("it has one @ or / too many; in a password they are written %40 and %2F")
     if not re.fullmatch(r"[\d,]*", parameters.get("port", "")):
         raise ValueError(f"its port is not a number; {EXPECTED}")
     return parameters

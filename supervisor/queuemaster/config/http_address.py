@@ -1,4 +1,4 @@
-"""Where the exporter listens, as it is written: ``127.0.0.1:8079``, ``[::1]:8079``, ``localhost:8079``. Pure."""
+"""The address that the exporter listens on: ``127.0.0.1:8079``, ``[::1]:8079``, ``localhost:8079``. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine gets there; of a name nobody knows what it will mean."""
+    """Whether only this machine reaches the address. A name is none, but for localhost: it may resolve to anything."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,8 +1,8 @@
-"""Beside Odoo: what its configuration file says that counts for us too.
+"""Beside Odoo: the options of its configuration file that we follow too.
 
-The section ``[options]`` belongs to Odoo. We take from it where the databases are, which of them, and the limits; what
-``[queue_job]`` or the environment say of the same counts more, as for the addon's own runner. Nothing is asked of any
-server here: which databases there are, when none is named, is found out by ``config.discovery``.
+The section ``[options]`` belongs to Odoo. It says where the databases are, which of them to serve, and the limits;
+``[queue_job]`` and the environment are stronger, as for the addon's own runner. No server is asked here: when no
+database is named, ``config.discovery`` finds them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,12 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from queuemaster.config.compiled import DatabaseConfig, Discovery
 from queuemaster.config.dsn import MASK
-from queuemaster.config.option_values import Given, Value
+from queuemaster.config.option_values import OptionText, OptionValue
+from queuemaster.config.options import ALIASES
 
 SECTION = "options"
-# Odoo's option → ours; it counts as our default
-LIMITS = {
-    "limit_memory_soft": "limit_memory_soft",
-    "limit_memory_hard": "limit_memory_hard",
-    "limit_time_cpu": "limit_time_cpu",
-    "limit_time_real": "timeout",
-}
+# Odoo's option → ours, which it is the default of
+LIMITS = {**ALIASES, "limit_time_real": "timeout"}
 # part of the connection → what it is for
 _CONNECTION = {
     "host": "the database server, or the directory of its socket",
@@ -45,109 +41,113 @@ _OF_LIBPQ = {
 }  # fmt: skip
 # how Odoo writes an option that is not set
 _UNSET = frozenset(("", "false", "none"))
-# A name in the first line of a program says: whatever stands first on PATH.
+# With env the first line of a program names its interpreter without a directory: the first one on PATH.
 _ENV = re.compile(r"(?:/usr)?/bin/env")
 
 
 @dataclass(frozen=True)
 class OdooFile:
-    """An ``odoo.conf`` and what was said of the runner's connection elsewhere."""
+    """An ``odoo.conf``, and the options of the addon's runner from all sources."""
 
     path: Path
     options: Mapping[str, str]  # the section [options], as it stands there
-    runner: Mapping[str, Given]  # what [queue_job] and the environment say that only the addon's runner knows
+    runner: Mapping[
+        str, OptionText
+    ]  # options of [queue_job] and the environment that only the addon's runner has
 
-    def option(self, name: str) -> Given | None:
-        """An option of Odoo's, None when it is not set; Odoo writes "False" then."""
+    def option(self, name: str) -> OptionText | None:
+        """One of Odoo's options; None when it is not set, for which Odoo writes "False"."""
         text = self.options.get(name, "").strip()
-        return None if text.lower() in _UNSET else Given(name, text, f"{self.path} [{SECTION}] {name}")
+        return None if text.lower() in _UNSET else OptionText(name, text, f"{self.path} [{SECTION}] {name}")
 
-    def limits(self) -> list[Given]:
+    def limits(self) -> list[OptionText]:
         """Odoo's limits, as options of ours."""
-        found = ((ours, self.option(theirs)) for theirs, ours in LIMITS.items())
-        return [replace(given, option=ours) for ours, given in found if given is not None]
+        limits = ((ours, self.option(theirs)) for theirs, ours in LIMITS.items())
+        return [replace(text, option=ours) for ours, text in limits if text is not None]
 
-    def capacity(self) -> Given | None:
-        """``max_capacity``, of the addon since 18.0.4: how many jobs at a time, where no channels are given."""
-        given = self.runner.get("max_capacity")
-        return given and Given("channels", f"root:{given.text.strip()}", given.source)
+    def capacity(self) -> OptionText | None:
+        """``max_capacity``, which the addon has since 18.0.4: the capacity of root, where no channels are given."""
+        text = self.runner.get("max_capacity")
+        return text and OptionText("channels", f"root:{text.text.strip()}", text.source)
 
-    def connection(self) -> dict[str, Given]:
-        """Where the server is and who connects: the parts that somebody gave, by libpq's names."""
+    def connection(self) -> dict[str, OptionText]:
+        """Where the server is and who connects: the parts that are set, by libpq's names."""
         parts = {}
         for part in _CONNECTION:
             runner = self.runner.get(f"jobrunner_db_{part}")
-            given = runner if runner is not None and runner.text.strip() else self.option(f"db_{part}")
-            if given is not None:
-                parts[part] = given
+            text = runner if runner is not None and runner.text.strip() else self.option(f"db_{part}")
+            if text is not None:
+                parts[part] = text
         return parts
 
-    def values(self) -> list[Value]:
-        """What is no option of ours, for people: the connection without its password, and the filter."""
-        found = [
-            Value(f"db_{part}", MASK if part == "password" else given.text, given.source, _CONNECTION[part])
-            for part, given in self.connection().items()
+    def values(self) -> list[OptionValue]:
+        """Options of Odoo's that we follow, for people: the connection without its password, and the filter."""
+        values = [
+            OptionValue(
+                f"db_{part}", MASK if part == "password" else text.text, text.source, _CONNECTION[part]
+            )
+            for part, text in self.connection().items()
         ]
         pattern = None if self.named() else self.option("dbfilter")
         if pattern is not None:
-            meaning = "with what the name of a database begins, when none is named"
-            found.append(Value("dbfilter", pattern.text, pattern.source, meaning))
-        return found
+            meaning = "how the names of the databases begin, when none is named"
+            values.append(OptionValue("dbfilter", pattern.text, pattern.source, meaning))
+        return values
 
     def problems(self) -> list[str]:
-        """What is wrong with all this."""
-        found = []
+        """What is wrong in Odoo's section."""
+        problems = []
         port = self.connection().get("port")
         if port is not None and not port.text.isdecimal():
-            found.append(
-                f"option {port.option} = {port.text!r} (from {port.source}): expected a port's number"
+            problems.append(
+                f"option {port.option} = {port.text!r} (from {port.source}): expected a port number"
             )
         pattern = self.option("dbfilter")
         if pattern is not None:
             try:
                 re.compile(pattern.text)
             except re.error as error:
-                found.append(
+                problems.append(
                     f"option dbfilter = {pattern.text!r} (from {pattern.source}): {error}; expected a regular"
                     " expression, for instance ^sales"
                 )
-        return found
+        return problems
 
     def warnings(self, environ: Mapping[str, str]) -> list[str]:
-        """Odoo 19 lets libpq's variables override its file, older ones do not: then it is elsewhere than we."""
+        """libpq's variables that differ from the file: Odoo 19 follows them, older versions and we do not."""
         return [
             f"environment {variable} is not what {self.path} [{SECTION}] {option} says: Odoo 19 follows the"
             " environment, older ones and queuemaster the file; expected one of them only"
             for variable, option in _OF_LIBPQ.items()
-            if (told := environ.get(variable))
-            and (given := self.option(option)) is not None
-            and given.text != told
+            if environ.get(variable)
+            and (text := self.option(option)) is not None
+            and text.text != environ[variable]
         ]
 
     def dsn(self, name: str) -> str:
         """How to connect to a database of this name."""
-        return make_dsn(dbname=name, **{part: given.text for part, given in self.connection().items()})
+        return make_dsn(dbname=name, **{part: text.text for part, text in self.connection().items()})
 
-    def named(self) -> Given | None:
-        """The databases that Odoo is told by name, by comma."""
-        given = self.option("db_name")
-        return given if given is not None and _names(given.text) else None
+    def named(self) -> OptionText | None:
+        """The option with the names of Odoo's databases, by comma."""
+        text = self.option("db_name")
+        return text if text is not None and _names(text.text) else None
 
     def databases(self) -> tuple[DatabaseConfig, ...]:
-        """Those of :meth:`named`, by name: whoever wants several leaderships takes them in one order."""
-        given = self.named()
-        names = [] if given is None else _names(given.text)
+        """Those of :meth:`named`, sorted: dispatchers that serve the same databases compete for them in one order."""
+        text = self.named()
+        names = [] if text is None else _names(text.text)
         return tuple(DatabaseConfig(name, self.dsn(name)) for name in sorted(set(names)))
 
-    def located(self, databases: Iterable[DatabaseConfig]) -> tuple[DatabaseConfig, ...]:
-        """Databases that the option ``database`` names: a bare name lies where Odoo's databases lie."""
-        found = (
-            DatabaseConfig(each.name, self.dsn(each.name))
-            if parse_dsn(each.dsn).keys() == {"dbname"}
-            else each
-            for each in databases
+    def on_its_server(self, databases: Iterable[DatabaseConfig]) -> tuple[DatabaseConfig, ...]:
+        """The databases of the option ``database``; a bare name means a database on Odoo's server."""
+        complete = (
+            DatabaseConfig(database.name, self.dsn(database.name))
+            if parse_dsn(database.dsn).keys() == {"dbname"}
+            else database
+            for database in databases
         )
-        return tuple(sorted(found, key=lambda each: each.name))
+        return tuple(sorted(complete, key=lambda database: database.name))
 
     def discovery(self) -> tuple[Discovery, list[str]]:
         """How the databases are found when none is named, and warnings."""
@@ -169,28 +169,28 @@ def _names(text: str) -> list[str]:
 
 
 def ambiguous(databases: Iterable[DatabaseConfig]) -> list[str]:
-    """What is wrong with databases of one name, on two servers."""
-    names = [parse_dsn(each.dsn).get("dbname", each.name) for each in databases]
+    """A problem for each name that two databases have, on two servers."""
+    names = [parse_dsn(database.dsn).get("dbname", database.name) for database in databases]
     return [
-        f"option database: there are two of the name {name!r}, and Odoo tells databases apart by nothing else"
+        f"option database: there are two of the name {name!r}, and Odoo tells databases apart by their names only"
         for name in sorted({name for name in names if names.count(name) > 1})
     ]
 
 
-def interpreter(path: str | None, odoo_path: str) -> Given | None:
-    """The interpreter that runs Odoo: the first line of its command says so. None: there is no command.
+def interpreter(path: str | None, odoo_path: str) -> OptionText | None:
+    """The interpreter that runs Odoo, from the first line of Odoo's command; else ``python3``. None: there is neither.
 
     ``path``: where commands are looked for. A source tree (``odoo_path``) has a command of its own.
     """
     tree = Path(odoo_path, "odoo-bin") if odoo_path else None
     commands = [str(tree)] if tree is not None and tree.exists() else []
-    commands += [found for name in ("odoo", "odoo-bin") if (found := shutil.which(name, path=path))]
+    commands += [command for name in ("odoo", "odoo-bin") if (command := shutil.which(name, path=path))]
     for command in commands:
-        found = _of_first_line(Path(command), path)
-        if found is not None:
-            return Given("python", found, f"the first line of {command}")
-    found = shutil.which("python3", path=path)
-    return None if found is None else Given("python", found, "python3 on PATH")
+        python = _of_first_line(Path(command), path)
+        if python is not None:
+            return OptionText("python", python, f"the first line of {command}")
+    python = shutil.which("python3", path=path)
+    return None if python is None else OptionText("python", python, "python3 on PATH")
 
 
 def _of_first_line(command: Path, path: str | None) -> str | None:
@@ -199,8 +199,8 @@ def _of_first_line(command: Path, path: str | None) -> str | None:
             line = stream.readline(4096).decode(errors="replace").strip()
         words = shlex.split(line[2:]) if line.startswith("#!") else []
     except (OSError, ValueError):
-        return None  # then it says nothing of an interpreter: another command may
+        return None  # another command may name an interpreter
     if words and _ENV.fullmatch(words[0]):
-        named = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
-        return shutil.which(named[0], path=path) if named else None
+        programs = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+        return shutil.which(programs[0], path=path) if programs else None
     return words[0] if words and "python" in Path(words[0]).name and Path(words[0]).exists() else None

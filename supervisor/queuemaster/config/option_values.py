@@ -1,4 +1,4 @@
-"""What a source of the configuration says of an option, what counts in the end, and what can be wrong with it."""
+"""An option as a source writes it, and as it counts in the end; and the error when the configuration is wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECRETS = frozenset(("http_password", "http_token", "db_password", "jobrunner_db
 
 
 class ConfigurationError(Exception):
-    """The configuration cannot be used. ``problems``: one message for each thing that is wrong."""
+    """The configuration cannot be used. ``problems``: one message for each mistake."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -19,8 +19,8 @@ class ConfigurationError(Exception):
 
 
 @dataclass(frozen=True)
-class Given:
-    """An option as somebody gave it."""
+class OptionText:
+    """An option as one source writes it."""
 
     option: str
     text: str
@@ -36,8 +36,8 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Value:
-    """An option as it counts; databases without passwords, durations in seconds, lists as lists."""
+class OptionValue:
+    """An option with the value in force: databases without passwords, durations in seconds, lists as lists."""
 
     option: str
     value: str | int | float | list[str]

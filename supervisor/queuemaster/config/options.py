@@ -10,13 +10,20 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf
 
-from queuejobs.shared.amounts import DURATION_EXPECTED, read_duration, read_size
+from queuejobs.shared.amounts import DURATION_EXPECTED, is_off, read_duration, read_size
 from queuemaster.channels import Parsed, Tree, parse_channels
 from queuemaster.config.compiled import DatabaseConfig, Settings, keep_ids
 from queuemaster.config.dsn import parse_databases
 from queuemaster.config.http_address import is_loopback, parse_address
 
-# Options of OCA's runner that stand in many odoo.conf, and what to tell about them.
+# Odoo's names of limits → ours. They are read wherever an option can be given, with the same meaning.
+ALIASES = {
+    "limit_time_cpu": "cpu",
+    "limit_memory_soft": "memory_soft",
+    "limit_memory_hard": "memory",
+}
+
+# Options of OCA's runner that stand in many odoo.conf, and what is said about each.
 OF_OCA = {
     **dict.fromkeys(
         ("scheme", "host", "port", "http_auth_user", "http_auth_password"),
@@ -32,8 +39,9 @@ OF_OCA = {
     },
 }
 
+TRUE_WORDS = frozenset(("yes", "true", "on", "1"))
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-MOST_WORKERS = 4096  # entries of the scoreboard
+MOST_WORKERS = 4096  # as many as the scoreboard has entries
 
 
 def _positive_seconds(text: str) -> float:
@@ -45,9 +53,9 @@ def _positive_seconds(text: str) -> float:
 
 def _yes_no(text: str) -> bool:
     word = text.strip().lower()
-    if word not in ("yes", "true", "on", "1", "no", "false", "off", "0"):
-        raise ValueError("expected yes or no")
-    return word in ("yes", "true", "on", "1")
+    if word in TRUE_WORDS or (word and is_off(word)):
+        return word in TRUE_WORDS
+    raise ValueError("expected yes or no")
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:
@@ -102,7 +110,7 @@ def _http(text: str) -> str:
 
 
 def _path(text: str) -> str:
-    """An absolute path: whoever reads it later may be in another directory."""
+    """An absolute path: the processes that read it later may run in another directory."""
     return os.path.abspath(os.path.expanduser(text.strip())) if text.strip() else ""
 
 
@@ -134,13 +142,16 @@ class Options(BaseModel):
         description="the application's interpreter; empty: Odoo's beside Odoo, else this command's",
     )
     odoo_path: Annotated[str, BeforeValidator(_path)] = Field(
-        Settings.odoo_path, description="a directory with Odoo's code, when its interpreter does not have it"
+        Settings.odoo_path,
+        description="a directory with Odoo's code, when its interpreter does not have it installed",
     )
     direct: Annotated[bool, BeforeValidator(_yes_no)] = Field(
-        Settings.direct, description="beside Odoo: run jobs directly where that changes nothing; no: never"
+        Settings.direct,
+        description="beside Odoo: run jobs without the addon's code where that changes nothing; no: never",
     )
     shadow: Annotated[bool, BeforeValidator(_yes_no)] = Field(
-        Settings.shadow, description="beside Odoo: decide only, and compare with what the stock runner does"
+        Settings.shadow,
+        description="beside Odoo: start nothing, only compare decisions with the stock runner",
     )
     max_workers: Annotated[int, BeforeValidator(_number(1, MOST_WORKERS))] = Field(
         Settings.max_workers, description="workers kept ready in all pools together"
@@ -167,7 +178,8 @@ class Options(BaseModel):
         Settings.log_handlers, description="levels of single loggers, LOGGER:LEVEL, by comma"
     )
     graceful_timeout: Duration = Field(
-        Settings.graceful_timeout, description="how long running jobs may take to finish when we stop"
+        Settings.graceful_timeout,
+        description="how long running jobs may take to finish when the service stops",
     )
     kill_grace: Duration = Field(
         Settings.kill_grace, description="between asking a worker to stop its job and SIGKILL"
@@ -176,10 +188,12 @@ class Options(BaseModel):
         Settings.heartbeat_timeout, description="a worker silent for longer counts as hung; 0: never"
     )
     on_error: Annotated[str, BeforeValidator(_one_of("fail", "retry"))] = Field(
-        Settings.on_error, description="what any other exception does to its job"
+        Settings.on_error,
+        description="what an exception does to its job that is neither RetryableJobError nor FailedJobError",
     )
     retry_delay: Duration = Field(
-        Settings.retry_delay, description="before another try, when nothing else says"
+        Settings.retry_delay,
+        description="the wait before another try, when neither exception nor function gives one",
     )
     max_backoff: Duration = Field(
         Settings.max_backoff, description="the longest wait that growing delays reach"
@@ -188,27 +202,29 @@ class Options(BaseModel):
         Settings.unknown_model_grace, description="how long a job may wait for a model or method to exist"
     )
     poll_interval: Annotated[float, BeforeValidator(_positive_seconds)] = Field(
-        Settings.poll_interval, description="how often each database is looked at without being notified"
+        Settings.poll_interval, description="how often each database is polled when no notification comes"
     )
     slice: Duration = Field(
         Settings.slice,
-        description="how long a worker may go on with its channel's next jobs unasked; 0: one job",
+        description="how long a worker may run its channel's next jobs without asking; 0: one job",
     )
 
     timeout: Duration = Field(
-        Settings.timeout, description="how long a job may run that says nothing itself; 0: for ever"
+        Settings.timeout, description="how long a job without a timeout of its own may run; 0: for ever"
     )
-    limit_time_cpu: Duration = Field(
-        Settings.limit_time_cpu, description="processor time that one job may use; 0: any"
+    cpu: Duration = Field(
+        Settings.cpu, description="processor time that one job may use; 0: any (also: limit_time_cpu)"
     )
-    limit_memory_soft: Size = Field(
-        Settings.limit_memory_soft, description="a worker that is larger is replaced after its job; 0: never"
+    memory_soft: Size = Field(
+        Settings.memory_soft,
+        description="a worker that is larger is replaced after its job; 0: never (also: limit_memory_soft)",
     )
-    limit_memory_hard: Size = Field(
-        Settings.limit_memory_hard, description="a job whose worker gets larger is stopped; 0: never"
+    memory: Size = Field(
+        Settings.memory,
+        description="a job whose worker gets larger is stopped; 0: never (also: limit_memory_hard)",
     )
     max_jobs: Annotated[int, BeforeValidator(_number(0, 1_000_000_000))] = Field(
-        Settings.max_jobs, description="a worker is replaced after about as many jobs; 0: never"
+        Settings.max_jobs, description="a worker is replaced after about so many jobs; 0: never"
     )
     max_age: Duration = Field(
         Settings.max_age, description="a worker is replaced after about this time; 0: never"
@@ -236,13 +252,13 @@ class Options(BaseModel):
     )
 
     def http_problems(self) -> list[str]:
-        """What is wrong with the login: strangers must not read what runs here."""
+        """What is wrong with the login: beyond loopback one is required."""
         if bool(self.http_user) != bool(self.http_password):
             return ["options http_user and http_password: one of them is empty; expected both or neither"]
         if not self.http or is_loopback(parse_address(self.http)[0]) or self.http_token or self.http_password:
             return []
         return [
-            f"option http = {self.http!r}: whoever reaches this machine could read there; expected http_user and"
+            f"option http = {self.http!r}: anybody who reaches this machine could read there; expected http_user and"
             " http_password, or http_token, beside it, or a loopback address (127.0.0.1:8079)"
         ]
 

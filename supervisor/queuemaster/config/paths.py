@@ -1,4 +1,4 @@
-"""Where things lie when nobody says so."""
+"""Default directories."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_what_is_none(text: str) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"http": "0.0.0.0:80"}, "whoever reaches this machine"),
+        ({"http": "0.0.0.0:80"}, "anybody who reaches this machine"),
         ({"http": "0.0.0.0:80", "http_user": "me"}, "expected both or neither"),
         ({"http_password": "hunter2"}, "expected both or neither"),
         ({"http": "[::]:80", "http_token": ""}, "http_token"),

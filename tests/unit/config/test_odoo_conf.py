@@ -60,8 +60,8 @@ def test_an_odoo_conf_is_taken_as_it_is(file: Path) -> None:
         "host": "db1", "port": "5433", "user": "odoo", "password": "pass%word", "sslmode": "require",
         "dbname": "sales",
     }  # fmt: skip
-    assert (settings.timeout, settings.limit_time_cpu) == (120, 60)
-    assert (settings.limit_memory_soft, settings.limit_memory_hard) == (2 << 30, 5 << 29)
+    assert (settings.timeout, settings.cpu) == (120, 60)
+    assert (settings.memory_soft, settings.memory) == (2 << 30, 5 << 29)
     assert [channel.name for channel in settings.channels] == ["root", "root.sale"]
     assert settings.logfile == ""  # that of Odoo is Odoo's
     assert settings.discovery is None
@@ -87,12 +87,21 @@ def test_the_environment_beats_our_section_beats_odoos_own_option(file: Path) ->
     environ = {"ODOO_QUEUE_JOB_JOBRUNNER_DB_HOST": "db3", "QUEUEMASTER_LIMIT_TIME_CPU": "9"}
     compiled = compile_settings(file, {}, ["python=python3"], environ)
     assert compiled.settings.timeout == 300
-    assert compiled.settings.limit_time_cpu == 9
+    assert compiled.settings.cpu == 9
     where = places(compiled)[0]
     assert (where["host"], where["user"], where["port"]) == ("db3", "runner", "5433")
     assert source_of(compiled, "db_host") == "environment ODOO_QUEUE_JOB_JOBRUNNER_DB_HOST"
     assert source_of(compiled, "timeout") == str(file)
     assert compiled.warnings == compiled.notes == ()
+
+
+def test_a_limit_in_our_section_beats_odoos_own_by_either_name(file: Path) -> None:
+    for name in ("memory", "limit_memory_hard"):
+        file.write_text(ODOO + f"{name} = 4G\n")
+        compiled = compile_settings(file, {}, ["python=python3"], {})
+        assert (compiled.settings.memory, compiled.settings.memory_soft) == (4 << 30, 2 << 30)
+        assert source_of(compiled, "memory_soft") == f"{file} [options] limit_memory_soft"
+        assert compiled.warnings == compiled.notes == ()
 
 
 @pytest.mark.parametrize("unset", ["False", "false", "None", ""])

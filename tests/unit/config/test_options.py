@@ -33,6 +33,8 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         ("max_workers", "many", "whole number from 1 to 4096"),
         ("poll_interval", "0", "more than 0"),
         ("on_error", "ignore", "one of fail, retry"),
+        ("direct", "", "yes or no"),
+        ("direct", "maybe", "yes or no"),
         ("log_level", "LOUD", "one of DEBUG"),
         ("log_format", "xml", "one of text, json"),
         ("log_handler", "sales", "expected LOGGER:LEVEL"),
@@ -44,6 +46,13 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 def test_a_bad_value_is_refused_with_what_was_expected(option: str, text: str, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Options.model_validate({option: text})
+
+
+@pytest.mark.parametrize("text", ["yes", "True", " on ", "1", "no", "False", "off", "0"])
+def test_yes_and_no_are_read_in_the_words_that_people_use(text: str) -> None:
+    assert Options.model_validate({"direct": text}).direct is (
+        text.strip().lower() in ("yes", "true", "on", "1")
+    )
 
 
 def test_the_defaults_are_those_of_the_plain_settings() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from queuemaster.config.option_values import ConfigurationError
+from queuemaster.config.options import ALIASES, Options
 from queuemaster.config.sources import Compiled, compile_settings, default_pidfile
 
 
@@ -152,3 +153,66 @@ def test_the_default_pidfile_depends_on_who_asks(monkeypatch: pytest.MonkeyPatch
     assert default_pidfile({"XDG_RUNTIME_DIR": "/run/user/1000"}) == Path("/run/user/1000/queuemaster.pid")
     monkeypatch.setenv("XDG_DATA_HOME", "/home/me/data")
     assert default_pidfile({}) == Path("/home/me/data/queuemaster/queuemaster.pid")
+
+
+@pytest.mark.parametrize(("alias", "option"), ALIASES.items())
+def test_a_limit_is_read_by_odoos_name_wherever_an_option_can_be_given(
+    file: Path, alias: str, option: str
+) -> None:
+    file.write_text(f"[queue_job]\n{alias} = 2\n")
+    variable = f"QUEUEMASTER_{alias.upper()}"
+    for compiled, value, source in (
+        (compile_settings(file, {}, [], {}), 2, f"{file} [queue_job] {alias}"),
+        (compile_settings(file, {}, [], {variable: "3"}), 3, f"environment {variable}"),
+        (compile_settings(file, {}, [f"{alias}=4"], {variable: "3"}), 4, f"--set {alias}"),
+        (compile_settings(file, {}, [f"{alias.replace('_', '-')}=5"], {}), 5, f"--set {alias}"),
+    ):
+        assert value_of(compiled, option) == (value, source)
+        assert getattr(compiled.settings, option) == value
+        assert alias not in [shown.option for shown in compiled.values]
+        assert compiled.warnings == compiled.notes == ()
+
+
+def test_an_alias_stands_for_an_option_and_is_none_itself() -> None:
+    assert set(ALIASES.values()) <= set(Options.model_fields)
+    assert not set(ALIASES) & set(Options.model_fields)
+
+
+@pytest.mark.parametrize(("alias", "option"), ALIASES.items())
+def test_a_stronger_source_wins_by_whichever_name(file: Path, alias: str, option: str) -> None:
+    file.write_text(f"[queue_job]\n{alias} = 2\n")
+    compiled = compile_settings(file, {}, [f"{option}=4"], {f"QUEUEMASTER_{alias.upper()}": "3"})
+    assert value_of(compiled, option) == (4, f"--set {option}")
+    compiled = compile_settings(file, {}, [], {f"QUEUEMASTER_{option.upper()}": "3"})
+    assert value_of(compiled, option) == (3, f"environment QUEUEMASTER_{option.upper()}")
+
+
+@pytest.mark.parametrize(("alias", "option"), ALIASES.items())
+def test_both_names_of_a_limit_in_one_source_are_refused(file: Path, alias: str, option: str) -> None:
+    file.write_text(f"[queue_job]\n{option} = 1\n{alias} = 2\n")
+    environ = {f"QUEUEMASTER_{option.upper()}": "3", f"QUEUEMASTER_{alias.upper()}": "3"}
+    with pytest.raises(ConfigurationError) as caught:
+        compile_settings(file, {}, [f"{alias}=4", f"{option}=4"], environ)
+    assert len(caught.value.problems) == 3
+    in_file, in_environment, in_assignments = caught.value.problems
+    assert in_file == (
+        f"options {option} (from {file}) and {alias} (from {file} [queue_job] {alias}) are two names of one option;"
+        f" expected {option} alone"
+    )
+    assert all(variable in in_environment for variable in environ)
+    assert f"--set {alias}" in in_assignments
+    assert f"--set {option}" in in_assignments
+
+
+def test_a_bad_limit_is_named_by_its_option_and_its_alias(file: Path) -> None:
+    file.write_text("[queue_job]\nlimit_memory_hard = much\n")
+    with pytest.raises(ConfigurationError) as caught:
+        compile_settings(file, {}, [], {})
+    assert str(caught.value).startswith(
+        f"option memory = 'much' (from {file} [queue_job] limit_memory_hard): expected a size"
+    )
+
+
+def test_the_nearest_name_of_an_unknown_option_may_be_an_alias() -> None:
+    (warning,) = compile_settings(None, {}, [], {"QUEUEMASTER_LIMIT_TIME_CPUS": "4"}).warnings
+    assert warning.endswith("did you mean limit_time_cpu?")

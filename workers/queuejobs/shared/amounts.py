@@ -1,10 +1,11 @@
-"""Sizes and durations as people write them, and as a job or its function may be given them. Pure."""
+"""Sizes, durations and "no" as people write them, and as a job or its function may be given them. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+FALSE_WORDS = frozenset(("", "false", "no", "0", "off"))
 LONGEST = 1e10  # seconds, three hundred years: in nanoseconds it still fits into 64 bits
 LARGEST = 2**62  # bytes
 SIZES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -13,6 +14,11 @@ _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(?:i?b)?", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([smhd]?)", re.ASCII)
 DURATION_EXPECTED = "expected a duration: seconds (30, 0.5) or with a unit (30s, 5m, 1h, 30d)"
+
+
+def is_off(text: str) -> bool:
+    """Whether a text says no."""
+    return text.lower() in FALSE_WORDS
 
 
 def read_duration(text: str) -> float:

@@ -85,9 +85,9 @@ def _channel(name: str, data: Dict[str, Any]) -> ChannelSettings:
     return ChannelSettings(
         retry=RetrySettings(said("on_error", data["on_error"]), data["retry_delay"], data["max_backoff"]),
         timeout=said("timeout", data["timeout"]),
-        cpu=said("cpu", data["limit_time_cpu"]),
-        memory_soft=data["limit_memory_soft"],
-        memory_hard=said("memory", data["limit_memory_hard"]),
+        cpu=said("cpu", data["cpu"]),
+        memory_soft=data["memory_soft"],
+        memory_hard=said("memory", data["memory"]),
         max_jobs=said("max_jobs", data["max_jobs"]),
         max_age=data["max_age"],
         nice=said("nice", 0),
