@@ -1,7 +1,7 @@
 """As much of Odoo as running a job needs, for tests on machines without Odoo.
 
-Written from what is known of Odoo's and the addon's behaviour, on the tables that tests/support/ocaqueue.py makes. ODOOLIKE, in
-the environment, says which version to be.
+Written from what is known of Odoo's and the addon's behaviour, on the tables that tests/support/ocaqueue.py makes. The
+environment variable ODOOLIKE says which version to be.
 """
 
 import os
