@@ -1,4 +1,4 @@
-"""The tables of docs/ that name tests: each of these tests exists and is not switched off."""
+"""The tests that pages of docs/ name exist and are not switched off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
-PAGES = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = {
+    str(path.relative_to(ROOT / "docs")): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))
+}
 
 
 def named_in(path: Path) -> set[str]:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from queuemaster.config.compiled import ServerPlan
+from queuemaster.config.paths import default_data_dir
 
 from .binaries import EmbeddedError, copy_tree, find_binaries, major, runnable, version
 from .server import (
@@ -39,6 +40,7 @@ from .server import (
 __all__ = [
     "EmbeddedError",
     "attached",
+    "default_data_dir",
     "dsn",
     "ensure_database",
     "find_binaries",
