@@ -16,6 +16,7 @@ import psycopg2
 from queuejobs.retry import RetrySettings
 from queuejobs.shared.messages import Grant
 from queuejobs.shared.scoreboard import Scoreboard
+from queuejobs.shared.work_counts import RunOutcome
 from queuejobs.store import oca
 from queuejobs.worker import session
 from queuejobs.worker.interrupt import Interrupter
@@ -107,7 +108,7 @@ def main() -> None:
                 watch(process.module("odoo.sql_db").Cursor, name)
             watch(session.JobCursor, "execute")
             began = time.perf_counter()
-        if runtime.run(GrantUse(grant, NoOrders())) != "done":
+        if runtime.run(GrantUse(grant, NoOrders())) is not RunOutcome.DONE:
             raise RuntimeError("a job was not done")
     total = time.perf_counter() - began
     steps = {**_spent, _REST: total - sum(_spent.values())}

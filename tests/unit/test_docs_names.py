@@ -41,7 +41,8 @@ OF_THE_READER = {
 ORDINARY_WORDS = {"job", "queue", "channel", "process", "connection", "run", "log"}
 OF_THE_MACHINE = (".conf", ".pid", ".log")  # without a folder: a kind of file, wherever it lies
 LOGGERS = {
-    f"queuemaster.{role}" for role in ("master", "dispatcher", "template", "worker", "exporter", "odoo")
+    f"queuemaster.{role}"
+    for role in ("master", "dispatcher", "template", "worker", "exporter", "odoo", "wire")
 }
 
 

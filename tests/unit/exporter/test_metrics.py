@@ -16,7 +16,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from queuejobs.shared.scoreboard import Scoreboard, State
-from queuejobs.shared.work_counts import BOUNDS, OUTCOMES, WorkCounts
+from queuejobs.shared.work_counts import BOUNDS, OUTCOMES, RunOutcome, WorkCounts
 from queuemaster.channels import Tree
 from queuemaster.channels.channel import ChannelConfig
 from queuemaster.exporter import metrics
@@ -141,7 +141,7 @@ def test_what_is_not_known_is_not_shown_as_zero() -> None:
 def test_a_histogram_counts_everything_once_and_grows_with_its_bounds(times: list[float]) -> None:
     entry = Scoreboard.create().entry(0)
     for seconds in times:
-        entry.count("done", seconds)
+        entry.count(RunOutcome.DONE, seconds)
     counts = entry.counts(0)
     assert counts is not None
     samples = parsed(text(snapshot_of(work={"root": counts})))
@@ -167,7 +167,7 @@ def test_a_dead_worker_s_entry_may_be_given_away_at_any_moment() -> None:
         entry.reserve(generation, 0)
         status.master.write(master(workers=[{**worker, "state": "greeted"}], counters=counters))
         for _ in range(dice.randrange(4)):
-            entry.count("done", 0.1)
+            entry.count(RunOutcome.DONE, 0.1)
             done += 1
         snapshot = look(status, board)
         assert snapshot is not None

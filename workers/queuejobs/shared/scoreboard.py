@@ -19,7 +19,7 @@ import os
 from typing import NamedTuple, Optional
 
 from .stop_causes import Cause
-from .work_counts import BOUNDS, HISTOGRAM, OUTCOMES, WorkCounts
+from .work_counts import BOUNDS, HISTOGRAM, OUTCOMES, RunOutcome, WorkCounts
 
 ENTRIES = 4096
 _WORDS = 64
@@ -163,11 +163,11 @@ class Entry:
         """A job was started for the first time, so long after it was created."""
         self._observe(_WAIT, seconds)
 
-    def count(self, outcome: str, seconds: float) -> None:
-        """A run came to an end; outcomes that are not in OUTCOMES are not counted."""
-        if outcome in OUTCOMES:
+    def count(self, outcome: RunOutcome, seconds: float) -> None:
+        """A run ended. Outcomes that are not in OUTCOMES are not counted."""
+        if outcome.value in OUTCOMES:
             self._observe(_DURATION, seconds)
-            self._words[_OUTCOMES + OUTCOMES.index(outcome)] += 1
+            self._words[_OUTCOMES + OUTCOMES.index(outcome.value)] += 1
 
     def _observe(self, first: int, seconds: float) -> None:
         # clocks of two machines may disagree: a negative time is none

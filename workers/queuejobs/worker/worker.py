@@ -16,6 +16,7 @@ from ..shared import messages, wire
 from ..shared.linux import die_with_parent, private_memory, set_title, start_time, wait_for_parent
 from ..shared.log import event
 from ..shared.scoreboard import Entry, Scoreboard, State
+from ..shared.work_counts import RunOutcome
 from .heartbeat import Heartbeat
 from .interrupt import Interrupter
 from .recycling import Recycling
@@ -109,9 +110,9 @@ class Worker:
     def _use(self, grant: messages.Grant) -> None:
         use = GrantUse(grant, GrantOrders(self, grant.number))
         # a grant may have been on its way when we were told to end
-        outcome = "nothing" if self.draining() else self._runtime.run(use)
+        outcome = RunOutcome.NOTHING if self.draining() else self._runtime.run(use)
         reason = None
-        if outcome != "nothing":
+        if outcome is not RunOutcome.NOTHING:
             self._idle()
             reason = self.worn_out(use.jobs_run)
             self._recycling.count(use.jobs_run)

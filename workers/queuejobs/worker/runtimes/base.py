@@ -18,6 +18,7 @@ from ...shared.log import event, job_context
 from ...shared.messages import Grant
 from ...shared.scoreboard import Entry, RunLimits, State
 from ...shared.stop_causes import Cause
+from ...shared.work_counts import RunOutcome
 from ...store import claims
 from ..interrupt import Interrupter
 from ..session import Session
@@ -27,7 +28,13 @@ from .grant_use import GrantUse
 
 _log = logging.getLogger("queuemaster.worker")
 STOPS = (TimeoutJobError, LimitJobError, CancelledJobError)
-_STOPPED_BY = {Cause.TIMEOUT: "timeout", Cause.CPU: "cpu", Cause.MEMORY: "memory"}
+_STOPPED_BY = {
+    Cause.TIMEOUT: RunOutcome.TIMEOUT,
+    Cause.CPU: RunOutcome.CPU,
+    Cause.MEMORY: RunOutcome.MEMORY,
+}
+# by the state in which the job is stored
+_OUTCOMES = {"failed": RunOutcome.FAILED, "pending": RunOutcome.RETRIED, "cancelled": RunOutcome.CANCELLED}
 _WORDS = {"failed": "failed", "pending": "postponed", "cancelled": "cancelled"}
 
 
@@ -76,8 +83,8 @@ class Runtime:
         """Whether the job was never run before."""
         raise NotImplementedError
 
-    def _perform(self, job: JobRun, function: JobFunction, batch: Batch) -> str:
-        """Run a claimed job to its end; returns which end. "done" holds for the jobs in ``batch`` too."""
+    def _perform(self, job: JobRun, function: JobFunction, batch: Batch) -> RunOutcome:
+        """Run a claimed job to its end; returns which end. DONE holds for the jobs in ``batch`` too."""
         raise NotImplementedError
 
     def _next(self, session: Session, use: GrantUse) -> Optional[Dict[str, Any]]:
@@ -95,22 +102,22 @@ class Runtime:
             ), connection.cursor() as cursor:  # the claim will find out
                 cursor.execute("select")
 
-    def run(self, use: GrantUse) -> str:
-        """Use a grant. Returns how its last run ended: done, failed, retried, cancelled, lost, or nothing (no run)."""
+    def run(self, use: GrantUse) -> RunOutcome:
+        """Use a grant. Returns how its last run ended."""
         session = self._sessions[use.grant.database]
         row = self._claim(session, use)
         if row is None:
             self._entry.change(State.IDLE, time.monotonic_ns())
-            return "nothing"
+            return RunOutcome.NOTHING
         while row is not None:
             use.jobs_run += 1
             outcome = self._run(session, use, row)
-            row = self._next(session, use) if outcome == "done" else None
-        if outcome == "lost":
+            row = self._next(session, use) if outcome is RunOutcome.DONE else None
+        if outcome is RunOutcome.LOST:
             session.recovered(use.orders.draining)
         return outcome
 
-    def _run(self, session: Session, use: GrantUse, row: Dict[str, Any]) -> str:
+    def _run(self, session: Session, use: GrantUse, row: Dict[str, Any]) -> RunOutcome:
         function = self._declared(row)
         job = JobRun(session, use, row, self._limits(row, function))
         now = time.monotonic()
@@ -121,7 +128,7 @@ class Runtime:
         try:
             outcome = self._perform(job, function, batch)
             seconds = (batch.began or time.monotonic()) - now
-            if outcome == "done":
+            if outcome is RunOutcome.DONE:
                 self._count_others(job, batch)
                 job_context.job = self._context(session, row)
                 event(_log, logging.DEBUG, "job done", took=round(seconds, 3))
@@ -158,13 +165,13 @@ class Runtime:
             job_context.job = self._context(job.session, row)
             event(_log, logging.DEBUG, "job done", took=round(took, 3))
             self._waited(row)
-            self._entry.count("done", took)
+            self._entry.count(RunOutcome.DONE, took)
 
-    def _counted_as(self, row: Mapping[str, Any], outcome: str) -> str:
+    def _counted_as(self, row: Mapping[str, Any], outcome: RunOutcome) -> RunOutcome:
         """The outcome as it is counted: a stopped run counts as stopped, whether its job failed or is tried again."""
         if row.get("doomed") or row.get("doom_name"):
-            return "nothing"  # not run: the master counted the run that doomed it
-        if outcome not in ("failed", "retried"):
+            return RunOutcome.NOTHING  # not run: the master counted the run that doomed it
+        if outcome not in (RunOutcome.FAILED, RunOutcome.RETRIED):
             return outcome
         return _STOPPED_BY.get(self._interrupter.cause, outcome)
 
@@ -230,14 +237,14 @@ class Runtime:
         return result
 
 
-def ended(ending: claims.Ending, error: str = "") -> str:
+def ended(ending: claims.Ending, error: str = "") -> RunOutcome:
     """Log the end of a job that is not done; returns the run's outcome."""
     failed = ending.state == "failed"
     event(
         _log, logging.ERROR if failed else logging.INFO, f"job {_WORDS[ending.state]}",
         delay=ending.delay, error=error or f"{ending.exc_name}: {ending.exc_message}",
     )  # fmt: skip
-    return {"failed": "failed", "pending": "retried"}.get(ending.state, ending.state)
+    return _OUTCOMES[ending.state]
 
 
 def ending_of(outcome: Outcome, **changes: Any) -> claims.Ending:

@@ -15,6 +15,7 @@ from ...functions import JobFunction, lookup
 from ...perform import perform, perform_on_fail
 from ...retry import decide
 from ...shared.log import event, job_context
+from ...shared.work_counts import RunOutcome
 from ...store import claims
 from ..session import JobConnection, Session
 from .base import STOPS, JobRun, RunTakenAway, Runtime, ended, ending_of
@@ -42,7 +43,7 @@ class NativeRuntime(Runtime):
 
     # the run
 
-    def _perform(self, job: JobRun, function: JobFunction, batch: Batch) -> str:
+    def _perform(self, job: JobRun, function: JobFunction, batch: Batch) -> RunOutcome:
         connection, row = job.session.connection, job.row
         assert connection is not None
         if row["doomed"]:
@@ -64,14 +65,14 @@ class NativeRuntime(Runtime):
         except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
             next_run = job.use.take_next_run()
             outcome = self._settle(job, connection, function, self._blamed(job, batch, error))
-            if next_run is not None and outcome == "lost" and not connection.closed:
+            if next_run is not None and outcome is RunOutcome.LOST and not connection.closed:
                 # the commit had gone through when the exception came (a timer of the application, say): the next job
                 # is started and nobody runs it. Closing the session makes the next one settle that row
                 connection.close()
             return outcome
         if apart:
             self._release(connection, row)
-        return "done"
+        return RunOutcome.DONE
 
     def _finish(self, cursor: Any, job: JobRun, result: Optional[str], seconds: float, apart: bool) -> bool:
         if apart or not job.use.may_go_on():
@@ -147,7 +148,7 @@ class NativeRuntime(Runtime):
 
     def _settle(
         self, job: JobRun, connection: JobConnection, function: JobFunction, error: BaseException
-    ) -> str:
+    ) -> RunOutcome:
         # the exception of a stop may have come at the very end of the application's code, before this was undone
         connection.in_job = False
         job.use.run_was_stopped = job.use.run_was_stopped or isinstance(error, STOPS)
@@ -155,13 +156,13 @@ class NativeRuntime(Runtime):
             connection.rollback()
             if isinstance(error, RunTakenAway):
                 event(_log, logging.WARNING, "run was taken away, rolled back")
-                return "lost"
+                return RunOutcome.LOST
         except psycopg2.Error as lost:
             return _lost(connection, lost)
         shown = str(error) if isinstance(error, BatchBrokenError) else ""
         return self._end(connection, job.row, function, self._ending(job.row, function, error), shown)
 
-    def _bury(self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction) -> str:
+    def _bury(self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction) -> RunOutcome:
         """End a doomed job, which failed for good according to recovery: it is not run and keeps its error."""
         if function.on_fail_method is None:
             event(_log, logging.WARNING, "job function has no on_fail_method any more")
@@ -173,11 +174,11 @@ class NativeRuntime(Runtime):
     def _end(
         self, connection: JobConnection, row: Mapping[str, Any], function: JobFunction, ending: claims.Ending,
         shown: str = "",
-    ) -> str:  # fmt: skip
+    ) -> RunOutcome:  # fmt: skip
         try:
             connection.autocommit = True
             if not _settled(connection, row, ending):
-                return "lost"
+                return RunOutcome.LOST
         except psycopg2.Error as lost:
             return _lost(connection, lost)
         outcome = ended(ending, shown)
@@ -226,11 +227,11 @@ def _may_share(function: JobFunction) -> bool:
     return not (function.isolation or function.allow_commit)
 
 
-def _lost(connection: JobConnection, error: psycopg2.Error) -> str:
+def _lost(connection: JobConnection, error: psycopg2.Error) -> RunOutcome:
     """The server has rolled the job back, or will when it notices: the new session settles the row."""
     event(_log, logging.WARNING, "connection lost in a job", error=str(error).strip())
     connection.close()
-    return "lost"
+    return RunOutcome.LOST
 
 
 def _settled(connection: JobConnection, row: Mapping[str, Any], ending: claims.Ending) -> bool:

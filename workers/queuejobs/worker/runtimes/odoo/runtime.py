@@ -20,6 +20,7 @@ from ....functions import JobFunction
 from ....shared.log import event
 from ....shared.messages import Grant
 from ....shared.scoreboard import Entry
+from ....shared.work_counts import RunOutcome
 from ....store import claims
 from ...interrupt import Interrupter
 from ...session import Session
@@ -32,7 +33,12 @@ from . import endings, hooks, paths, process
 _log = logging.getLogger("queuemaster.odoo")
 _AWAY_PAUSE = 5.0  # seconds before a job is tried again that Odoo could not begin
 _UNDER_WAY = ("enqueued", "started")
-_OUTCOMES = {"failed": "failed", "pending": "retried", "wait_dependencies": "retried"}
+# by the state in which the addon stored the job
+_OUTCOMES = {
+    "failed": RunOutcome.FAILED,
+    "pending": RunOutcome.RETRIED,
+    "wait_dependencies": RunOutcome.RETRIED,
+}
 
 
 class _LostConnection(Exception):
@@ -118,7 +124,7 @@ class OdooRuntime(Runtime):
 
     # the run
 
-    def _perform(self, job: JobRun, function: JobFunction, _batch: Batch) -> str:
+    def _perform(self, job: JobRun, function: JobFunction, _batch: Batch) -> RunOutcome:
         session, row = job.session, job.row
         assert session.connection is not None
         database = self._names[session.database]
@@ -138,7 +144,7 @@ class OdooRuntime(Runtime):
         except Exception as error:
             return _put_off(session, row, error)
 
-    def _in_odoo(self, run: _Run) -> str:
+    def _in_odoo(self, run: _Run) -> RunOutcome:
         with _cursor(run.registry) as cursor:
             seen = claims.begin_run(cursor, run.row) if run.started else claims.odoo_signal(cursor)
             if seen is None:
@@ -181,14 +187,14 @@ class OdooRuntime(Runtime):
 
     # its end
 
-    def _done(self, run: _Run) -> str:
+    def _done(self, run: _Run) -> RunOutcome:
         """It is committed: whatever fails from here on changes nothing of that."""
         _quietly("signal changed caches", run.registry.signal_changes)
         if run.row["has_dependents"]:
             _quietly("release its children", lambda: _say(run.session, claims.release_children, run.row))
-        return "done"
+        return RunOutcome.DONE
 
-    def _found(self, run: _Run, error: str = "") -> str:
+    def _found(self, run: _Run, error: str = "") -> RunOutcome:
         """The addon has stored how it ended: what that was."""
         state = _say(run.session, claims.state_of, run.row)
         if not _say(run.session, claims.end_run, run.row) and state != "done":
@@ -200,17 +206,17 @@ class OdooRuntime(Runtime):
                     "release its children",
                     lambda: endings.release_children(run.registry, run.row),
                 )
-            return "done"
+            return RunOutcome.DONE
         _quietly("reset caches", run.registry.reset_changes)
-        outcome = _OUTCOMES.get(state, "lost")
-        if outcome != "lost":
+        outcome = _OUTCOMES.get(state, RunOutcome.LOST)
+        if outcome is not RunOutcome.LOST:
             ended(
-                claims.Ending("failed" if outcome == "failed" else "pending", None, True),
+                claims.Ending("failed" if outcome is RunOutcome.FAILED else "pending", None, True),
                 error or "see the job",
             )
         return outcome
 
-    def _settle(self, cursor: Any, run: _Run, error: BaseException) -> str:
+    def _settle(self, cursor: Any, run: _Run, error: BaseException) -> RunOutcome:
         if isinstance(error, paths.Stopped) and error.__cause__ is not None:
             error = error.__cause__
         run.job.use.run_was_stopped = isinstance(error, STOPS)
@@ -229,7 +235,7 @@ class OdooRuntime(Runtime):
             return ended(ending) if _say(run.session, claims.settle, run.row, ending) else _taken_away()
         return self._store(run, endings.decided(error, run.row, self._channel.retry, run.config))
 
-    def _store(self, run: _Run, end: endings.End) -> str:
+    def _store(self, run: _Run, end: endings.End) -> RunOutcome:
         try:
             endings.store(run.registry, run.row, end)
         except RunTakenAway:
@@ -265,32 +271,32 @@ def _quietly(step: str, call: Callable[[], Any]) -> None:
         event(_log, logging.WARNING, "a step after a job failed", step=step, error=str(error).strip())
 
 
-def _given_back(session: Session, row: Mapping[str, Any]) -> str:
+def _given_back(session: Session, row: Mapping[str, Any]) -> RunOutcome:
     """It was claimed and yet could not be had: somebody has changed or locked it. If it is ours still, put it off."""
     if not _say(session, claims.settle, row, claims.Ending("pending", _AWAY_PAUSE, False)):
         return _taken_away()
     event(_log, logging.WARNING, "job is held by somebody else, put off")
-    return "retried"
+    return RunOutcome.RETRIED
 
 
-def _taken_away() -> str:
+def _taken_away() -> RunOutcome:
     event(_log, logging.WARNING, "run was taken away, rolled back")
-    return "lost"
+    return RunOutcome.LOST
 
 
-def _lost(session: Session, error: BaseException) -> str:
+def _lost(session: Session, error: BaseException) -> RunOutcome:
     # the server has rolled the job back, or will when it notices: recovery waits for that and puts the row back
     event(_log, logging.WARNING, "connection lost in a job", error=str(error).strip())
     if session.connection is not None:
         session.connection.close()
-    return "lost"
+    return RunOutcome.LOST
 
 
-def _put_off(session: Session, row: Mapping[str, Any], error: BaseException) -> str:
+def _put_off(session: Session, row: Mapping[str, Any], error: BaseException) -> RunOutcome:
     """Odoo could not begin: no registry, no connection. None of the job's fault."""
     _log.error("Odoo cannot run a job, it is put off", exc_info=error)
     try:
         ending = claims.Ending("pending", _AWAY_PAUSE, False)
-        return "retried" if _say(session, claims.settle, row, ending) else _taken_away()
+        return RunOutcome.RETRIED if _say(session, claims.settle, row, ending) else _taken_away()
     except psycopg2.Error as lost:
         return _lost(session, lost)
