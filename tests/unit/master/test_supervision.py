@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import pytest
 
@@ -13,9 +14,11 @@ from queuemaster.master.core import events as ev
 from queuemaster.master.core.children import EXPORTER_PAUSE, Phase
 from queuemaster.master.core.events import Limits, Plan, Role
 from queuemaster.master.core.limits import ABORT_GRACE, Charge, Step
-from queuemaster.master.core.pools import Worker
-from queuemaster.master.core.shutdown import RECOVERY_PATIENCE
+from queuemaster.master.core.pools import Worker, WorkerState
+from queuemaster.master.core.shutdown import RECOVERY_PATIENCE, Shutdown
+from queuemaster.master.core.states import IllegalTransition
 from queuemaster.master.core.supervision import BROKEN, Supervision
+from queuemaster.master.shell import Master
 
 GRACE, BOOT = 30.0, 20.0
 DIED, LEFT = int(signal.SIGKILL), 0
@@ -60,6 +63,64 @@ def up(
     world.tell(ev.Tick(), *(ev.Started(role, PIDS[role]) for role in (Role.TEMPLATE, Role.DISPATCHER)))
     forks = of(ev.Fork, world.tell(ev.Ready(Role.DISPATCHER), ev.Ready(Role.TEMPLATE)))
     return world, forks
+
+
+def test_every_event_has_its_handler() -> None:
+    assert Told(Role.TEMPLATE).core.handled() == set(get_args(ev.Event))
+
+
+def test_every_action_has_its_handler() -> None:
+    handled = {name.removeprefix("_do_").replace("_", "") for name in vars(Master) if name.startswith("_do_")}
+    assert handled == {action.__name__.lower() for action in get_args(ev.Action)}
+
+
+# states
+
+
+def test_a_worker_takes_no_step_that_makes_no_sense() -> None:
+    worker = Worker(3, 7, "root", 0.0, pid=50)
+    with pytest.raises(IllegalTransition, match="worker: dead cannot follow asked"):
+        worker.change_state(WorkerState.DEAD)
+    assert worker.state is WorkerState.ASKED
+    for state in (WorkerState.NAMED, WorkerState.GREETED, WorkerState.DEAD):
+        worker.change_state(state)
+    for state in WorkerState:
+        with pytest.raises(IllegalTransition):
+            worker.change_state(state)
+
+
+def test_a_change_of_state_is_logged() -> None:
+    line = Worker(3, 7, "root", 0.0, pid=50).change_state(WorkerState.GREETED)
+    assert (line.level, line.text) == (logging.DEBUG, "state changed")
+    assert dict(line.context) == {
+        "of": "worker", "old": "asked", "new": "greeted",
+        "worker": 50, "channel": "root", "entry": 3, "generation": 7,
+    }  # fmt: skip
+
+
+def test_the_master_passes_its_phases_in_order_and_says_so() -> None:
+    world, (fork,) = up()
+    world.greet(fork, 50)
+    actions = world.tell(ev.EndSoon(), ev.EndNow(), ev.Reaped(50, DIED), ev.Reaped(11, LEFT))
+    actions += world.tell(ev.Recovered(fork.entry, fork.generation), ev.Reaped(12, LEFT))
+    steps = [dict(line.context) for line in of(ev.Log, actions) if line.text == "state changed"]
+    phases = [(step["old"], step["new"]) for step in steps if step["of"] == "master"]
+    assert phases == [
+        ("running", "draining"),
+        ("draining", "recovering"),
+        ("recovering", "ending"),
+        ("ending", "ended"),
+    ]
+
+
+def test_a_phase_cannot_be_gone_back_to() -> None:
+    world, _ = up()
+    shutdown = Shutdown(world.core.children, world.core.pools)
+    shutdown.begin(100.0, GRACE)
+    for phase in (Phase.RUNNING, Phase.DRAINING, Phase.ENDED):
+        with pytest.raises(IllegalTransition, match=f"master: {phase.value} cannot follow draining"):
+            shutdown._enter(phase)
+    assert shutdown.phase is Phase.DRAINING
 
 
 # up
