@@ -106,6 +106,8 @@ def test_usr2_says_who_is_at_what(jobs: Queue, database: str, tmp_path: Path) ->
         jobs.rows("select pg_advisory_lock(4711, 1)")
         job = jobs.sample(1).with_delay().write_and_wait(1)
         row = jobs.wait_for(job.uuid, "started")
+        # the row says so before the worker does
+        wait_until(lambda: f"job started job_uuid={job.uuid}" in running.log, PATIENCE)
         worker = f"worker={row['worker_pid']} "
 
         running.process.send_signal(signal.SIGUSR2)

@@ -31,7 +31,7 @@ def test_what_comes_after_a_reload_knows_nothing_of_signals_before() -> None:
     succession.begin()
     succession.plan = NEW
     assert succession.succeed() == NEW
-    assert (succession.root_change, succession.under_way, succession.plan) == (0, False, None)
+    assert succession == Succession(under_way=False, plan=None, root_change=0)
 
 
 def test_a_reload_that_fails_leaves_everything_as_it_was() -> None:
@@ -39,7 +39,7 @@ def test_a_reload_that_fails_leaves_everything_as_it_was() -> None:
     succession.begin()
     succession.plan = NEW
     succession.give_up()
-    assert (succession.root_change, succession.under_way, succession.plan) == (2, False, None)
+    assert succession == Succession(under_way=False, plan=None, root_change=2)
 
 
 @pytest.fixture
