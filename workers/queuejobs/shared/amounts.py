@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them, and as a job or its function may be given them. Pure."""
+"""Sizes and durations: as people write them in a configuration, and as properties of a job or its function. Pure."""
 
 from __future__ import annotations
 
