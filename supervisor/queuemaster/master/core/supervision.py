@@ -18,6 +18,7 @@ from .counters import Counters, ExitCause
 from .deaths import notice, outcome
 from .events import Plan, Role
 from .events import log as _log
+from .introductions import introduce, introductions
 from .limits import ABORT_GRACE, INTERVAL, Watch, abort, kill
 from .pools import Pools, Worker, WorkerState
 from .reload import Succession
@@ -69,10 +70,6 @@ class Supervision:
         """What to do about one event, then what has become due. ``now`` never goes back."""
         return self._handlers[type(event)](event, now) + self._due(now)
 
-    def handled(self) -> frozenset[type[ev.Event]]:
-        """The types of event that :meth:`handle` takes."""
-        return frozenset(self._handlers)
-
     def next_deadline(self, now: float) -> float:
         """The moment, later than ``now``, at which a Tick must be handled if no other event is."""
         moments = [now + INTERVAL]
@@ -101,20 +98,6 @@ class Supervision:
         if event.role is not Role.DISPATCHER:
             return []
         return [_log(logging.INFO, "dispatcher ready")]
-
-    def _introductions(self) -> list[ev.Action]:
-        """What a new dispatcher is told before it may lead."""
-        actions: list[ev.Action] = []
-        for worker in self.pools.workers.values():
-            if worker.state is WorkerState.GREETED:
-                actions.append(_introduce(worker))
-            elif worker.state is WorkerState.DEAD:
-                actions += [] if worker.death is None else [worker.death]
-        # it must know before its first grant what reloads and signals have changed
-        retired = self.pools.retired
-        actions += [ev.TellRetire(retired)] if retired else []
-        actions += [ev.TellRoot(self.succession.root_change)] if self.succession.root_change else []
-        return [*actions, ev.TellBegin()]
 
     # reload
 
@@ -191,7 +174,7 @@ class Supervision:
         if self.phase is not Phase.RUNNING:
             actions.append(ev.Signal(worker.pid, signal.SIGTERM, False))
         elif self.children[Role.DISPATCHER].pid:
-            actions.append(_introduce(worker))
+            actions.append(introduce(worker))
         return actions + self._handle_early_death(worker, now)
 
     def _on_recovered(self, event: ev.Recovered, now: float) -> list[ev.Action]:
@@ -326,7 +309,7 @@ class Supervision:
                 child.starting = True
                 actions.append(ev.Exec(role))
                 if role is Role.DISPATCHER:
-                    actions += self._introductions()
+                    actions += introductions(self.pools, self.succession)
         return actions
 
     def _end_late_workers(self, now: float) -> list[ev.Action]:
@@ -352,10 +335,6 @@ class Supervision:
 
     def _on_tick(self, event: ev.Tick, now: float) -> list[ev.Action]:
         return []
-
-
-def _introduce(worker: Worker) -> ev.Introduce:
-    return ev.Introduce(worker.entry, worker.generation, worker.channel, worker.pid, worker.start_time)
 
 
 def _code(status: int) -> int | None:
