@@ -30,7 +30,7 @@ def of(kind: type[A], actions: list[ev.Action]) -> list[A]:
     return [action for action in actions if isinstance(action, kind)]
 
 
-class Told:
+class World:
     """A master and its time."""
 
     def __init__(
@@ -57,16 +57,16 @@ class Told:
 
 def up(
     pools: dict[str, int] | None = None, most: int = 8, exporter: bool = False
-) -> tuple[Told, list[ev.Fork]]:
+) -> tuple[World, list[ev.Fork]]:
     """A master with template and dispatcher, and the workers that it asked for."""
-    world = Told(Role.TEMPLATE, Role.DISPATCHER, pools=pools, most=most, exporter=exporter)
+    world = World(Role.TEMPLATE, Role.DISPATCHER, pools=pools, most=most, exporter=exporter)
     world.tell(ev.Tick(), *(ev.Started(role, PIDS[role]) for role in (Role.TEMPLATE, Role.DISPATCHER)))
     forks = of(ev.Fork, world.tell(ev.Ready(Role.DISPATCHER), ev.Ready(Role.TEMPLATE)))
     return world, forks
 
 
 def test_every_event_has_its_handler() -> None:
-    assert Told(Role.TEMPLATE).core._handlers.keys() == set(get_args(ev.Event))
+    assert World(Role.TEMPLATE).core._handlers.keys() == set(get_args(ev.Event))
 
 
 def test_every_action_has_its_handler() -> None:
@@ -127,7 +127,7 @@ def test_a_phase_cannot_be_gone_back_to() -> None:
 
 
 def test_the_server_first_then_whoever_uses_it() -> None:
-    world = Told(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
+    world = World(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
     assert of(ev.Exec, world.tell(ev.Tick())) == [ev.Exec(Role.SERVER)]
     assert of(ev.Exec, world.tell(ev.Started(Role.SERVER, 10))) == []
     assert of(ev.Exec, world.tell(ev.Ready(Role.SERVER))) == [
@@ -137,7 +137,7 @@ def test_the_server_first_then_whoever_uses_it() -> None:
 
 
 def test_workers_are_asked_for_once_the_template_is_ready() -> None:
-    world = Told(Role.TEMPLATE, Role.DISPATCHER, pools={"root": 2, "root.a": 1})
+    world = World(Role.TEMPLATE, Role.DISPATCHER, pools={"root": 2, "root.a": 1})
     world.tell(ev.Tick())
     assert of(ev.Fork, world.tell(ev.Started(Role.TEMPLATE, 11))) == []
     forks = of(ev.Fork, world.tell(ev.Ready(Role.TEMPLATE)))
@@ -159,12 +159,12 @@ def test_a_new_dispatcher_is_told_of_the_living_and_the_dead_before_it_begins() 
         world.greet(fork, pid)
     world.tell(ev.Reaped(50, DIED, busy=True))
     actions = world.tell(ev.Reaped(12, DIED))
-    told = [
+    introductions = [
         action
         for action in actions
         if isinstance(action, ev.Exec | ev.Introduce | ev.TellDeath | ev.TellBegin)
     ]
-    assert [type(action) for action in told] == [ev.Exec, ev.TellDeath, ev.Introduce, ev.TellBegin]
+    assert [type(action) for action in introductions] == [ev.Exec, ev.TellDeath, ev.Introduce, ev.TellBegin]
     assert of(ev.TellDeath, actions)[0].cause == "worker 50 died: SIGKILL"
 
 
@@ -196,11 +196,11 @@ def test_what_an_idle_worker_hung_for_is_charged_to_no_job() -> None:
     worker = Worker(0, 1, "root", 0.0, pid=50, start_time=1)
     run = ev.Run(0, 7, 1)
     charge = Charge(0, 0, "worker 50 hung", Cause.NONE, Step.KILLED, 1.0)
-    told = deaths.notice(worker, ev.Reaped(50, DIED, True, True, run), charge)
-    assert told.cause is None
+    notice = deaths.notice(worker, ev.Reaped(50, DIED, True, True, run), charge)
+    assert notice.cause is None
     claiming = ev.Reaped(50, DIED, True, True, ev.Run(0, 0, 0))
-    told = deaths.notice(worker, claiming, None)
-    assert (told.job, told.attempt, told.cause) == (0, 0, "worker 50 died: SIGKILL")
+    notice = deaths.notice(worker, claiming, None)
+    assert (notice.job, notice.attempt, notice.cause) == (0, 0, "worker 50 died: SIGKILL")
 
 
 def test_a_worker_may_be_reaped_before_anybody_names_it() -> None:
@@ -271,7 +271,7 @@ def test_workers_that_retire_cost_nothing() -> None:
 
 
 def test_an_application_that_cannot_be_imported_ends_the_first_start() -> None:
-    world = Told(Role.TEMPLATE, Role.DISPATCHER)
+    world = World(Role.TEMPLATE, Role.DISPATCHER)
     world.tell(ev.Tick(), ev.Started(Role.TEMPLATE, 11), ev.Started(Role.DISPATCHER, 12))
     actions = world.tell(ev.Broken("no module"), ev.Reaped(11, BROKEN << 8))
     assert of(ev.Signal, actions) == [ev.Signal(12, signal.SIGTERM, False)]
@@ -358,7 +358,7 @@ def test_nobody_waits_for_ever_for_a_dispatcher_that_cannot_recover() -> None:
 
 
 def test_the_server_goes_last_by_its_fast_shutdown() -> None:
-    world = Told(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
+    world = World(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
     roles = [role for role in PIDS if role is not Role.EXPORTER]
     world.tell(*(event for role in roles for event in (ev.Started(role, PIDS[role]), ev.Ready(role))))
     order = [action.pid for action in of(ev.Signal, world.tell(ev.EndNow()))]
@@ -377,7 +377,7 @@ def test_a_worker_that_comes_too_late_is_told_to_leave() -> None:
 
 
 def test_a_process_that_is_being_started_is_not_started_again() -> None:
-    world = Told(Role.TEMPLATE, Role.DISPATCHER)
+    world = World(Role.TEMPLATE, Role.DISPATCHER)
     assert len(of(ev.Exec, world.tell(ev.Tick()))) == 2
     assert of(ev.Exec, world.after(1)) == []
 
@@ -396,7 +396,7 @@ def test_a_dispatcher_that_was_never_seen_has_its_time_from_its_start_on() -> No
 # the exporter
 
 
-def with_exporter() -> tuple[Told, ev.Fork]:
+def with_exporter() -> tuple[World, ev.Fork]:
     """The same as ``up()``, with an exporter that listens."""
     world, (fork,) = up(exporter=True)
     world.tell(ev.Started(Role.EXPORTER, PIDS[Role.EXPORTER]), ev.Ready(Role.EXPORTER))
