@@ -159,8 +159,8 @@ def test_a_port_that_is_taken_is_tried_again(
         occupant.bind(("127.0.0.1", exporter.port))
         occupant.listen()
         with supervised(database, tmp_path, http=exporter.address) as running:
-            said = f"cannot listen for HTTP: no metrics until that works http={exporter.address}"
-            wait_until(lambda: said in running.log, PATIENCE, "a line in the log")
+            line = f"cannot listen for HTTP: no metrics until that works http={exporter.address}"
+            wait_until(lambda: line in running.log, PATIENCE, "a line in the log")
             jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
             occupant.close()
             wait_until(exporter.text, PATIENCE, lambda: f"metrics; log:\n{running.log}")
@@ -244,30 +244,30 @@ def test_when_counting_takes_too_long_it_is_estimated(database: str, jobs: Queue
     jobs.rows("insert into queuemaster.control (channel, paused) values ('root', true)")
     for number in range(5):
         jobs.sample(number).with_delay().write()
-    asked = QueueRows(DatabaseConfig("one", database))
-    asked.ask()
-    assert asked.rows is not None
-    (counted,) = asked.rows
-    assert (counted[:3], asked.estimated) == (("root", "pending", 5), False)
+    queue_rows = QueueRows(DatabaseConfig("one", database))
+    queue_rows.ask()
+    assert queue_rows.rows is not None
+    (counted,) = queue_rows.rows
+    assert (counted[:3], queue_rows.estimated) == (("root", "pending", 5), False)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(statements, "COUNT_JOBS", "select pg_sleep(60)")
-        asked.ask()
-    assert asked.rows is not None
-    (guessed,) = asked.rows
-    assert (guessed[:3], asked.estimated) == (("root", "pending", 5), True)
-    assert guessed.oldest is not None
-    asked.ask()
-    assert not asked.estimated
+        queue_rows.ask()
+    assert queue_rows.rows is not None
+    (estimate,) = queue_rows.rows
+    assert (estimate[:3], queue_rows.estimated) == (("root", "pending", 5), True)
+    assert estimate.oldest is not None
+    queue_rows.ask()
+    assert not queue_rows.estimated
 
 
 def test_what_cannot_be_asked_is_not_known(database: str, jobs: Queue) -> None:
-    asked = QueueRows(DatabaseConfig("one", database))
-    asked.ask()
-    assert asked.rows == []
+    queue_rows = QueueRows(DatabaseConfig("one", database))
+    queue_rows.ask()
+    assert queue_rows.rows == []
     jobs.rows(
         "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'queuemaster: exporter'"
     )
-    asked.ask()
-    assert asked.rows is None
-    asked.ask()
-    assert asked.rows == []
+    queue_rows.ask()
+    assert queue_rows.rows is None
+    queue_rows.ask()
+    assert queue_rows.rows == []

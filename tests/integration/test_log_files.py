@@ -97,7 +97,7 @@ def test_root_is_not_led_to_another_file(tmp_path: Path, trap: str) -> None:
     assert victim.stat().st_uid == os.getuid()
 
 
-def status_said(log: str, *words: str) -> bool:
+def has_status_line(log: str, *words: str) -> bool:
     return any(all(word in line for word in words) for line in log.splitlines() if ": status" in line)
 
 
@@ -106,15 +106,17 @@ def test_usr2_says_who_is_at_what(jobs: Queue, database: str, tmp_path: Path) ->
         jobs.rows("select pg_advisory_lock(4711, 1)")
         job = jobs.sample(1).with_delay().write_and_wait(1)
         row = jobs.wait_for(job.uuid, "started")
+        # the row says so before the worker does
+        wait_until(lambda: f"job started job_uuid={job.uuid}" in running.log, PATIENCE)
         worker = f"worker={row['worker_pid']} "
 
         running.process.send_signal(signal.SIGUSR2)
         busy = (worker, "state=busy", f"job={row['id']} ", "attempt=1")
-        wait_until(lambda: status_said(running.log, *busy), PATIENCE, lambda: running.log)
-        said = partial(status_said, running.log)
-        assert said("phase=running", f"dispatcher={running.one('dispatcher').pid}")
-        assert said("standing=leads")
-        assert said("status of pool", "channel=root.mail", "workers=1", "kept_ready=1")
-        assert said("status of worker", "state=idle", "channel=root.mail")
+        wait_until(lambda: has_status_line(running.log, *busy), PATIENCE, lambda: running.log)
+        reported = partial(has_status_line, running.log)
+        assert reported("phase=running", f"dispatcher={running.one('dispatcher').pid}")
+        assert reported("standing=leads")
+        assert reported("status of pool", "channel=root.mail", "workers=1", "kept_ready=1")
+        assert reported("status of worker", "state=idle", "channel=root.mail")
         jobs.rows("select pg_advisory_unlock(4711, 1)")
         jobs.wait_for(job.uuid, "done")

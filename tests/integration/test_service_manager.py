@@ -28,7 +28,7 @@ class Manager:
         self._end = end
         self.heard: list[str] = []
 
-    def said(self, words: str) -> bool:
+    def has_received(self, words: str) -> bool:
         """Whether a message with this line has arrived by now."""
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -36,7 +36,7 @@ class Manager:
         return words in self.heard
 
     def forget(self) -> None:
-        self.said("")
+        self.has_received("")
         self.heard.clear()
 
 
@@ -59,7 +59,7 @@ def manager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, "root:1") as running:
-        wait_until(partial(manager.said, "READY=1"), PATIENCE, lambda: running.log)
+        wait_until(partial(manager.has_received, "READY=1"), PATIENCE, lambda: running.log)
         assert f"MAINPID={running.process.pid}" in manager.heard
         assert " leads " in running.log, "ready before anybody served the database"
         assert "template=none" not in running.log
@@ -69,14 +69,18 @@ def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -
         job = jobs.sample(1).with_delay().write_and_wait(1)
         jobs.wait_for(job.uuid, "started")
         name = jobs.value("select current_database()")
-        wait_until(partial(manager.said, f"STATUS=running, 1 workers, 1 busy; {name}: leads"), PATIENCE)
+        wait_until(
+            partial(manager.has_received, f"STATUS=running, 1 workers, 1 busy; {name}: leads"), PATIENCE
+        )
         manager.forget()
-        wait_until(partial(manager.said, "WATCHDOG=1"), PATIENCE)
-        assert "READY=1" not in manager.heard, "it is said once"
+        wait_until(partial(manager.has_received, "WATCHDOG=1"), PATIENCE)
+        assert "READY=1" not in manager.heard, "it is sent once"
         running.process.send_signal(signal.SIGTERM)
-        wait_until(partial(manager.said, "STOPPING=1"), PATIENCE)
+        wait_until(partial(manager.has_received, "STOPPING=1"), PATIENCE)
         manager.forget()
-        wait_until(partial(manager.said, "WATCHDOG=1"), PATIENCE, "signs of life while the job finishes")
+        wait_until(
+            partial(manager.has_received, "WATCHDOG=1"), PATIENCE, "signs of life while the job finishes"
+        )
         jobs.rows("select pg_advisory_unlock(4711, 1)")
         assert running.process.wait(PATIENCE) == 0
         assert jobs.job(job.uuid)["state"] == "done"
@@ -86,14 +90,14 @@ def test_a_master_that_stands_still_gives_no_sign_of_life(
     manager: Manager, database: str, tmp_path: Path
 ) -> None:
     with supervised(database, tmp_path, "root:1") as running:
-        wait_until(partial(manager.said, "READY=1"), PATIENCE, lambda: running.log)
+        wait_until(partial(manager.has_received, "READY=1"), PATIENCE, lambda: running.log)
         running.process.suspend()
         wait_until(lambda: running.process.status() == psutil.STATUS_STOPPED, PATIENCE)
         manager.forget()
         with pytest.raises(AssertionError, match="still not"):
-            wait_until(partial(manager.said, "WATCHDOG=1"), 2.0)
+            wait_until(partial(manager.has_received, "WATCHDOG=1"), 2.0)
         running.process.resume()
-        wait_until(partial(manager.said, "WATCHDOG=1"), PATIENCE)
+        wait_until(partial(manager.has_received, "WATCHDOG=1"), PATIENCE)
 
 
 def test_ready_waits_for_the_application(manager: Manager, database: str, tmp_path: Path) -> None:
@@ -103,10 +107,10 @@ def test_ready_waits_for_the_application(manager: Manager, database: str, tmp_pa
     with supervised(database, tmp_path, "root:1", app="slowapp") as running:
         wait_until(lambda: " leads " in running.log, PATIENCE)
         manager.forget()
-        wait_until(partial(manager.said, "WATCHDOG=1"), PATIENCE, "a later turn of the loop")
-        assert not manager.said("READY=1")
+        wait_until(partial(manager.has_received, "WATCHDOG=1"), PATIENCE, "a later turn of the loop")
+        assert not manager.has_received("READY=1")
         (tmp_path / "go").touch()
-        wait_until(partial(manager.said, "READY=1"), PATIENCE)
+        wait_until(partial(manager.has_received, "READY=1"), PATIENCE)
 
 
 def test_a_manager_that_is_gone_stops_nothing(
@@ -120,10 +124,10 @@ def test_a_manager_that_is_gone_stops_nothing(
 
 def test_a_reload_is_told_from_its_begin_to_its_end(manager: Manager, database: str, tmp_path: Path) -> None:
     with supervised(database, tmp_path, "root:1") as running:
-        wait_until(partial(manager.said, "READY=1"), PATIENCE, lambda: running.log)
+        wait_until(partial(manager.has_received, "READY=1"), PATIENCE, lambda: running.log)
         manager.forget()
         running.process.send_signal(signal.SIGHUP)
-        wait_until(partial(manager.said, "READY=1"), PATIENCE, lambda: running.log)
+        wait_until(partial(manager.has_received, "READY=1"), PATIENCE, lambda: running.log)
         begin = manager.heard.index("RELOADING=1")
         assert manager.heard[begin + 1].startswith("MONOTONIC_USEC=")
         assert begin < manager.heard.index("READY=1")

@@ -2,7 +2,7 @@
 
 import os
 
-# before anything that takes time: whoever asks us, or kills us, must not take the processors from those who work
+# before anything that takes time: neither scrapes nor restarts may take the processors from jobs
 os.nice(10)
 
 from gevent import monkey  # noqa: E402

@@ -1,4 +1,4 @@
-"""The exporter as a process: descriptors in, HTTP out, until the master is gone or ends us."""
+"""The exporter as a process: it gets descriptors and serves HTTP until the master ends it or is gone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from queuemaster.status_board import StatusBoard
 
 from .web import application
 
-FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds until a port that is taken is tried again
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds until a port that is in use is tried again
 MOST_CONNECTIONS = 100
 _log = logging.getLogger("queuemaster.exporter")
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _listen(settings: Settings, status: StatusBoard, scoreboard: Scoreboard) -> WSGIServer:
-    """Somebody else may have the port, an earlier exporter for a moment too: tried until we get it."""
+    """Listen, as soon as the port is free: another process may use it, for a moment also an earlier exporter."""
     wait = FIRST_WAIT
     app = application(settings, status, scoreboard)
     while True:

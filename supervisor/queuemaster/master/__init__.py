@@ -1,5 +1,5 @@
-"""The process that execs, adopts, reaps, kills and resizes.
+"""The process that execs, adopts, reaps and kills all others, and resizes the pools of workers.
 
-It never speaks SQL, starts a thread, imports gevent or application code, or forks without exec: nothing that happens
-to a database or a job may take supervision down.
+It never speaks SQL, starts a thread, imports gevent or application code, or forks without exec: whatever happens to a
+database or a job, supervision goes on.
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 class UnknownAccount(Exception):
-    """There is no such user or group, or we may not become it; the message says which."""
+    """There is no such user or group, or we may not become that user; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Account:
     home: str
 
     def environment(self) -> dict[str, str]:
-        """What a login would set: a database driver looks for its files there, not in root's home."""
+        """The variables that a login sets: a database driver looks for its files in HOME, which must not be root's."""
         return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name}
 
 
 def account(user: str, group: str = "") -> Account | None:
-    """The user to become; None: we stay who we are. Names or numbers. Raises :class:`UnknownAccount`."""
+    """The user to become, by name or number; None: processes keep our user. Raises :class:`UnknownAccount`."""
     if not user:
         if group:
             raise UnknownAccount(f"option group = {group!r}: it needs the option user beside it")

@@ -1,4 +1,4 @@
-"""What a worker is at and has used, read from the scoreboard and the kernel."""
+"""What a worker does and what it has used, read from the scoreboard and from the kernel."""
 
 from __future__ import annotations
 
@@ -13,46 +13,52 @@ from queuejobs.shared.scoreboard import Scoreboard, State
 from .core.events import Reading, Reaped, Run
 from .core.pools import Worker, WorkerState
 
-_TICK = 10_000_000  # ns, by which the kernel may date the start of a process too early
+_TICK = 10_000_000  # ns: the kernel may date the start of a process so much too early
 
 
 def read_all(board: Scoreboard, workers: Iterable[Worker]) -> tuple[Reading, ...]:
-    """All that said hello, as they are now."""
-    found = [reading for worker in workers if (reading := read(board, worker)) is not None]
+    """All workers that said hello, as they are now."""
+    readings = [reading for worker in workers if (reading := read(board, worker)) is not None]
     now = time.monotonic_ns()
-    used = processor_times({one.pid: one.snapshot.since for one in found if _may_have_used_up(one, now)})
+    used = processor_times(
+        {reading.pid: reading.snapshot.since for reading in readings if _may_have_used_up(reading, now)}
+    )
     return tuple(
         replace(
-            one,
-            cpu=used.get(one.pid, 0),
-            memory=linux.private_memory(one.pid) if _is_busy(one) and one.snapshot.memory else 0,
+            reading,
+            cpu=used.get(reading.pid, 0),
+            memory=linux.private_memory(reading.pid) if _has_memory_limit(reading) else 0,
         )
-        for one in found
+        for reading in readings
     )
 
 
 def read(board: Scoreboard, worker: Worker) -> Reading | None:
-    """A worker that said hello, as it is now, without what it has used."""
-    last = board.entry(worker.entry).snapshot() if worker.state is WorkerState.GREETED else None
-    return None if last is None else Reading(worker.entry, worker.generation, worker.pid, last)
+    """A worker as it is now, without what it has used; None if it has not said hello or is dead."""
+    snapshot = board.entry(worker.entry).snapshot() if worker.state is WorkerState.GREETED else None
+    return None if snapshot is None else Reading(worker.entry, worker.generation, worker.pid, snapshot)
 
 
 def _is_busy(reading: Reading) -> bool:
     return reading.snapshot.state is State.BUSY
 
 
+def _has_memory_limit(reading: Reading) -> bool:
+    return _is_busy(reading) and reading.snapshot.memory > 0
+
+
 def _may_have_used_up(reading: Reading, now: int) -> bool:
-    """Whether its processor time is worth a look: all processors together could have used what its run may."""
+    """Whether the run can have reached its limit: only if all processors together could have since it began."""
     could = (now - reading.snapshot.since) * (os.cpu_count() or 1)
     return _is_busy(reading) and 0 < reading.snapshot.cpu <= could
 
 
 def processor_times(since: Mapping[int, int]) -> dict[int, int]:
-    """By process group, which is named with the time at which its run began: nanoseconds that it has used.
+    """Nanoseconds that each process group has used. ``since``: by group, when its run began.
 
-    The worker, which leads its group, and what it has waited for; and every other process of its group, for a job may
-    compute in a child. One that is older than the run is what an earlier job has left behind: the run must not pay for
-    it. The list of processes is read once for all, and costs two system calls for each that is nobody's.
+    A worker leads its group. The group's other processes count too, since a job may compute in a child; but not those
+    that are older than the run: an earlier job has left them behind. The list of all processes is read once for all
+    groups, which costs two system calls for each process of others.
     """
     used = dict.fromkeys(since, 0)
     for name in os.listdir("/proc") if since else ():
@@ -70,12 +76,13 @@ def processor_times(since: Mapping[int, int]) -> dict[int, int]:
 
 
 def obituary(board: Scoreboard, worker: Worker, status: int, words: str) -> Reaped:
-    """What a worker that was reaped has left: its run, if it was at one, and what it had done before."""
+    """The death of a worker, with what its entry says: the run that it died in, if any, and what it had done before."""
     entry = board.entry(worker.entry)
-    last, counts = entry.snapshot(), entry.counts(worker.generation)
-    if last is None:
-        # killed in the middle of a change: on its way into a job or out of it, recovery sees which
+    snapshot, counts = entry.snapshot(), entry.counts(worker.generation)
+    if snapshot is None:
+        # killed while it changed its entry, so at the beginning or the end of a job: recovery sees which
         return Reaped(worker.pid, status, True, True, None, words, counts)
-    run = Run(last.database, last.job, last.attempt) if last.state is State.BUSY else None
+    is_busy = snapshot.state is State.BUSY
+    run = Run(snapshot.database, snapshot.job, snapshot.attempt) if is_busy else None
     useful = counts is not None and counts.useful
-    return Reaped(worker.pid, status, run is not None, useful, run, words, counts)
+    return Reaped(worker.pid, status, is_busy, useful, run, words, counts)

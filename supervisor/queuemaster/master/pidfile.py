@@ -1,4 +1,4 @@
-"""The pid file: its content says who, the lock on it says whether. A file without a lock is stale."""
+"""The pid file: its content names the master, the lock on it says that the master runs. Without a lock it is stale."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def acquire(path: Path) -> int:
 
 
 def _lock(fd: int, path: Path, pid: int | None) -> None:
-    # owner() holds the lock for a moment: it is not worth a refusal
+    # owner() of another process may hold the lock for a moment
     deadline = time.monotonic() + 0.5
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Compile the configuration again, in a child: the command line does it, the master takes the result or the error."""
+"""Compile the configuration again. The command line does it in a child; the master takes the result or the error."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 
 from queuemaster.config.compiled import Settings, keep_ids
 
-# what is open, locked or dropped for good when the master has started
+# options that cannot change any more: their files are locked, their privileges dropped, at the start
 _FOR_LIFE = ("pidfile", "user", "group", "odoo", "shadow")
 
 
 class Refused(Exception):
-    """The configuration cannot be used, or not without a restart; the message says why."""
+    """The new configuration cannot be used, or not without a restart; the message says why."""
 
 
 @dataclass(frozen=True)
 class Compilation:
-    """A child that compiles. Both descriptors are anonymous files."""
+    """A child that compiles. Both descriptors are anonymous files that it writes."""
 
     process: subprocess.Popen[bytes]
     result: int
@@ -28,7 +28,7 @@ class Compilation:
 
 
 def start(command: Sequence[str]) -> Compilation:
-    """``command``: the arguments that this supervisor was started with."""
+    """Start the child. ``command``: the arguments that this supervisor was started with."""
     result = os.memfd_create("queuemaster-settings", os.MFD_CLOEXEC)
     errors = os.memfd_create("queuemaster-errors", os.MFD_CLOEXEC)
     process = subprocess.Popen(
@@ -39,25 +39,25 @@ def start(command: Sequence[str]) -> Compilation:
 
 
 def finish(compilation: Compilation, status: int, current: Settings) -> tuple[Settings, str]:
-    """The settings that come after ``current``, and warnings; raises :class:`Refused`. Closes the descriptors."""
-    said = os.pread(compilation.errors, 65536, 0).decode(errors="replace").strip()
+    """The settings to follow ``current``, and warnings. Raises :class:`Refused`. Closes the descriptors."""
+    messages = os.pread(compilation.errors, 65536, 0).decode(errors="replace").strip()
     try:
         if status != 0:
-            raise Refused(said or f"the compiler ended with status {status}")
-        return succeeding(Settings.from_descriptor(compilation.result), current), said
+            raise Refused(messages or f"the compiler ended with status {status}")
+        return succeeding(Settings.from_descriptor(compilation.result), current), messages
     finally:
         os.close(compilation.result)
         os.close(compilation.errors)
 
 
 def succeeding(new: Settings, current: Settings) -> Settings:
-    """``new`` as far as a running master can take it over. Raises :class:`Refused`. Pure."""
+    """``new`` with what a running master keeps of ``current``. Raises :class:`Refused`. Pure."""
     if (new.databases or new.odoo) and current.server is not None:
         raise Refused("databases are named now, but the embedded PostgreSQL is in use: that needs a restart")
     changed = [name for name in _FOR_LIFE if getattr(new, name) != getattr(current, name)]
     if changed:
         raise Refused(f"{', '.join(changed)} cannot change while the supervisor runs: that needs a restart")
-    # none is named: the embedded one stays; beside Odoo there may really be none, until somebody makes one
+    # without a database the embedded server stays in use; beside Odoo there may be none yet
     served = new.databases if new.databases or new.odoo else current.databases
     return replace(
         new, databases=keep_ids(served, current.databases), server=current.server, command=current.command

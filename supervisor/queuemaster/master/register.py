@@ -1,6 +1,6 @@
 """The register: a file beside the pid file that names every child, for the start after a crash of the master.
 
-A pid alone names nobody: boot id and start time go with it.
+Pids are used again, so boot id and start time stand beside each pid.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from queuejobs.shared.linux import boot_id, start_time
 
 @dataclass(frozen=True)
 class Registered:
-    """A child. ``group``: it leads its process group, which goes with it."""
+    """A child. ``group``: it leads a process group, which is killed with it."""
 
     pid: int
     start_time: int
@@ -48,7 +48,7 @@ class Register:
         self._known: list[Registered] = []
 
     def update(self, children: list[tuple[int, str, bool]]) -> None:
-        """All that must not outlive us: pid, role, whether it leads its group."""
+        """``children``: all that must not outlive the master: pid, role, whether it leads a process group."""
         if [(known.pid, known.role, known.group) for known in self._known] != children:
             self._known = [Registered(pid, start_time(pid), role, group) for pid, role, group in children]
             write(self._path, self._known)
@@ -62,23 +62,24 @@ def survivors(path: Path) -> list[Registered]:
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError):
-        return []  # written by another version: its processes end by themselves, by end-of-file and death signal
+        # written by another version, whose processes end by themselves when their master is gone
+        return []
     if boot != boot_id():
         return []
     return [child for child in children if start_time(child.pid) == child.start_time != 0]
 
 
 def outwait(path: Path, seconds: float, say: Callable[[str], None]) -> None:
-    """Wait until the children of an earlier master are gone; kill those that stay longer."""
+    """Wait until the children of an earlier master are gone; kill those that are there after ``seconds``."""
     deadline = time.monotonic() + seconds
-    told = False
-    while left := survivors(path):
-        if not told:
-            names = ", ".join(f"{child.role} {child.pid}" for child in left)
+    announced = False
+    while children := survivors(path):
+        if not announced:
+            names = ", ".join(f"{child.role} {child.pid}" for child in children)
             say(f"waiting up to {seconds:.0f} s for processes of an earlier master to end: {names}")
-            told = True
+            announced = True
         if time.monotonic() > deadline:
-            for child in left:
+            for child in children:
                 say(f"killing {child.role} {child.pid} of an earlier master")
                 with contextlib.suppress(ProcessLookupError):
                     (os.killpg if child.group else os.kill)(child.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What the master says of itself: to its service manager at each turn, to the log when it is asked."""
+"""How the service is: told to the service manager at each turn of the loop, and to the log at USR2."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Line = tuple[str, dict[str, object]]  # an event of the log and its context
 
 
 def is_ready(core: Supervision, databases: Mapping[int, str], standings: Mapping[int, str]) -> bool:
-    """The application is imported, and each database was led, stood by, or found away.
+    """Whether the application is imported and the standing of each database is known.
 
-    One that is away keeps nobody from being ready: to be started again would not bring it back.
+    A database that is away does not keep the service from being ready: a restart would not bring it back.
     """
     roles = (Role.TEMPLATE, Role.DISPATCHER)
     return (
@@ -44,8 +44,8 @@ def summary(
 ) -> str:
     """``running, 4 workers, 1 busy; sales: leads``."""
     busy = sum(reading.snapshot.state is State.BUSY for reading in readings)
-    said = [f"{name}: {standings.get(index, 'unknown')}" for index, name in databases.items()]
-    return "; ".join([f"{core.phase.value}, {len(core.pools.alive())} workers, {busy} busy", *said])
+    by_database = [f"{name}: {standings.get(index, 'unknown')}" for index, name in databases.items()]
+    return "; ".join([f"{core.phase.value}, {len(core.pools.alive())} workers, {busy} busy", *by_database])
 
 
 def report(
@@ -55,7 +55,7 @@ def report(
     standings: Mapping[int, str],
     now: float,
 ) -> list[Line]:
-    """Everything: the processes, the databases, the pools, each worker and what it is at."""
+    """Lines for the log: the processes, the databases, the pools, and each worker with its job."""
     pids = {role.value: child.pid or "none" for role, child in core.children.items()}
     lines: list[Line] = [("status", {"phase": core.phase.value, **pids})]
     for index, name in databases.items():
@@ -68,46 +68,45 @@ def report(
         if worker.state is not WorkerState.GREETED or reading is None:
             lines.append(("status of worker", {**context, "state": worker.state.value}))
         else:
-            lines.append(("status of worker", {**context, **_work(reading, databases, now)}))
+            lines.append(("status of worker", {**context, **_job(reading, databases, now)}))
     return lines
 
 
 def _pools(core: Supervision, now: float) -> list[Line]:
-    have = Counter(worker.channel for worker in core.pools.alive())
+    existing = Counter(worker.channel for worker in core.pools.alive())
     lines: list[Line] = []
-    for channel in sorted({*core.pools.targets, *have}):
-        context: dict[str, object] = {"channel": channel, "workers": have[channel]}
+    for channel in sorted({*core.pools.targets, *existing}):
+        context: dict[str, object] = {"channel": channel, "workers": existing[channel]}
         context["kept_ready"] = core.pools.targets.get(channel, 0)
-        waiting = core.pools.backoffs[channel].until - now if channel in core.pools.backoffs else 0.0
-        if waiting > 0:
-            context["backoff"] = f"{waiting:.1f}"
+        pause = core.pools.backoffs[channel].until - now if channel in core.pools.backoffs else 0.0
+        if pause > 0:
+            context["backoff"] = f"{pause:.1f}"
         lines.append(("status of pool", context))
     return lines
 
 
-def _work(reading: Reading, databases: Mapping[int, str], now: float) -> dict[str, object]:
-    last = reading.snapshot
+def _job(reading: Reading, databases: Mapping[int, str], now: float) -> dict[str, object]:
+    snapshot = reading.snapshot
     context: dict[str, object] = {
-        "state": last.state.name.lower(),
-        "seconds": f"{now - last.since / 1e9:.1f}",
+        "state": snapshot.state.name.lower(),
+        "seconds": f"{now - snapshot.since / 1e9:.1f}",
     }
-    if last.job:
-        name = databases.get(
-            last.database, str(last.database)
-        )  # the number of one that is not served any more
-        context.update(db=name, job=last.job, attempt=last.attempt)
+    if snapshot.job:
+        # a database that is not served any more has no name here
+        name = databases.get(snapshot.database, str(snapshot.database))
+        context.update(db=name, job=snapshot.job, attempt=snapshot.attempt)
     return context
 
 
 def open_log(settings: Settings) -> None:
-    """The log as the settings want it; root makes it the file of the user that all others run as."""
+    """Open the log of the settings. A master that is root makes its file one of the other processes' user."""
     become = account(settings.user, settings.group)
     owner = (become.uid, become.gid) if become else None
     log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers, owner)
 
 
 class Reporter:
-    """Knows what the dispatcher is to each database; the rest it is shown."""
+    """Tells the service manager and the log. It keeps what the dispatcher says of the databases."""
 
     def __init__(self, settings: Settings) -> None:
         self.standings: dict[int, str] = {}  # by database: "leads", "stands by", "away"
@@ -116,22 +115,22 @@ class Reporter:
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
-        """At the start, and when a reload is in force."""
+        """These settings are in force from now on."""
         self._databases = {database.id: database.name for database in settings.databases}
         self._patience = settings.graceful_timeout + RECOVERY_PATIENCE + ENDING_PATIENCE
 
     def announce(self, core: Supervision, readings: Sequence[Reading]) -> None:
-        """To the service manager, if there is one."""
+        """Tell the service manager, if there is one."""
         if core.phase is not Phase.RUNNING:
             self.announcer.stopping(self._patience)
         if core.succession.under_way != self._reloading:
             self._reloading = core.succession.under_way
             (self.announcer.reloading if self._reloading else self.announcer.reloaded)()
         ready = is_ready(core, self._databases, self.standings)
-        words = summary(core, readings, self._databases, self.standings)
-        self.announcer.look(ready, words, time.monotonic())
+        status = summary(core, readings, self._databases, self.standings)
+        self.announcer.look(ready, status, time.monotonic())
 
     def report(self, core: Supervision, readings: Sequence[Reading]) -> None:
-        """Everything, to the log."""
+        """Write the whole report to the log."""
         for text, context in report(core, readings, self._databases, self.standings, time.monotonic()):
             event(_log, logging.INFO, text, **context)

@@ -1,4 +1,4 @@
-"""What a service manager is told: datagrams to the socket that it names (the protocol of systemd's Type=notify)."""
+"""Messages to the service manager: datagrams to the socket that it names (the protocol of systemd's Type=notify)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class Notifier:
-    """The socket. Sending never waits: what the manager has no room for is sent at the next opportunity."""
+    """The socket. Sending never waits: a message that finds no room is kept and sent later."""
 
     def __init__(self, address: str = "", watchdog: float = 0.0) -> None:
-        self.watchdog = watchdog  # seconds without a sign of life after which it kills us; 0: it does not
+        self.watchdog = (
+            watchdog  # seconds without a sign of life after which the manager kills us; 0: it does not
+        )
         self._address = b"\0" + os.fsencode(address[1:]) if address.startswith("@") else os.fsencode(address)
         self._unsent: list[bytes] = []
         self._socket: socket.socket | None = None
@@ -24,7 +26,7 @@ class Notifier:
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Notifier:
-        """As the environment says, out of which it is taken: children have nothing to say there."""
+        """As the environment says. The variables are removed from it: children are not to use the socket."""
         address, usec, pid = (environ.pop(name, "") for name in _VARIABLES)
         ours = usec.isdigit() and pid in ("", str(os.getpid()))
         return cls(address, int(usec) / 1e6 if ours else 0.0)
@@ -36,19 +38,19 @@ class Notifier:
             self.flush()
 
     def flush(self) -> None:
-        """What could not be sent before."""
+        """Send what found no room before."""
         while self._unsent and self._socket is not None:
             try:
                 self._socket.sendto(self._unsent[0], self._address)
             except BlockingIOError:
                 return
             except OSError:
-                pass  # nobody listens any more: a manager that is gone cannot be told that it is
+                pass  # the manager does not listen any more: the message has no receiver
             del self._unsent[0]
 
 
 class Announcer:
-    """When to say what. The loop calls :meth:`look` at each turn; a loop that hangs says nothing."""
+    """Decides when to send what. The loop calls :meth:`look` at each turn, so a loop that hangs sends nothing."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
@@ -64,7 +66,7 @@ class Announcer:
         return max(self._next_beat - now, 0.0) if self._interval else 3600.0
 
     def look(self, ready: bool, status: str, now: float) -> None:
-        """Ready is said once, the status when it changes, not more than once a second."""
+        """Send ready once, the status when it has changed (at most once a second), and the signs of life."""
         self._notifier.flush()
         if ready and not self._ready and not self._stopping:
             self._ready = True
@@ -77,17 +79,17 @@ class Announcer:
             self._notifier.send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """The configuration is being read again; ready is said again after :meth:`reloaded`."""
+        """The configuration is being read again, until :meth:`reloaded`."""
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={usec}")
 
     def reloaded(self) -> None:
-        """It counts, or was refused: either way we are back at work."""
+        """The reload is over, whether it succeeded or not."""
         if self._ready:
             self._notifier.send("READY=1")
 
     def stopping(self, patience: float) -> None:
-        """We are on the way down, and may need ``patience`` seconds: the manager's own limit may be shorter."""
+        """The service ends, which may take ``patience`` seconds: the manager's own limit may be shorter."""
         if not self._stopping:
             self._stopping = True
             self._notifier.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int(patience * 1e6)}")

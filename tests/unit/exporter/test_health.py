@@ -14,16 +14,22 @@ from queuemaster.status_board import DatabaseStatus, DispatcherStatus, MasterSta
 def snapshot(
     age: float = 0.0, phase: str = "running", up: bool = True, **database: bool | str
 ) -> Snapshot:  # fmt: skip
-    one: DatabaseStatus = {"up": True, "leader": True, "standing_by": False, "standing": "leads", "epoch": 1}
-    one.update(database)  # type: ignore[typeddict-item]
-    told: DispatcherStatus = {
-        "pid": 7, "draining": False, "channels": {}, "databases": {"one": one}, "links": {}
+    status: DatabaseStatus = {
+        "up": True,
+        "leader": True,
+        "standing_by": False,
+        "standing": "leads",
+        "epoch": 1,
+    }
+    status.update(database)  # type: ignore[typeddict-item]
+    dispatcher: DispatcherStatus = {
+        "pid": 7, "draining": False, "channels": {}, "databases": {"one": status}, "links": {}
     }  # fmt: skip
     document: MasterStatus = {
         "pid": 1, "version": "1", "phase": phase, "started": 0.0, "pools": {}, "workers": [], "children": {},
         "restarts": {}, "counters": {},
     }  # fmt: skip
-    return Snapshot(document, age, told, up, {}, Counter())
+    return Snapshot(document, age, dispatcher, up, {}, Counter())
 
 
 def test_well() -> None:

@@ -48,8 +48,10 @@ def dispatcher(**changes: object) -> DispatcherStatus:
     return document
 
 
-def snapshot_of(told: DispatcherStatus | None = None, work: dict[str, WorkCounts] | None = None) -> Snapshot:
-    return Snapshot(master(), 0.0, told, told is not None, work or {}, Counter())
+def snapshot_of(
+    document: DispatcherStatus | None = None, work: dict[str, WorkCounts] | None = None
+) -> Snapshot:
+    return Snapshot(master(), 0.0, document, document is not None, work or {}, Counter())
 
 
 def tree(*names: str) -> Tree:

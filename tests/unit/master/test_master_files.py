@@ -106,11 +106,11 @@ def test_a_register_that_cannot_be_read_names_nobody(tmp_path: Path, content: st
 def test_who_outstays_its_time_is_killed(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:
     path = tmp_path / "pid.children"
     register.write(path, [registered(child)])
-    said: list[str] = []
-    register.outwait(path, 0.1, said.append)
+    lines: list[str] = []
+    register.outwait(path, 0.1, lines.append)
     assert child.wait() == -signal.SIGKILL
-    assert said[0] == f"waiting up to 0 s for processes of an earlier master to end: worker {child.pid}"
-    assert said[1] == f"killing worker {child.pid} of an earlier master"
+    assert lines[0] == f"waiting up to 0 s for processes of an earlier master to end: worker {child.pid}"
+    assert lines[1] == f"killing worker {child.pid} of an earlier master"
 
 
 # the other end of a socket

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import pytest
 
@@ -13,9 +14,11 @@ from queuemaster.master.core import events as ev
 from queuemaster.master.core.children import EXPORTER_PAUSE, Phase
 from queuemaster.master.core.events import Limits, Plan, Role
 from queuemaster.master.core.limits import ABORT_GRACE, Charge, Step
-from queuemaster.master.core.pools import Worker
-from queuemaster.master.core.shutdown import RECOVERY_PATIENCE
+from queuemaster.master.core.pools import Worker, WorkerState
+from queuemaster.master.core.shutdown import RECOVERY_PATIENCE, Shutdown
+from queuemaster.master.core.states import IllegalTransition
 from queuemaster.master.core.supervision import BROKEN, Supervision
+from queuemaster.master.shell import Master
 
 GRACE, BOOT = 30.0, 20.0
 DIED, LEFT = int(signal.SIGKILL), 0
@@ -27,7 +30,7 @@ def of(kind: type[A], actions: list[ev.Action]) -> list[A]:
     return [action for action in actions if isinstance(action, kind)]
 
 
-class Told:
+class World:
     """A master and its time."""
 
     def __init__(
@@ -54,19 +57,77 @@ class Told:
 
 def up(
     pools: dict[str, int] | None = None, most: int = 8, exporter: bool = False
-) -> tuple[Told, list[ev.Fork]]:
+) -> tuple[World, list[ev.Fork]]:
     """A master with template and dispatcher, and the workers that it asked for."""
-    world = Told(Role.TEMPLATE, Role.DISPATCHER, pools=pools, most=most, exporter=exporter)
+    world = World(Role.TEMPLATE, Role.DISPATCHER, pools=pools, most=most, exporter=exporter)
     world.tell(ev.Tick(), *(ev.Started(role, PIDS[role]) for role in (Role.TEMPLATE, Role.DISPATCHER)))
     forks = of(ev.Fork, world.tell(ev.Ready(Role.DISPATCHER), ev.Ready(Role.TEMPLATE)))
     return world, forks
+
+
+def test_every_event_has_its_handler() -> None:
+    assert World(Role.TEMPLATE).core._handlers.keys() == set(get_args(ev.Event))
+
+
+def test_every_action_has_its_handler() -> None:
+    handled = {name.removeprefix("_do_").replace("_", "") for name in vars(Master) if name.startswith("_do_")}
+    assert handled == {action.__name__.lower() for action in get_args(ev.Action)}
+
+
+# states
+
+
+def test_a_worker_takes_no_step_that_makes_no_sense() -> None:
+    worker = Worker(3, 7, "root", 0.0, pid=50)
+    with pytest.raises(IllegalTransition, match="worker: dead cannot follow asked"):
+        worker.change_state(WorkerState.DEAD)
+    assert worker.state is WorkerState.ASKED
+    for state in (WorkerState.NAMED, WorkerState.GREETED, WorkerState.DEAD):
+        worker.change_state(state)
+    for state in WorkerState:
+        with pytest.raises(IllegalTransition):
+            worker.change_state(state)
+
+
+def test_a_change_of_state_is_logged() -> None:
+    line = Worker(3, 7, "root", 0.0, pid=50).change_state(WorkerState.GREETED)
+    assert (line.level, line.text) == (logging.DEBUG, "state changed")
+    assert dict(line.context) == {
+        "of": "worker", "old": "asked", "new": "greeted",
+        "worker": 50, "channel": "root", "entry": 3, "generation": 7,
+    }  # fmt: skip
+
+
+def test_the_master_passes_its_phases_in_order_and_says_so() -> None:
+    world, (fork,) = up()
+    world.greet(fork, 50)
+    actions = world.tell(ev.EndSoon(), ev.EndNow(), ev.Reaped(50, DIED), ev.Reaped(11, LEFT))
+    actions += world.tell(ev.Recovered(fork.entry, fork.generation), ev.Reaped(12, LEFT))
+    steps = [dict(line.context) for line in of(ev.Log, actions) if line.text == "state changed"]
+    phases = [(step["old"], step["new"]) for step in steps if step["of"] == "master"]
+    assert phases == [
+        ("running", "draining"),
+        ("draining", "recovering"),
+        ("recovering", "ending"),
+        ("ending", "ended"),
+    ]
+
+
+def test_a_phase_cannot_be_gone_back_to() -> None:
+    world, _ = up()
+    shutdown = Shutdown(world.core.children, world.core.pools)
+    shutdown.begin(100.0, GRACE)
+    for phase in (Phase.RUNNING, Phase.DRAINING, Phase.ENDED):
+        with pytest.raises(IllegalTransition, match=f"master: {phase.value} cannot follow draining"):
+            shutdown._enter(phase)
+    assert shutdown.phase is Phase.DRAINING
 
 
 # up
 
 
 def test_the_server_first_then_whoever_uses_it() -> None:
-    world = Told(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
+    world = World(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
     assert of(ev.Exec, world.tell(ev.Tick())) == [ev.Exec(Role.SERVER)]
     assert of(ev.Exec, world.tell(ev.Started(Role.SERVER, 10))) == []
     assert of(ev.Exec, world.tell(ev.Ready(Role.SERVER))) == [
@@ -76,7 +137,7 @@ def test_the_server_first_then_whoever_uses_it() -> None:
 
 
 def test_workers_are_asked_for_once_the_template_is_ready() -> None:
-    world = Told(Role.TEMPLATE, Role.DISPATCHER, pools={"root": 2, "root.a": 1})
+    world = World(Role.TEMPLATE, Role.DISPATCHER, pools={"root": 2, "root.a": 1})
     world.tell(ev.Tick())
     assert of(ev.Fork, world.tell(ev.Started(Role.TEMPLATE, 11))) == []
     forks = of(ev.Fork, world.tell(ev.Ready(Role.TEMPLATE)))
@@ -98,12 +159,12 @@ def test_a_new_dispatcher_is_told_of_the_living_and_the_dead_before_it_begins() 
         world.greet(fork, pid)
     world.tell(ev.Reaped(50, DIED, busy=True))
     actions = world.tell(ev.Reaped(12, DIED))
-    told = [
+    introductions = [
         action
         for action in actions
         if isinstance(action, ev.Exec | ev.Introduce | ev.TellDeath | ev.TellBegin)
     ]
-    assert [type(action) for action in told] == [ev.Exec, ev.TellDeath, ev.Introduce, ev.TellBegin]
+    assert [type(action) for action in introductions] == [ev.Exec, ev.TellDeath, ev.Introduce, ev.TellBegin]
     assert of(ev.TellDeath, actions)[0].cause == "worker 50 died: SIGKILL"
 
 
@@ -135,11 +196,11 @@ def test_what_an_idle_worker_hung_for_is_charged_to_no_job() -> None:
     worker = Worker(0, 1, "root", 0.0, pid=50, start_time=1)
     run = ev.Run(0, 7, 1)
     charge = Charge(0, 0, "worker 50 hung", Cause.NONE, Step.KILLED, 1.0)
-    told = deaths.notice(worker, ev.Reaped(50, DIED, True, True, run), charge)
-    assert told.cause is None
+    notice = deaths.notice(worker, ev.Reaped(50, DIED, True, True, run), charge)
+    assert notice.cause is None
     claiming = ev.Reaped(50, DIED, True, True, ev.Run(0, 0, 0))
-    told = deaths.notice(worker, claiming, None)
-    assert (told.job, told.attempt, told.cause) == (0, 0, "worker 50 died: SIGKILL")
+    notice = deaths.notice(worker, claiming, None)
+    assert (notice.job, notice.attempt, notice.cause) == (0, 0, "worker 50 died: SIGKILL")
 
 
 def test_a_worker_may_be_reaped_before_anybody_names_it() -> None:
@@ -210,7 +271,7 @@ def test_workers_that_retire_cost_nothing() -> None:
 
 
 def test_an_application_that_cannot_be_imported_ends_the_first_start() -> None:
-    world = Told(Role.TEMPLATE, Role.DISPATCHER)
+    world = World(Role.TEMPLATE, Role.DISPATCHER)
     world.tell(ev.Tick(), ev.Started(Role.TEMPLATE, 11), ev.Started(Role.DISPATCHER, 12))
     actions = world.tell(ev.Broken("no module"), ev.Reaped(11, BROKEN << 8))
     assert of(ev.Signal, actions) == [ev.Signal(12, signal.SIGTERM, False)]
@@ -297,7 +358,7 @@ def test_nobody_waits_for_ever_for_a_dispatcher_that_cannot_recover() -> None:
 
 
 def test_the_server_goes_last_by_its_fast_shutdown() -> None:
-    world = Told(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
+    world = World(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
     roles = [role for role in PIDS if role is not Role.EXPORTER]
     world.tell(*(event for role in roles for event in (ev.Started(role, PIDS[role]), ev.Ready(role))))
     order = [action.pid for action in of(ev.Signal, world.tell(ev.EndNow()))]
@@ -316,7 +377,7 @@ def test_a_worker_that_comes_too_late_is_told_to_leave() -> None:
 
 
 def test_a_process_that_is_being_started_is_not_started_again() -> None:
-    world = Told(Role.TEMPLATE, Role.DISPATCHER)
+    world = World(Role.TEMPLATE, Role.DISPATCHER)
     assert len(of(ev.Exec, world.tell(ev.Tick()))) == 2
     assert of(ev.Exec, world.after(1)) == []
 
@@ -335,7 +396,7 @@ def test_a_dispatcher_that_was_never_seen_has_its_time_from_its_start_on() -> No
 # the exporter
 
 
-def with_exporter() -> tuple[Told, ev.Fork]:
+def with_exporter() -> tuple[World, ev.Fork]:
     """The same as ``up()``, with an exporter that listens."""
     world, (fork,) = up(exporter=True)
     world.tell(ev.Started(Role.EXPORTER, PIDS[Role.EXPORTER]), ev.Ready(Role.EXPORTER))

@@ -13,7 +13,7 @@ from queuemaster.master.core import events as ev
 from queuemaster.master.core.backoff import LONGEST
 from queuemaster.master.core.children import Phase
 from queuemaster.master.core.events import Limits, Plan, Role
-from queuemaster.master.core.pools import FORKS_AT_ONCE
+from queuemaster.master.core.pools import FORKS_AT_ONCE, WorkerState
 from queuemaster.master.core.shutdown import RECOVERY_PATIENCE
 from queuemaster.master.core.supervision import Supervision
 
@@ -57,6 +57,8 @@ class World(RuleBasedStateMachine):
         self.asked: dict[tuple[int, int], str] = {}
         self.signals = 0
         self.exited: int | None = None
+        # by machine, as the log tells them: "master", or the generation of a worker
+        self.states: dict[object, object] = {"master": Phase.RUNNING.value}
 
     # the shell: carries out what the core says, and checks it
 
@@ -104,6 +106,11 @@ class World(RuleBasedStateMachine):
             worker.told = True
         elif isinstance(action, ev.Exit):
             self.exited = action.status
+        elif isinstance(action, ev.Log) and action.text == "state changed":
+            step = dict(action.context)
+            machine = step.get("generation", "master")
+            assert step["old"] == self.states.get(machine, WorkerState.ASKED.value), "a step is missing"
+            self.states[machine] = step["new"]
 
     @initialize()
     def begin(self) -> None:
@@ -273,6 +280,12 @@ class World(RuleBasedStateMachine):
         assert len(alive) <= MAX_WORKERS
         assert sum(worker.state.value in ("asked", "named") for worker in alive) <= FORKS_AT_ONCE
         assert len(self.core.pools.workers) <= ENTRIES
+
+    @invariant()
+    def every_change_of_state_is_logged(self) -> None:
+        assert self.states["master"] == self.core.phase.value
+        for worker in self.core.pools.workers.values():
+            assert self.states.get(worker.generation, WorkerState.ASKED.value) == worker.state.value
 
     @invariant()
     def every_death_is_told_until_it_is_recovered(self) -> None:

@@ -61,13 +61,13 @@ def test_what_finds_no_room_is_sent_later_in_order(end: socket.socket) -> None:
         notifier.send(f"X={number}")
     first = heard(end)
     assert len(first) < 2000, "there was room for all: the test proves nothing"
-    found = list(first)
-    while len(found) < 2000:
+    messages = list(first)
+    while len(messages) < 2000:
         notifier.flush()
-        more = heard(end)
-        assert more
-        found += more
-    assert found == [f"X={number}" for number in range(2000)]
+        later = heard(end)
+        assert later
+        messages += later
+    assert messages == [f"X={number}" for number in range(2000)]
 
 
 def test_each_thing_is_said_in_its_time(end: socket.socket) -> None:

@@ -1,1 +1,1 @@
-"""What every process of ours speaks: messages, the scoreboard, the log, the kernel. No SQL, no application code."""
+"""What all our processes use: messages, the scoreboard, the log, the kernel. No SQL, no application code."""

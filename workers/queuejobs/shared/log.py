@@ -1,6 +1,6 @@
-"""One line an event: time, level, process, event, then key=value context.
+"""The log: one line for each event, with time, level, process, event and then its context as key=value.
 
-The context is given as ``extra={"ctx": {...}}``; the helper :func:`event` does that.
+The context of a record is its attribute ``ctx``; :func:`event` sets it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class JobContext(logging.Filter):
         self.job: Dict[str, Any] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Never drops one."""
+        """Lets every record through."""
         if self.job:
             vars(record).update(self.job)
             record.ctx = {**self.job, **getattr(record, "ctx", {})}
@@ -67,9 +67,9 @@ def configure(
 ) -> None:
     """Log to ``path`` (standard error when empty) as "text" or "json"; ``handlers`` are "LOGGER:LEVEL".
 
-    ``owner``: as root, the user whose file it shall be.
+    ``owner``: the user who shall own the file; for root.
     """
-    # a plain append: processes that share the file write whole lines, and a rename does not lose any
+    # appending: processes that share the file write whole lines
     stream: logging.Handler = LogFile(path, owner) if path else logging.StreamHandler(sys.stderr)
     stream.setFormatter(_Json() if form == "json" else _Text())
     stream.addFilter(job_context)
@@ -82,14 +82,14 @@ def configure(
 
 
 def reopen() -> None:
-    """Open the log file anew, if there is one."""
+    """Open the log file by its name again, if there is one."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogFile):
             handler.reopen()
 
 
 def follow() -> None:
-    """Open the log file anew if it was moved: a process that is silent must not keep a removed one."""
+    """Open the log file by its name again if it was moved: a silent process must not keep the old one open."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogFile):
             handler.follow()

@@ -1,8 +1,8 @@
 """The scoreboard: shared memory with an entry for every worker, each field with one writer.
 
-4,096 entries of 512 bytes in a memfd, sparse. An entry is 64 words of 64 bits. A word is written by
-one store, so it is never torn; what belongs together (state, job, attempt, …) stands under a sequence
-number that is odd while the worker writes.
+4,096 entries of 512 bytes in a memfd, sparse. An entry is 64 words of 64 bits. A word is written by one store, so no
+reader sees half of it. Words that belong together (state, job, attempt, …) are guarded by a sequence number, which is
+odd while the worker writes them.
 
     words 0-7    the master: generation, pid, boot deadline, kill request
     words 8-31   the worker: sequence, heartbeat, state, run and its limits, how its runs ended
@@ -54,9 +54,9 @@ class EntrySnapshot(NamedTuple):
     heartbeat: int
     state: State
     database: int  # index into the configured databases
-    job: int  # 0: none; of a busy worker: the one that it is claiming
+    job: int  # 0: none; if the worker is busy, it is claiming one
     attempt: int
-    since: int  # the state began
+    since: int  # when the state began
     timeout: int  # ns, of the run
     cpu: int  # ns of processor time that the run may use
     cpu_before: int  # ns that the worker had used when the run began
@@ -64,7 +64,7 @@ class EntrySnapshot(NamedTuple):
 
 
 class RunLimits(NamedTuple):
-    """What one run may use; 0: as much as it likes."""
+    """What one run may use; 0: no limit."""
 
     timeout: int = 0  # ns
     cpu: int = 0  # ns
@@ -76,7 +76,7 @@ NO_LIMITS = RunLimits()
 
 
 class KillRequest(NamedTuple):
-    """The master wants one run stopped. Naming the attempt, since the worker may be at the next job by now."""
+    """The master wants one run stopped. It names the attempt, since the worker may have begun the next job."""
 
     job: int
     attempt: int
@@ -93,7 +93,7 @@ class Scoreboard:
 
     @classmethod
     def create(cls) -> Scoreboard:
-        """A new board, all zero. Its descriptor is inherited only by who is given it."""
+        """A new board, all zero. A process inherits its descriptor only if it is handed over."""
         fd = os.memfd_create("queuemaster-scoreboard", os.MFD_CLOEXEC)
         os.ftruncate(fd, _SIZE)
         return cls(fd)
@@ -111,7 +111,7 @@ class Scoreboard:
 
 
 class Entry:
-    """One worker's place."""
+    """The words of one worker."""
 
     def __init__(self, words: memoryview) -> None:
         self._words = words
@@ -119,7 +119,7 @@ class Entry:
     # the master
 
     def reserve(self, generation: int, boot_deadline: int) -> None:
-        """Clear the entry for a worker to come; before the fork, so that a hang at boot is seen."""
+        """Clear the entry for a new worker; before the fork, so that a hang at boot is seen."""
         for word in range(_WORDS):
             self._words[word] = 0
         self._words[_GENERATION] = generation
@@ -130,7 +130,7 @@ class Entry:
         self._words[_PID] = pid
 
     def ask_to_stop(self, request: KillRequest) -> None:
-        """Have the worker stop this run, if it is still at it. The job is written last: it makes the request."""
+        """Have the worker stop this run, if it still runs. The job is written last: with it the request counts."""
         words = self._words
         words[_KILL_JOB] = 0
         words[_KILL_ATTEMPT], words[_KILL_CAUSE], words[_KILL_VALUE] = request[1:]
@@ -151,7 +151,7 @@ class Entry:
         attempt: int = 0,
         limits: RunLimits = NO_LIMITS,
     ) -> None:
-        """The worker enters a state. Only its main thread calls this."""
+        """The worker enters a state. Only its main thread may call this."""
         words = self._words
         words[_SEQUENCE] += 1
         words[_STATE], words[_SINCE] = state, now
@@ -160,25 +160,25 @@ class Entry:
         words[_SEQUENCE] += 1
 
     def waited(self, seconds: float) -> None:
-        """A job was started for the first time, so long after it was created."""
+        """A job was started for the first time, ``seconds`` after it was created."""
         self._observe(_WAIT, seconds)
 
     def count(self, outcome: RunOutcome, seconds: float) -> None:
-        """A run ended. Outcomes that are not in OUTCOMES are not counted."""
+        """A run ended after ``seconds``. Only the outcomes in ``OUTCOMES`` are counted."""
         if outcome.value in OUTCOMES:
             self._observe(_DURATION, seconds)
             self._words[_OUTCOMES + OUTCOMES.index(outcome.value)] += 1
 
     def _observe(self, first: int, seconds: float) -> None:
-        # clocks of two machines may disagree: a negative time is none
+        # the clocks of two machines may disagree, which gives negative times
         seconds = max(seconds, 0.0)
         self._words[first + HISTOGRAM - 1] += int(seconds * 1e6)
         self._words[first + bisect.bisect_left(BOUNDS, seconds)] += 1
 
-    # everybody
+    # readers
 
     def kill_request(self) -> Optional[KillRequest]:
-        """The run that is to be stopped."""
+        """The run that is to be stopped, if there is one."""
         words = self._words
         job = words[_KILL_JOB]
         if not job:
@@ -186,7 +186,7 @@ class Entry:
         return KillRequest(job, words[_KILL_ATTEMPT], Cause(words[_KILL_CAUSE]), words[_KILL_VALUE])
 
     def counts(self, generation: int) -> Optional[WorkCounts]:
-        """What the worker of this generation has done; None if the entry is not its any more."""
+        """What the worker of this generation has done; None if the entry was given to another one."""
         words = self._words
         if words[_GENERATION] != generation:
             return None

@@ -1,4 +1,4 @@
-"""Why a run is stopped, in words. Pure; master and worker say the same."""
+"""Why a run is stopped, in the words that both the master and the worker use. Pure."""
 
 from __future__ import annotations
 

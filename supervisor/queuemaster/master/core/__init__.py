@@ -1,1 +1,1 @@
-"""What the master decides. Pure: state, events and times in, actions out; no clock, socket, signal or process."""
+"""What the master decides. Pure: state, events and times in, actions out; no clock, no signal, no process."""

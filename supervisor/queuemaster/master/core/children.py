@@ -1,4 +1,4 @@
-"""What the master remembers of itself and of the processes that it execs. Pure."""
+"""The phases of the master's life, and what it knows of a process that it execs. Pure."""
 
 from __future__ import annotations
 
@@ -15,23 +15,32 @@ class Phase(enum.Enum):
 
     RUNNING = "running"
     DRAINING = "draining"  # running jobs may finish
-    RECOVERING = "recovering"  # no worker may be left; what they left is being put back
+    RECOVERING = "recovering"  # workers are killed, and the dispatcher puts their jobs back
     ENDING = "ending"  # no worker is left: template, dispatcher and server go, in this order
     ENDED = "ended"
 
 
+NEXT_PHASES = {
+    Phase.RUNNING: frozenset({Phase.DRAINING}),
+    Phase.DRAINING: frozenset({Phase.RECOVERING, Phase.ENDING}),
+    Phase.RECOVERING: frozenset({Phase.ENDING}),
+    Phase.ENDING: frozenset({Phase.ENDED}),
+    Phase.ENDED: frozenset(),
+}
+
+
 @dataclass
 class Child:
-    """A process of a role. pid 0: none."""
+    """A process of a role. pid 0: it does not run."""
 
     pid: int = 0
     since: float = 0.0
-    starting: bool = False  # exec asked for
+    starting: bool = False  # the shell was told to exec it
     ready: bool = False
     told_to_end: bool = False
     backoff: Backoff = field(default_factory=Backoff)
 
 
 def exporter() -> Child:
-    """One that jobs do not notice, even if somebody kills it without a pause."""
+    """The exporter, which is never restarted without a pause: a killed exporter costs jobs no processor."""
     return Child(backoff=Backoff(least=EXPORTER_PAUSE))

@@ -1,4 +1,4 @@
-"""How a worker died, in words, and what the dispatcher is told of it: the cause, and which run is to blame."""
+"""How a worker died, in words, and what the dispatcher is told: the cause, and the run that is charged with it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .pools import Worker
 
 
 def notice(worker: Worker, event: Reaped, charge: Charge | None) -> TellDeath:
-    """``charge``: what the master was ending it for, if it was."""
+    """What the dispatcher is told. ``charge``: what the master was ending the worker for, if it was."""
     run = event.run or Run(0, 0, 0)
     cause, kind = None, "death"
     if worker.killed:
-        pass  # on the way down: an interruption
+        pass  # at the end of the service: an interruption, for which no job pays
     elif charge is not None:
-        # the run that was charged, even if the worker had gone on to another: that one goes back uncounted
+        # the run that is charged pays; another run, which the worker has begun since, goes back uncounted
         if charge.job:
             run, cause = Run(run.database, charge.job, charge.attempt), charge.text
             kind = "limit" if charge.limit else "death"
     elif event.busy:
-        # without a number: the job that it was claiming
+        # job 0: the dispatcher knows which job the worker was claiming
         cause = describe(worker.pid, event.status)
     return TellDeath(
         worker.entry, worker.generation, worker.pid, worker.start_time,

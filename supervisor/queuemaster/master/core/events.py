@@ -1,4 +1,4 @@
-"""What happens to the master, and what it does about it: plain values between the pure core and the shell."""
+"""Events (what happens to the master) and actions (what it does): plain values between the pure core and the shell."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Limits:
 
     @property
     def boot_timeout(self) -> float:
-        """To say hello."""
-        # to begin takes longer than to beat, on a machine that is busy beginning other things too
+        """Seconds that a worker has to say hello."""
+        # a start takes longer than a heartbeat, above all on a machine that is just starting other services
         return (
             max(self.heartbeat_timeout, LEAST_BOOT_TIMEOUT)
             if self.heartbeat_timeout
@@ -43,12 +43,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Plan:
-    """What of the configuration the master itself goes by."""
+    """The part of the configuration that the master itself uses."""
 
     targets: dict[str, int]  # workers kept ready, by channel
     max_workers: int
     limits: Limits
-    exporter: bool = False  # there is to be one
+    exporter: bool = False  # whether there is one
 
 
 # Events
@@ -56,7 +56,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Started:
-    """A process of this role runs."""
+    """A process of this role was started."""
 
     role: Role
     pid: int
@@ -64,7 +64,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Ready:
-    """A process of this role can be used: the server answers, the application is imported, databases are served."""
+    """A process of this role is ready: the server answers, the application is imported, databases are served."""
 
     role: Role
 
@@ -78,7 +78,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Named:
-    """The template forked the worker that was asked for; pid 0: it could not."""
+    """The template forked the worker that it was asked for; pid 0: it could not."""
 
     entry: int
     generation: int
@@ -106,15 +106,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Reaped:
-    """A child ended. A worker's scoreboard entry said whether it had a job, and had brought any to an end."""
+    """A child ended. All but pid and status is read from a worker's entry of the scoreboard."""
 
     pid: int
     status: int  # as waitpid gives it
-    busy: bool = False
-    useful: bool = False
-    run: Run | None = None  # what it was at
+    busy: bool = False  # it had a job
+    useful: bool = False  # it had brought a job to an end before
+    run: Run | None = None  # the run that it died in
     words: str = ""  # the tracebacks that it left
-    counts: WorkCounts | None = None  # what it had done
+    counts: WorkCounts | None = None  # what it had done before
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ class Reading:
     generation: int
     pid: int
     snapshot: EntrySnapshot
-    cpu: int = 0  # ns of processor time that it has used in all; measured where there is a limit
-    memory: int = 0  # bytes of its own, likewise
+    cpu: int = 0  # ns of processor time that it has used in its life; measured only where there is a limit
+    memory: int = 0  # private bytes; measured only where there is a limit
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class CancelWanted:
-    """Somebody cancelled a job that this worker runs."""
+    """A user cancelled the job that this worker runs."""
 
     reading: Reading
     job: int
@@ -156,7 +156,7 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The dispatcher could start jobs of these channels if they had so many workers, those it knows included."""
+    """By channel the workers that the dispatcher could use now, existing ones included."""
 
     channels: dict[str, int]
 
@@ -173,19 +173,19 @@ class EndNow:
 
 @dataclass(frozen=True)
 class Reload:
-    """HUP: compile the configuration anew."""
+    """HUP: compile the configuration again."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """The configuration compiled. ``plan`` None: it is refused, why has been logged."""
+    """The configuration was compiled. ``plan`` None: it is refused; the reason has been logged."""
 
     plan: Plan | None
 
 
 @dataclass(frozen=True)
 class ChangeRoot:
-    """TTIN, TTOU: one slot of root more or less."""
+    """TTIN, TTOU: one slot of root more, one less."""
 
     change: int
 
@@ -213,7 +213,7 @@ class Exec:
 
 @dataclass(frozen=True)
 class Fork:
-    """Reserve the entry, make its link, ask the template for the worker."""
+    """Reserve the entry, open the worker's link, ask the template to fork the worker."""
 
     entry: int
     generation: int
@@ -270,12 +270,12 @@ class TellDeath:
 
 @dataclass(frozen=True)
 class TellBegin:
-    """A new dispatcher now knows all workers and deaths."""
+    """Tell a new dispatcher that it has been told all workers and deaths, and may lead."""
 
 
 @dataclass(frozen=True)
 class TellDrain:
-    """The dispatcher must grant nothing any more."""
+    """Tell the dispatcher to grant nothing any more."""
 
 
 @dataclass(frozen=True)
@@ -285,43 +285,43 @@ class Compile:
 
 @dataclass(frozen=True)
 class Succeed:
-    """The new configuration is in force: the successor is the template, the old one leaves after its last answers."""
+    """The new configuration is in force: the successor becomes the template, the old one answers and leaves."""
 
 
 @dataclass(frozen=True)
 class Discard:
-    """The new configuration is not: nothing of it stays."""
+    """Forget the new configuration: the old one stays in force."""
 
 
 @dataclass(frozen=True)
 class TellSettings:
-    """The dispatcher gets the configuration in force."""
+    """Hand the dispatcher the configuration in force."""
 
 
 @dataclass(frozen=True)
 class TellRetire:
-    """Workers up to this generation run old code: they are to leave as they become idle."""
+    """Tell the dispatcher that workers up to this generation run old code: they leave as they become idle."""
 
     generation: int
 
 
 @dataclass(frozen=True)
 class TellRoot:
-    """So many slots of root more (or less) than configured."""
+    """Tell the dispatcher how many slots of root there are beyond those configured; negative: fewer."""
 
     change: int
 
 
 @dataclass(frozen=True)
 class Forget:
-    """The entry's link is of no use any more: close the master's end."""
+    """Close the master's end of the link of the entry's worker, which is gone."""
 
     entry: int
 
 
 @dataclass(frozen=True)
 class Log:
-    """Say what happened."""
+    """Write a line of the log."""
 
     level: int
     text: str
@@ -329,13 +329,13 @@ class Log:
 
 
 def log(level: int, text: str, **context: object) -> Log:
-    """Say it with its context; what is None is left out."""
+    """A line of the log with its context, without values that are None."""
     return Log(level, text, tuple((key, value) for key, value in context.items() if value is not None))
 
 
 @dataclass(frozen=True)
 class Exit:
-    """Everything is down."""
+    """Every process has ended: end too."""
 
     status: int
 

@@ -1,8 +1,8 @@
 """Which workers hang or use more than they may, and how they are ended, step by step. Pure.
 
-A run over its limit is asked to stop, by a request that names it; when it is still there after ``kill_grace`` its
-worker gets SIGABRT, which writes the tracebacks of all its threads, and then SIGKILL. A worker that does not beat
-cannot listen: it gets SIGABRT at once. Time in which the master itself stood still is nobody's fault.
+A run over its limit is asked to stop, by a request that names the run. If it still runs after ``kill_grace``, its
+worker gets SIGABRT, at which it writes the tracebacks of all its threads, and then SIGKILL. A worker without a
+heartbeat cannot read a request: it gets SIGABRT at once. Time in which the master itself was stopped does not count.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from . import events as ev
 from .events import Limits, Reading
 
 INTERVAL = 0.5  # seconds between two looks
-STALL = 2.0  # seconds later than it should be: the master was stopped, or the machine
-ABORT_GRACE = 2.0  # seconds to write the tracebacks
-BOOT = 20.0  # seconds to give the first sign of life, at least
-MEMORY_GRACE = 1.0  # a hog goes on eating meanwhile
+STALL = 2.0  # a look that comes so many seconds too late: the master was stopped, or the machine
+ABORT_GRACE = 2.0  # seconds that a worker has to write its tracebacks
+BOOT = 20.0  # seconds that a process has for its first sign of life, at least
+MEMORY_GRACE = 1.0  # seconds instead of kill_grace: the run may take all memory of the machine meanwhile
 
 
 class Step(enum.Enum):
-    """How far the end of a worker has got."""
+    """The last step that was taken to end a worker."""
 
     ASKED = "asked"
     ABORTED = "aborted"
@@ -35,18 +35,18 @@ class Step(enum.Enum):
 
 @dataclass
 class Charge:
-    """Why a worker is being ended, and which run is to blame."""
+    """Why a worker is being ended, and which run pays for it."""
 
     job: int
     attempt: int
     text: str
-    cause: Cause  # NONE: it hung; else it used too much, or was cancelled
+    cause: Cause  # NONE: the worker hung
     step: Step
-    deadline: float
+    deadline: float  # of the step
 
     @property
     def limit(self) -> bool:
-        """A limit was passed, or it was cancelled; else it hung."""
+        """The run passed a limit or was cancelled; else the worker hung."""
         return self.cause is not Cause.NONE
 
 
@@ -60,7 +60,7 @@ class Watch:
         self._awake_since = 0.0
 
     def configure(self, limits: Limits) -> None:
-        """From now on."""
+        """These limits count from now on."""
         self.heartbeat_timeout = limits.heartbeat_timeout
         self.kill_grace = limits.kill_grace
 
@@ -79,13 +79,15 @@ class Watch:
         return actions
 
     def silent_too_long(self, silent: float, since: float, now: float) -> bool:
-        """Whether a process that began at ``since`` hangs; as with workers, nobody pays for the master's own stalls."""
-        fair = min(silent, now - since, now - self._awake_since)
-        patience = self.heartbeat_timeout if silent < now - since else max(self.heartbeat_timeout, BOOT)
-        return bool(self.heartbeat_timeout) and fair > patience
+        """Whether a process hangs that has been silent for so many seconds and was started at ``since``."""
+        has_spoken = silent < now - since
+        patience = self.heartbeat_timeout if has_spoken else max(self.heartbeat_timeout, BOOT)
+        # while the master was stopped it could not hear anything
+        observed = min(silent, now - since, now - self._awake_since)
+        return bool(self.heartbeat_timeout) and observed > patience
 
     def cancel(self, reading: Reading, job: int, attempt: int, now: float) -> list[ev.Action]:
-        """Somebody asked for this run to be stopped."""
+        """A user asked for this run to be stopped."""
         snapshot = reading.snapshot
         busy = snapshot.state is State.BUSY and (snapshot.job, snapshot.attempt) == (job, attempt)
         if not busy or (reading.entry, reading.generation) in self._charges:
@@ -93,7 +95,7 @@ class Watch:
         return self._ask(reading, Cause.CANCEL, 0, 0, self.kill_grace, now)
 
     def charge(self, entry: int, generation: int) -> Charge | None:
-        """What a dead worker was charged with; forgotten with this."""
+        """What a dead worker was charged with, if it was; the charge is forgotten."""
         return self._charges.pop((entry, generation), None)
 
     def _judge(self, reading: Reading, now: float) -> list[ev.Action]:
@@ -129,7 +131,7 @@ class Watch:
     def _pursue(self, reading: Reading, charge: Charge, now: float) -> list[ev.Action]:
         snapshot = reading.snapshot
         if charge.limit and (snapshot.job, snapshot.attempt) != (charge.job, charge.attempt):
-            # it has stopped: the charge is settled by the worker itself
+            # the run has stopped, and the worker itself stores how it ended
             del self._charges[reading.entry, reading.generation]
             return []
         if now < charge.deadline or charge.step is Step.KILLED:
@@ -143,10 +145,10 @@ class Watch:
 
 
 def abort(pid: int) -> list[ev.Action]:
-    """It leaves its tracebacks. A stopped process takes no SIGABRT before it is continued."""
+    """Make it write its tracebacks and die. A stopped process takes no SIGABRT before it is continued."""
     return [ev.Signal(pid, signal.SIGABRT, False), ev.Signal(pid, signal.SIGCONT, False)]
 
 
 def kill(pid: int) -> list[ev.Action]:
-    """With all that it has started."""
+    """End it and all processes that it has started."""
     return [ev.Signal(pid, signal.SIGKILL, True)]

@@ -1,7 +1,6 @@
-"""A reload under way: compile, start a template with the new configuration and code, then let it take over. Pure.
+"""A reload: compile the configuration, start a template with it and the new code, let that template take over. Pure.
 
-Until the new template is ready everything stays as it was; so a wrong file, or code that cannot be imported, changes
-nothing at all.
+Nothing changes until the new template is ready. So a wrong file, or code that cannot be imported, has no effect at all.
 """
 
 from __future__ import annotations
@@ -13,33 +12,33 @@ from .events import Plan
 
 @dataclass
 class Succession:
-    """Where the reload is."""
+    """How far the reload is, if there is one. A reload that is asked for meanwhile is queued."""
 
     under_way: bool = False
-    plan: Plan | None = None  # of the configuration that was compiled
-    root_change: int = 0  # slots of root more than configured, by signals; a reload forgets it
-    _again: bool = False
+    plan: Plan | None = None  # of the new configuration, once it is compiled
+    root_change: int = 0  # slots of root more than configured, by signals; a reload sets it to 0
+    _queued: bool = False
 
     def begin(self) -> bool:
-        """Whether to compile now; a second request waits for the first."""
+        """Starts a reload, or queues it if one is under way; true if it did start one."""
         if self.under_way:
-            self._again = True
+            self._queued = True
             return False
         self.under_way = True
         return True
 
     def succeed(self) -> Plan:
-        """The new template is ready."""
+        """The new template is ready; returns the plan that is in force from now on."""
         assert self.plan is not None
         plan, self.plan, self.under_way = self.plan, None, False
         self.root_change = 0
         return plan
 
     def give_up(self) -> None:
-        """Nothing has changed."""
+        """The reload failed: the old plan stays in force."""
         self.plan, self.under_way = None, False
 
-    def asked_again(self) -> bool:
-        """Whether to begin anew; it has begun then."""
-        again, self._again = self._again, False
-        return again and self.begin()
+    def begin_queued(self) -> bool:
+        """Starts a queued reload; true if it did."""
+        queued, self._queued = self._queued, False
+        return queued and self.begin()

@@ -7,24 +7,25 @@ import signal
 from collections.abc import Mapping
 
 from . import events as ev
-from .children import Child, Phase
+from .children import NEXT_PHASES, Child, Phase
 from .events import Role
 from .events import log as _log
 from .pools import Pools, Worker, WorkerState
+from .states import change
 
 RECOVERY_PATIENCE = 10.0  # seconds to wait, on the way down, for the dispatcher to put back what was killed
 _ORDER = (Role.EXPORTER, Role.SUCCESSOR, Role.TEMPLATE, Role.DISPATCHER, Role.SERVER)
-# INT is the embedded server's fast shutdown; the exporter has nothing to bring to an end, and nobody waits for it
+# INT is the embedded server's fast shutdown; the exporter has nothing to finish and is not waited for
 _END = {Role.SERVER: signal.SIGINT, Role.EXPORTER: signal.SIGKILL}
 
 
 class Shutdown:
-    """Where it stands: RUNNING until it begins. Children and pools are the master's own."""
+    """How far the end of the master is; RUNNING until it begins. Mutates the master's children and pools."""
 
     def __init__(self, children: Mapping[Role, Child], pools: Pools) -> None:
         self._children = children
         self._pools = pools
-        self.phase = Phase.RUNNING
+        self.phase = Phase.RUNNING  # changed by _enter() only
         self.exit_status = 0
         self._deadline = 0.0
 
@@ -32,12 +33,21 @@ class Shutdown:
         """When the phase ends at the latest."""
         return self._deadline if self.phase in (Phase.DRAINING, Phase.RECOVERING) else None
 
+    def _enter(self, phase: Phase) -> ev.Log:
+        """The only way to another phase; returns what the log says of it."""
+        line = change("master", NEXT_PHASES, self.phase, phase)
+        self.phase = phase
+        return line
+
     def begin(self, now: float, graceful_timeout: float) -> list[ev.Action]:
-        """Let what runs finish; nothing new starts. The second time: at once."""
+        """Let running jobs finish, start none. The second time: do not wait for them any longer."""
         if self.phase is not Phase.RUNNING:
             return self.hurry(now, graceful_timeout)
-        self.phase, self._deadline = Phase.DRAINING, now + graceful_timeout
-        actions: list[ev.Action] = [_log(logging.INFO, "shutting down", graceful_timeout=graceful_timeout)]
+        self._deadline = now + graceful_timeout
+        actions: list[ev.Action] = [
+            _log(logging.INFO, "shutting down", graceful_timeout=graceful_timeout),
+            self._enter(Phase.DRAINING),
+        ]
         if self._children[Role.DISPATCHER].pid:
             actions.append(ev.TellDrain())
         actions += end_role(self._children, Role.EXPORTER)
@@ -46,56 +56,54 @@ class Shutdown:
         return actions
 
     def hurry(self, now: float, graceful_timeout: float) -> list[ev.Action]:
-        """Begin, if it has not, and do not wait for what still runs."""
+        """Begin, if it has not begun, and do not wait for running jobs."""
         begun = self.begin(now, graceful_timeout) if self.phase is Phase.RUNNING else []
         return [*begun, *self._kill_all(now)] if self.phase is Phase.DRAINING else []
 
     def due(self, now: float) -> list[ev.Action]:
-        """Whatever has become due since it began."""
+        """What has become due since it began."""
         if self.phase is Phase.ENDED:
             return []
         actions: list[ev.Action] = []
         if self.phase is Phase.DRAINING and (now >= self._deadline or not self._pools.alive()):
             actions += self._kill_all(now)
-        # a worker that was asked for and never named has no pid to wait for; its link is closed with us
+        # a worker whose pid is not known cannot be waited for; its link closes with the master
         waiting = [worker for worker in self._pools.workers.values() if worker.pid]
         if self.phase is not Phase.ENDING and self._nothing_left_to_do(waiting, now):
-            self.phase = Phase.ENDING
+            actions.append(self._enter(Phase.ENDING))
         if self.phase is Phase.ENDING:
             actions += self._end_roles()
         return actions
 
     def _kill_all(self, now: float) -> list[ev.Action]:
-        self.phase, self._deadline = Phase.RECOVERING, now + RECOVERY_PATIENCE
-        actions: list[ev.Action] = []
+        self._deadline = now + RECOVERY_PATIENCE
+        actions: list[ev.Action] = [self._enter(Phase.RECOVERING)]
+        kills: list[ev.Action] = []
         for worker in self._pools.alive():
             worker.killed = True
             if worker.pid:
-                actions.append(ev.Signal(worker.pid, signal.SIGKILL, worker.state is WorkerState.GREETED))
-        if actions:
-            actions.insert(
-                0, _log(logging.WARNING, "workers killed, their jobs go back", workers=len(actions))
-            )
-        return actions
+                kills.append(ev.Signal(worker.pid, signal.SIGKILL, worker.state is WorkerState.GREETED))
+        if kills:
+            actions.append(_log(logging.WARNING, "workers killed, their jobs go back", workers=len(kills)))
+        return actions + kills
 
     def _nothing_left_to_do(self, waiting: list[Worker], now: float) -> bool:
-        """All workers are reaped and recovered, or nobody is there who could recover them."""
+        """All workers are reaped and recovered, or there is no dispatcher that could recover them."""
         if any(worker.state is not WorkerState.DEAD for worker in waiting):
             return False
         return not waiting or not self._children[Role.DISPATCHER].pid or now >= self._deadline
 
     def _end_roles(self) -> list[ev.Action]:
-        """One after the other: the server last, since the others use it."""
+        """One process after the other: the server last, since the others use it."""
         for role in _ORDER:
             child = self._children.get(role)
             if child is not None and child.pid:
                 return end_role(self._children, role)
-        self.phase = Phase.ENDED
-        return [_log(logging.INFO, "ended"), ev.Exit(self.exit_status)]
+        return [self._enter(Phase.ENDED), _log(logging.INFO, "ended"), ev.Exit(self.exit_status)]
 
 
 def end_role(children: Mapping[Role, Child], role: Role) -> list[ev.Action]:
-    """Tell a process of a role to end, once."""
+    """Tell the process of a role to end, unless it has been told."""
     child = children.get(role)
     if child is None or not child.pid or child.told_to_end:
         return []

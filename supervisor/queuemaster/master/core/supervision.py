@@ -1,7 +1,7 @@
 """What the master decides: a transition function (state, event, now) → actions, without a single system call.
 
-Times are seconds of CLOCK_MONOTONIC. Children are owned from the moment they are asked for to the moment they are
-reaped; an entry is given to the next worker only when the dispatcher has recovered the last.
+Times are seconds of CLOCK_MONOTONIC. The master owns a child from the moment it asks for it until it has reaped it. It
+gives an entry of the scoreboard to a new worker only when the dispatcher has recovered the job of the last one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Callable
+from typing import Any
 
 from . import events as ev
 from .children import Child, Phase, exporter
@@ -16,6 +18,7 @@ from .counters import Counters, ExitCause
 from .deaths import notice, outcome
 from .events import Plan, Role
 from .events import log as _log
+from .introductions import introduce, introductions
 from .limits import ABORT_GRACE, INTERVAL, Watch, abort, kill
 from .pools import Pools, Worker, WorkerState
 from .reload import Succession
@@ -37,8 +40,26 @@ class Supervision:
         self.succession = Succession()
         self.watch = Watch(plan.limits)
         self._shutdown = Shutdown(self.children, self.pools)
-        # children that ended before anybody named them: a worker may die faster than the template can say its pid
+        # by pid: children that ended and that nobody has named; a worker may die before the template can name it
         self._strangers: dict[int, ev.Reaped] = {}
+        self._handlers: dict[type[ev.Event], Callable[[Any, float], list[ev.Action]]] = {
+            ev.Started: self._on_started,
+            ev.Ready: self._on_ready,
+            ev.Broken: self._on_broken,
+            ev.Named: self._on_named,
+            ev.Hello: self._on_hello,
+            ev.Reaped: self._on_reaped,
+            ev.Seen: self._on_seen,
+            ev.CancelWanted: self._on_cancel_wanted,
+            ev.Recovered: self._on_recovered,
+            ev.Wanted: self._on_wanted,
+            ev.Reload: self._on_reload,
+            ev.Compiled: self._on_compiled,
+            ev.ChangeRoot: self._on_change_root,
+            ev.EndSoon: self._on_end_soon,
+            ev.EndNow: self._on_end_now,
+            ev.Tick: self._on_tick,
+        }
 
     @property
     def phase(self) -> Phase:
@@ -46,13 +67,11 @@ class Supervision:
         return self._shutdown.phase
 
     def handle(self, event: ev.Event, now: float) -> list[ev.Action]:
-        """One event; then whatever has become due."""
-        handler = getattr(self, f"_on_{type(event).__name__.lower()}")
-        actions: list[ev.Action] = handler(event, now)
-        return actions + self._due(now)
+        """What to do about one event, then what has become due. ``now`` never goes back."""
+        return self._handlers[type(event)](event, now) + self._due(now)
 
     def next_deadline(self, now: float) -> float:
-        """When to send a Tick at the latest."""
+        """The moment, later than ``now``, at which a Tick must be handled if no other event is."""
         moments = [now + INTERVAL]
         moments += [child.backoff.until for child in self.children.values() if not child.pid]
         moments += [backoff.until for backoff in self.pools.backoffs.values()]
@@ -79,20 +98,6 @@ class Supervision:
         if event.role is not Role.DISPATCHER:
             return []
         return [_log(logging.INFO, "dispatcher ready")]
-
-    def _introductions(self) -> list[ev.Action]:
-        """What a new dispatcher must know before it leads."""
-        actions: list[ev.Action] = []
-        for worker in self.pools.workers.values():
-            if worker.state is WorkerState.GREETED:
-                actions.append(_introduce(worker))
-            elif worker.state is WorkerState.DEAD:
-                actions += [] if worker.death is None else [worker.death]
-        # before the first grant: what a reload and signals have changed since
-        retired = self.pools.retired
-        actions += [ev.TellRetire(retired)] if retired else []
-        actions += [ev.TellRoot(self.succession.root_change)] if self.succession.root_change else []
-        return [*actions, ev.TellBegin()]
 
     # reload
 
@@ -125,7 +130,7 @@ class Supervision:
             ev.TellRetire(self.pools.retired),
             *end_role(self.children, Role.EXPORTER),  # the next one has the new settings
             _log(logging.INFO, "reloaded", workers=sum(plan.targets.values())),
-            *self._again(),
+            *self._begin_queued_reload(),
         ]
 
     def _want_exporter(self, plan: Plan) -> None:
@@ -136,13 +141,13 @@ class Supervision:
     def _not_succeeded(self, why: str) -> list[ev.Action]:
         self.children.pop(Role.SUCCESSOR, None)
         self.succession.give_up()
-        return [ev.Discard(), _log(logging.ERROR, "reload failed", why=why), *self._again()]
+        return [ev.Discard(), _log(logging.ERROR, "reload failed", why=why), *self._begin_queued_reload()]
 
-    def _again(self) -> list[ev.Action]:
-        """Another HUP came meanwhile: what it was sent for may have been too late for the last one."""
-        return [ev.Compile()] if self.phase is Phase.RUNNING and self.succession.asked_again() else []
+    def _begin_queued_reload(self) -> list[ev.Action]:
+        """A HUP that came during the last reload: the files may have changed after that one had read them."""
+        return [ev.Compile()] if self.phase is Phase.RUNNING and self.succession.begin_queued() else []
 
-    def _on_changeroot(self, event: ev.ChangeRoot, now: float) -> list[ev.Action]:
+    def _on_change_root(self, event: ev.ChangeRoot, now: float) -> list[ev.Action]:
         self.succession.root_change += event.change
         return [ev.TellRoot(self.succession.root_change)]
 
@@ -157,20 +162,20 @@ class Supervision:
             return []
         if event.pid == 0:
             return self._lost_before_hello(worker, now, "the template could not fork")
-        worker.pid, worker.state = event.pid, WorkerState.NAMED
-        return self._was_reaped(worker, now)
+        worker.pid = event.pid
+        return [worker.change_state(WorkerState.NAMED), *self._handle_early_death(worker, now)]
 
     def _on_hello(self, event: ev.Hello, now: float) -> list[ev.Action]:
         worker = self.pools.match(event.entry, event.generation)
         if worker is None or worker.state not in (WorkerState.ASKED, WorkerState.NAMED):
             return []
-        worker.pid, worker.start_time, worker.state = event.pid, event.start_time, WorkerState.GREETED
-        actions: list[ev.Action] = []
+        worker.pid, worker.start_time = event.pid, event.start_time
+        actions: list[ev.Action] = [worker.change_state(WorkerState.GREETED)]
         if self.phase is not Phase.RUNNING:
             actions.append(ev.Signal(worker.pid, signal.SIGTERM, False))
         elif self.children[Role.DISPATCHER].pid:
-            actions.append(_introduce(worker))
-        return actions + self._was_reaped(worker, now)
+            actions.append(introduce(worker))
+        return actions + self._handle_early_death(worker, now)
 
     def _on_recovered(self, event: ev.Recovered, now: float) -> list[ev.Action]:
         worker = self.pools.match(event.entry, event.generation)
@@ -189,13 +194,10 @@ class Supervision:
         return [
             ev.Forget(worker.entry),
             _log(
-                logging.WARNING,
-                "worker lost at boot",
-                channel=worker.channel,
-                worker=worker.pid or None,
-                why=why,
+                logging.WARNING, "worker lost at boot",
+                channel=worker.channel, worker=worker.pid or None, why=why,
             ),
-        ]
+        ]  # fmt: skip
 
     # deaths
 
@@ -207,14 +209,14 @@ class Supervision:
         if worker is not None:
             return self._worker_died(worker, event, now)
         if not any(worker.state is WorkerState.ASKED for worker in self.pools.alive()):
-            # nobody is to be named: it was an orphan, and a later worker of its pid must not be taken for dead
+            # no worker is to be named: these were orphans of jobs, and a new worker may get the pid of one of them
             self._strangers.clear()
         else:
             self._strangers[event.pid] = event
         return []
 
-    def _was_reaped(self, worker: Worker, now: float) -> list[ev.Action]:
-        """The worker that was just named may be dead already."""
+    def _handle_early_death(self, worker: Worker, now: float) -> list[ev.Action]:
+        """The worker whose pid is known from now on may have been reaped already."""
         event = self._strangers.pop(worker.pid, None)
         return [] if event is None else self._worker_died(worker, event, now)
 
@@ -226,7 +228,7 @@ class Supervision:
         child.pid, child.ready, child.told_to_end = 0, False, False
         actions: list[ev.Action] = []
         if role is Role.TEMPLATE:
-            # forked or not, whoever has not said hello has nobody to name it: asked for again, next generation
+            # nobody can name the workers that have not said hello; others are asked for, of a new generation
             for worker in [w for w in self.pools.alive() if w.state is not WorkerState.GREETED]:
                 del self.pools.workers[worker.entry]
                 actions.append(ev.Forget(worker.entry))
@@ -237,22 +239,23 @@ class Supervision:
             _log(logging.ERROR, f"{role.value} died", how=outcome(status), retry=child.backoff.until - now)
         )
         if first_import and not self.pools.workers and self.phase is Phase.RUNNING:
-            # nothing has run yet: whoever started us is better served by an error than by retries
+            # nothing has run yet: an error at once is worth more than retries
             self._shutdown.exit_status = 2
-            actions += self._on_endnow(ev.EndNow(), now)
+            actions += self._on_end_now(ev.EndNow(), now)
         return actions
 
     def _worker_died(self, worker: Worker, event: ev.Reaped, now: float) -> list[ev.Action]:
         status = event.status
         if worker.state is not WorkerState.GREETED:
             return self._lost_before_hello(worker, now, outcome(status))
-        worker.state = WorkerState.DEAD
+        state_changed = worker.change_state(WorkerState.DEAD)
         charge = self.watch.charge(worker.entry, worker.generation)
         worker.death = notice(worker, event, charge)
         self.counters.count_death(worker.channel, event, charge, replaced=self.phase is Phase.RUNNING)
         if self.phase is Phase.RUNNING and status != 0:
             self.pools.backoff(worker.channel).died(now, event.useful)
         actions: list[ev.Action] = [
+            state_changed,
             ev.Forget(worker.entry),
             _log(
                 logging.WARNING if event.busy or status != 0 else logging.INFO, "worker ended",
@@ -268,29 +271,33 @@ class Supervision:
     def _on_seen(self, event: ev.Seen, now: float) -> list[ev.Action]:
         actions = self.watch.look(event.readings, now)
         dispatcher = self.children[Role.DISPATCHER]
-        # worse than dead, since nobody else leads; the next one takes over what it granted
+        # a dispatcher that hangs is worse than a dead one: nobody takes over what it has granted
         if dispatcher.pid and self.watch.silent_too_long(event.dispatcher, dispatcher.since, now):
             actions.append(_log(logging.ERROR, "dispatcher hung, killed", pid=dispatcher.pid))
             actions.append(ev.Signal(dispatcher.pid, signal.SIGKILL, False))
         return actions
 
-    def _on_cancelwanted(self, event: ev.CancelWanted, now: float) -> list[ev.Action]:
+    def _on_cancel_wanted(self, event: ev.CancelWanted, now: float) -> list[ev.Action]:
         return self.watch.cancel(event.reading, event.job, event.attempt, now)
 
     # the end
 
-    def _on_endsoon(self, event: ev.EndSoon, now: float) -> list[ev.Action]:
+    def _on_end_soon(self, event: ev.EndSoon, now: float) -> list[ev.Action]:
         return self._shutdown.begin(now, self.limits.graceful_timeout)
 
-    def _on_endnow(self, event: ev.EndNow, now: float) -> list[ev.Action]:
+    def _on_end_now(self, event: ev.EndNow, now: float) -> list[ev.Action]:
         return self._shutdown.hurry(now, self.limits.graceful_timeout)
 
-    # whatever is due
+    # what is due
 
     def _due(self, now: float) -> list[ev.Action]:
         return self._keep_running(now) if self.phase is Phase.RUNNING else self._shutdown.due(now)
 
     def _keep_running(self, now: float) -> list[ev.Action]:
+        return [*self._start_roles(now), *self._end_late_workers(now), *self._fork_missing(now)]
+
+    def _start_roles(self, now: float) -> list[ev.Action]:
+        """Start each process that does not run; the server first, since the others use it."""
         actions: list[ev.Action] = []
         server = self.children.get(Role.SERVER)
         for role, child in self.children.items():
@@ -302,27 +309,32 @@ class Supervision:
                 child.starting = True
                 actions.append(ev.Exec(role))
                 if role is Role.DISPATCHER:
-                    actions += self._introductions()
-        for worker in [
-            w for w in self.pools.alive() if w.state is not WorkerState.GREETED and now > w.deadline
-        ]:
+                    actions += introductions(self.pools, self.succession)
+        return actions
+
+    def _end_late_workers(self, now: float) -> list[ev.Action]:
+        """End workers that have not said hello in time, first by the signal that leaves their tracebacks."""
+        actions: list[ev.Action] = []
+        for worker in self.pools.alive():
+            if worker.state is WorkerState.GREETED or now <= worker.deadline:
+                continue
             if worker.pid:
                 actions += abort(worker.pid) if not worker.aborted else kill(worker.pid)
                 worker.aborted, worker.deadline = True, now + ABORT_GRACE
             else:
                 actions += self._lost_before_hello(worker, now, "no answer from the template")
-        if self.children[Role.TEMPLATE].ready:
-            for channel in self.pools.missing(now):
-                worker = self.pools.reserve(channel, now + self.limits.boot_timeout)
-                actions.append(ev.Fork(worker.entry, worker.generation, channel))
         return actions
+
+    def _fork_missing(self, now: float) -> list[ev.Action]:
+        if not self.children[Role.TEMPLATE].ready:
+            return []
+        reserved = [
+            self.pools.reserve(channel, now + self.limits.boot_timeout) for channel in self.pools.missing(now)
+        ]
+        return [ev.Fork(worker.entry, worker.generation, worker.channel) for worker in reserved]
 
     def _on_tick(self, event: ev.Tick, now: float) -> list[ev.Action]:
         return []
-
-
-def _introduce(worker: Worker) -> ev.Introduce:
-    return ev.Introduce(worker.entry, worker.generation, worker.channel, worker.pid, worker.start_time)
 
 
 def _code(status: int) -> int | None:
