@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import queuemaster.cli.commands.job_actions
+import queuemaster.cli.output
 from queuemaster.cli import main
 from queuemaster.config.compiled import ServerPlan
 from support.postgres import new_database
@@ -130,7 +130,7 @@ def test_a_terminal_is_asked(
             sys.stdin.isatty = lambda: True  # type: ignore[method-assign]
             return sys.stdin
 
-    monkeypatch.setattr(queuemaster.cli.commands.job_actions, "sys", Terminal())
+    monkeypatch.setattr(queuemaster.cli.output, "sys", Terminal())
     result = invoke("jobs", "requeue", "--state", "failed", "--database", database, stdin=said)
     assert "requeue: 4 jobs that are failed. Go on?" in result.stderr
     assert result.exit_code == (1 if left else 0)

@@ -18,7 +18,8 @@ from rich.console import Console
 from queuejobs.store import schema
 from queuemaster import embedded
 from queuemaster.cli import main
-from queuemaster.cli.commands.jobs import COLUMNS_SHOWN, table_of
+from queuemaster.cli.commands.jobs.list import COLUMNS_SHOWN, table_of
+from queuemaster.config import paths
 from support.postgres import connected
 
 NOWHERE = "host=127.0.0.1 port=1 dbname=nowhere password=hunter2"
@@ -96,7 +97,7 @@ def data_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the embedded PostgreSQL of this test is; as root another user runs it, who must get there."""
     directory = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
     directory.chmod(0o755)
-    monkeypatch.setattr(embedded, "default_data_dir", lambda: directory / "postgresql")
+    monkeypatch.setattr(paths, "default_data_dir", lambda: directory / "postgresql")
     yield directory / "postgresql"
     shutil.rmtree(directory)
 

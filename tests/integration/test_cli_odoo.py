@@ -171,7 +171,7 @@ def test_plain_init_with_odoos_file_makes_no_queue_anywhere(empty_database: str,
     for arguments in ([], ["--database", where["dbname"]]):
         result = invoke("init", "-c", conf, *arguments)
         assert result.exit_code == 2
-        assert "nothing is to be made beforehand" in result.stderr
+        assert "there is nothing to create beforehand" in result.stderr
     with connected(empty_database) as connection, connection.cursor() as cursor:
         cursor.execute("select to_regnamespace('queuemaster') is null")
         assert cursor.fetchone() == (True,)
@@ -204,7 +204,7 @@ def test_an_index_that_was_broken_off_is_made_anew(database: str, odoo: OcaSessi
 def test_how_far_an_index_is_is_told(
     database: str, odoo: OcaSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexes, "TOLD_EVERY", 0.05)
+    monkeypatch.setattr(indexes, "PROGRESS_EVERY", 0.05)
     odoo.rows("begin")
     odoo.add()  # what began before must have ended before an index may be used
     lines = indexes.make_indexes(parse_database(database))

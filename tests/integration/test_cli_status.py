@@ -13,7 +13,7 @@ from rich.console import Console
 
 from queuejobs.shared.scoreboard import Scoreboard, State
 from queuemaster.channels.channel import ChannelConfig
-from queuemaster.cli.status_document import Names, standing
+from queuemaster.cli.status_document import RunningJobNames, status_document
 from queuemaster.cli.status_view import view
 from queuemaster.cli.supervisor import Supervisor
 from queuemaster.config.compiled import DatabaseConfig, Settings
@@ -75,8 +75,8 @@ def supervisor(dsn: str, job: int = 0) -> Supervisor:
 
 
 def document(found: Supervisor) -> dict[str, Any]:
-    with contextlib.closing(Names(found.settings.databases)) as names:
-        return standing(found, names.of)
+    with contextlib.closing(RunningJobNames(found.settings.databases)) as names:
+        return status_document(found, names.of)
 
 
 def drawn(known: dict[str, Any], width: int, most: int | None = None) -> str:

@@ -154,7 +154,7 @@ def test_a_throttle_and_a_rate_say_when(
     assert "the next in 9 min" in slow["summary"]
     rated = document("waits", "--database", database, "--channels", "root:4,slow:4:rate=2/h")
     assert (
-        "channel root.slow allows 2/h starts: by what the database tells, the next in 29 min"
+        "channel root.slow allows 2/h starts: as far as the database knows, the next in 29 min"
         in rated["summary"]
     )
     burst = document("waits", "--database", database, "--channels", "root:4,slow:4:rate=2/h:burst=2")
@@ -207,7 +207,7 @@ def test_jobs_that_do_not_wait(
     found = document("failed", "--database", database)
     assert found["waits"] is False
     assert found["summary"] == (
-        "It does not wait: it failed after 5 of 5 tries, KeyError: 7; when that is mended:"
+        "It does not wait: it failed after 5 of 5 tries, KeyError: 7; when that is fixed:"
         " queuemaster jobs requeue failed."
     )
     worker.start(session.add(uuid="runs"))
