@@ -47,6 +47,8 @@ def settings_of(pid: int) -> Settings:
         return Settings.from_descriptor(fd)
     except ValueError as error:  # read in the middle of a reload
         raise NoStatus(f"the master {pid} is about to change its configuration: ask again") from error
+    except (KeyError, TypeError) as error:  # options that this version does not have, or misses
+        raise NoStatus(f"the master {pid} runs another version of queuemaster: restart it") from error
     finally:
         os.close(fd)
 
