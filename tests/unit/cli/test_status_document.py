@@ -1,4 +1,4 @@
-"""The document of ``queuemaster status``: what is said of what master and dispatcher know, and of what they do not."""
+"""The document of ``queuemaster status``: what master and dispatcher know is merged, what they do not know is null."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_jobs_get_their_names_from_their_own_database(supervisor: Supervisor) ->
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [
         (database(leader=True, epoch=3, standing="leads"), "we lead, epoch 3"),
         (database(standing_by=True, standing="stands by"), "another supervisor leads, standing by"),
@@ -138,7 +138,7 @@ def test_jobs_get_their_names_from_their_own_database(supervisor: Supervisor) ->
     ],
 )
 def test_the_state_of_a_database_in_words(
-    supervisor: Supervisor, status: dict[str, Any] | None, said: str
+    supervisor: Supervisor, status: dict[str, Any] | None, message: str
 ) -> None:
     supervisor.board.dispatcher.write(
         dispatcher(
@@ -146,11 +146,11 @@ def test_the_state_of_a_database_in_words(
         )
     )
     document = status_document(supervisor, no_names)
-    assert f"sales {said}" in text_of({**document, "databases": {"sales": document["databases"]["sales"]}})
+    assert f"sales {message}" in text_of({**document, "databases": {"sales": document["databases"]["sales"]}})
 
 
 @pytest.mark.parametrize(
-    ("pool", "said"),
+    ("pool", "message"),
     [
         ({"target": 2, "alive": 2, "backoff_seconds": 0.0}, "2, 0 busy"),
         ({"target": 2, "alive": 1, "backoff_seconds": 0.0}, "1, 0 busy 2 wanted"),
@@ -158,15 +158,15 @@ def test_the_state_of_a_database_in_words(
     ],
 )
 def test_a_pool_that_is_not_complete_is_remarked(
-    supervisor: Supervisor, pool: dict[str, Any], said: str
+    supervisor: Supervisor, pool: dict[str, Any], message: str
 ) -> None:
     supervisor.board.master.write(master(pools={"root": pool}))
-    assert text_of(status_document(supervisor, no_names)).endswith(f"root - {said}")
+    assert text_of(status_document(supervisor, no_names)).endswith(f"root - {message}")
 
 
 def test_a_master_that_drains_started_so_long_ago_and_has_not_been_draining_since(
     supervisor: Supervisor,
 ) -> None:
-    for phase, said in (("running", "running for 2 min"), ("draining", "draining, started 2 min")):
+    for phase, message in (("running", "running for 2 min"), ("draining", "draining, started 2 min")):
         supervisor.board.master.write(master(phase=phase, started=time.time() - 120))
-        assert said in text_of(status_document(supervisor, no_names))
+        assert message in text_of(status_document(supervisor, no_names))

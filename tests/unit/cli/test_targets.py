@@ -31,10 +31,10 @@ def running(settings: Settings | None = None) -> Supervisor:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     """The supervisor that runs on this machine."""
-    found = running()
-    monkeypatch.setattr(targets, "running_supervisor", lambda pidfile: found)
+    ours = running()
+    monkeypatch.setattr(targets, "running_supervisor", lambda pidfile: ours)
     monkeypatch.delenv("QUEUEMASTER_DATA_DIR", raising=False)
-    return found
+    return ours
 
 
 def configured(*assignments: str) -> Compiled:
@@ -69,9 +69,9 @@ def test_a_data_directory_that_is_named_must_be_the_supervisors(
     monkeypatch.setenv("QUEUEMASTER_DATA_DIR", str(tmp_path / "mine"))
     for data_dir, meant in ((paths.default_data_dir(), True), (tmp_path / "other", False)):
         plan = ServerPlan((), str(data_dir), "", 0, 0, 0)
-        found = running(Settings(parse_channels("root:1").channels, (SERVED,), server=plan))
-        monkeypatch.setattr(targets, "running_supervisor", lambda pidfile, found=found: found)
-        assert (targets.supervisor_here(configured()) is found) is meant
+        ours = running(Settings(parse_channels("root:1").channels, (SERVED,), server=plan))
+        monkeypatch.setattr(targets, "running_supervisor", lambda pidfile, ours=ours: ours)
+        assert (targets.supervisor_here(configured()) is ours) is meant
     without_server = running()
     monkeypatch.setattr(targets, "running_supervisor", lambda pidfile: without_server)
     assert targets.supervisor_here(configured()) is None
@@ -94,16 +94,16 @@ def test_a_discovered_database_that_is_away_is_passed_over_and_named_ones_are_no
     away = DatabaseConfig("away", "host=127.0.0.1 port=1 dbname=away")
     channels = parse_channels("root:1").channels
     assert databases.databases_with_queue(Settings(channels, (away,))) == (away,)
-    found = Settings(channels, (away,), odoo="/etc/odoo.conf", discovery=Discovery("dbname=postgres"))
+    ours = Settings(channels, (away,), odoo="/etc/odoo.conf", discovery=Discovery("dbname=postgres"))
     with pytest.raises(Refusal, match=r"has led in no database of /etc/odoo.conf yet \(there are: away\)"):
-        databases.databases_with_queue(found)
+        databases.databases_with_queue(ours)
     assert "away" in capsys.readouterr().err
 
 
 def test_the_channels_are_the_configured_ones_else_the_supervisors_else_unknown(here: Supervisor) -> None:
-    given, default = configured("channels=root:9,audit"), configured()
+    named, default = configured("channels=root:9,audit"), configured()
     for supervisor_or_none in (here, None):
-        tree = targets.known_tree(given, supervisor_or_none)
+        tree = targets.known_tree(named, supervisor_or_none)
         assert tree is not None
         assert list(tree.names) == ["root", "root.audit"]
     served = targets.known_tree(default, here)
@@ -115,24 +115,24 @@ def test_the_channels_are_the_configured_ones_else_the_supervisors_else_unknown(
 
 
 def test_a_supervisor_serves_a_database_by_whatever_name() -> None:
-    found = running(Settings(parse_channels("root:1").channels, (DatabaseConfig("a", "host=h dbname=a"),)))
-    assert found.serves(DatabaseConfig("alias", "postgresql://someone@h:5432/a"))
-    assert not found.serves(DatabaseConfig("a", "host=other dbname=a"))
+    ours = running(Settings(parse_channels("root:1").channels, (DatabaseConfig("a", "host=h dbname=a"),)))
+    assert ours.serves(DatabaseConfig("alias", "postgresql://someone@h:5432/a"))
+    assert not ours.serves(DatabaseConfig("a", "host=other dbname=a"))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "about to change its configuration"),
         (json.dumps({"channels": [], "databases": []}), "another version"),
         (Settings((), ()).to_json().replace('"cpu"', '"cpus"'), "another version"),
     ],
 )
-def test_settings_that_cannot_be_read_are_no_traceback(text: str, said: str) -> None:
+def test_settings_that_cannot_be_read_are_no_traceback(text: str, message: str) -> None:
     fd = os.memfd_create(supervisor.SETTINGS, 0)
     try:
         os.write(fd, text.encode())
-        with pytest.raises(NoStatus, match=said):
+        with pytest.raises(NoStatus, match=message):
             settings_of(os.getpid())
     finally:
         os.close(fd)

@@ -43,13 +43,13 @@ def gate(name: str, known: Facts, tree: Channels | None) -> Gate:
 
 def test_a_job_that_is_over_or_runs_has_one_gate() -> None:
     for state in ("done", "failed", "cancelled", "started"):
-        found = answer(facts(state), channels("root:1"))
-        assert [each.name for each in found.gates] == ["state"]
-        assert not found.waits
+        result = answer(facts(state), channels("root:1"))
+        assert [each.name for each in result.gates] == ["state"]
+        assert not result.waits
 
 
 @pytest.mark.parametrize(
-    ("state", "changes", "said"),
+    ("state", "changes", "message"),
     [
         ("done", {"ended_ago": 60.0}, "it was done 1 min ago"),
         ("cancelled", {"ended_ago": 60.0}, "it was cancelled 1 min ago; to run it after all"),
@@ -75,8 +75,8 @@ def test_a_job_that_is_over_or_runs_has_one_gate() -> None:
         ),
     ],
 )
-def test_state(state: str, changes: dict[str, Any], said: str) -> None:
-    assert said in gates.state(facts(state, **changes)).says
+def test_state(state: str, changes: dict[str, Any], message: str) -> None:
+    assert message in gates.state(facts(state, **changes)).says
 
 
 def test_dependencies_name_the_failed_ancestor_before_the_parents() -> None:
@@ -174,7 +174,7 @@ def test_pause_says_by_whom() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leader", "verdict", "said"),
+    ("leader", "verdict", "message"),
     [
         (LEADS, OPEN, "on here leads, epoch 3"),
         (Leader(False), SHUT, "no supervisor serves database sales:"),
@@ -184,10 +184,10 @@ def test_pause_says_by_whom() -> None:
         (replace(LEADS, beat_ago=31.0), SHUT, "not been heard of for 31 s"),
     ],
 )
-def test_leader(leader: Leader, verdict: Verdict, said: str) -> None:
-    found = gates.leader(facts(leader=leader))
-    assert found.verdict is verdict
-    assert said in found.says
+def test_leader(leader: Leader, verdict: Verdict, message: str) -> None:
+    result = gates.leader(facts(leader=leader))
+    assert result.verdict is verdict
+    assert message in result.says
 
 
 def test_worker() -> None:
@@ -205,9 +205,9 @@ def test_worker() -> None:
 
 def test_what_somebody_must_do_is_told_first_and_the_rest_is_named() -> None:
     known = facts(eta_in=5.0, running=(other("a", "started"),), leader=Leader(False))
-    found = answer(known, channels("root:1,mail:1:paused"))
-    assert found.summary.startswith("It waits because no supervisor serves database sales")
-    assert found.summary.endswith("Shut as well: pause, eta, capacity.")
+    result = answer(known, channels("root:1,mail:1:paused"))
+    assert result.summary.startswith("It waits because no supervisor serves database sales")
+    assert result.summary.endswith("Shut as well: pause, eta, capacity.")
     problem = answer(replace(known, schema_problem="its schema is older"), channels("root:1"))
     assert problem.summary.startswith("It waits because no supervisor of this version accepts sales")
 
@@ -238,7 +238,7 @@ def test_a_time_is_said_in_two_units_at_most(seconds: float) -> None:
 
 
 def test_words() -> None:
-    said = {
+    message = {
         0.44: "0.4 s",
         3: "3 s",
         12.4: "12 s",
@@ -247,5 +247,5 @@ def test_words() -> None:
         3600: "1 h",
         90061: "1 d 1 h",
     }
-    assert {seconds: lasting(seconds) for seconds in said} == said
+    assert {seconds: lasting(seconds) for seconds in message} == message
     assert listed([other(str(n)) for n in range(5)], 9).endswith("2 (letter.write) and 6 more")
