@@ -20,7 +20,7 @@ queuemaster \- a preforking supervisor for job queues in PostgreSQL
 .I COMMAND
 .RI [ OPTION ...]
 .SH DESCRIPTION
-It reads a tree of channels, keeps a pool of worker processes for each, and hands jobs out of PostgreSQL databases
+It reads a tree of channels, keeps a pool of worker processes for each, and gives them jobs from PostgreSQL databases
 without ever exceeding the capacity of a channel. A job's writes and its "done" are one commit: the job of a worker that
 is killed leaves nothing behind, and runs again.
 .SH COMMANDS
@@ -67,7 +67,7 @@ Take over a changed configuration and new code of the application.
 Open the log file anew.
 .TP
 .B USR2
-Report everything to the log.
+Write a full report to the log.
 .TP
 .B TTIN, TTOU
 One slot of root more or less, until the next reload.
@@ -96,7 +96,7 @@ fine
 failed
 .TP
 .B 2
-usage or configuration error, which is told on standard error
+usage or configuration error, with a message on standard error
 .SH SEE ALSO
 .BR systemctl (1),
 .BR logrotate (8),

@@ -1,4 +1,4 @@
-"""psycopg2 under gevent: while a query runs, other greenlets run."""
+"""psycopg2 under gevent: other greenlets run while a query waits for the server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gevent
 from gevent.socket import wait_read, wait_write
 from psycopg2 import OperationalError, extensions
 
-QUERY_TIMEOUT = 60.0  # seconds; our statements take milliseconds, more means that the database hangs
+QUERY_TIMEOUT = 60.0  # seconds; our statements take milliseconds: after so long the database hangs
 
 
 def _wait(connection: extensions.connection, timeout: float = QUERY_TIMEOUT) -> None:
@@ -25,5 +25,5 @@ def _wait(connection: extensions.connection, timeout: float = QUERY_TIMEOUT) -> 
 
 
 def install() -> None:
-    """For this whole process."""
+    """Make all connections of this process wait this way."""
     extensions.set_wait_callback(_wait)

@@ -1,4 +1,4 @@
-"""Durations, counts and errors, as people say them."""
+"""Durations, counts and errors in words."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ def lasting(seconds: float) -> str:
     seconds = max(seconds, 0.0)
     if seconds < 10:
         return f"{seconds:.1f} s".replace(".0 s", " s")
-    left = round(seconds)
+    rest = round(seconds)
     words: list[str] = []
     for size, unit in _UNITS:
-        count, left = divmod(left, size)
+        count, rest = divmod(rest, size)
         if count or words:
             words.append(f"{count} {unit}" if count else "")
         if len(words) == 2:
@@ -27,6 +27,6 @@ def counted(number: int, thing: str) -> str:
 
 
 def first_line(text: str) -> str:
-    """What of an error fits in a sentence."""
+    """The first line of an error, cut to what fits in a sentence."""
     line = text.strip().partition("\n")[0]
     return line if len(line) <= 200 else f"{line[:199]}…"

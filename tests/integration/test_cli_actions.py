@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import queuemaster.cli.commands.job_actions
+import queuemaster.cli.output
 from queuemaster.cli import main
 from queuemaster.config.compiled import ServerPlan
 from support.postgres import new_database
@@ -44,7 +44,7 @@ def states(session: Session) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    ("action", "before", "after", "said"),
+    ("action", "before", "after", "message"),
     [
         ("requeue", "failed", "pending", "1 jobs requeued"),
         ("cancel", "pending", "cancelled", "1 jobs cancelled"),
@@ -52,12 +52,12 @@ def states(session: Session) -> dict[str, int]:
     ],
 )
 def test_a_job_by_its_uuid(
-    database: str, session: Session, action: str, before: str, after: str, said: str
+    database: str, session: Session, action: str, before: str, after: str, message: str
 ) -> None:
     session.add(before, uuid="this")
     session.add(before, uuid="another")
     result = invoke("jobs", action, "this", "--database", database)
-    assert (result.exit_code, result.stdout) == (0, said + "\n"), result.stderr
+    assert (result.exit_code, result.stdout) == (0, message + "\n"), result.stderr
     assert states(session) == {before: 1, after: 1}
 
 
@@ -115,9 +115,9 @@ def test_all_in_a_state_of_a_channel_and_below_it(database: str, session: Sessio
     assert states(session) == {"pending": 2, "done": 6}
 
 
-@pytest.mark.parametrize(("said", "left"), [("n\n", 4), ("y\n", 0)])
+@pytest.mark.parametrize(("answer", "left"), [("n\n", 4), ("y\n", 0)])
 def test_a_terminal_is_asked(
-    database: str, session: Session, said: str, left: int, monkeypatch: pytest.MonkeyPatch
+    database: str, session: Session, answer: str, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(session)
 
@@ -130,8 +130,8 @@ def test_a_terminal_is_asked(
             sys.stdin.isatty = lambda: True  # type: ignore[method-assign]
             return sys.stdin
 
-    monkeypatch.setattr(queuemaster.cli.commands.job_actions, "sys", Terminal())
-    result = invoke("jobs", "requeue", "--state", "failed", "--database", database, stdin=said)
+    monkeypatch.setattr(queuemaster.cli.output, "sys", Terminal())
+    result = invoke("jobs", "requeue", "--state", "failed", "--database", database, stdin=answer)
     assert "requeue: 4 jobs that are failed. Go on?" in result.stderr
     assert result.exit_code == (1 if left else 0)
     assert states(session).get("failed", 0) == left
@@ -261,7 +261,7 @@ def test_a_related_action_is_run_in_the_applications_interpreter(database: str, 
 
 
 def test_what_can_go_wrong_with_a_related_action(database: str, shop: str) -> None:
-    for uuid, options, code, said in (
+    for uuid, options, code, message in (
         ("burn", ["--app", shop], 1, "related action of job burn failed: ZeroDivisionError: by zero"),
         ("sell", ["--app", "absent"], 1, "module absent cannot be imported: ModuleNotFoundError"),
         ("sell", [], 1, "no model 'shop' is registered"),
@@ -270,5 +270,5 @@ def test_what_can_go_wrong_with_a_related_action(database: str, shop: str) -> No
     ):
         result = related(database, uuid, *options)
         assert result.exit_code == code, result.stderr
-        assert said in result.stderr
+        assert message in result.stderr
         assert result.stdout == ""

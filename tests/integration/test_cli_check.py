@@ -18,8 +18,8 @@ def check(*arguments: str | Path, **environ: str) -> Result:
 
 
 def document(*arguments: str, **environ: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(check("--json", *arguments, **environ).stdout)
-    return found
+    answer: dict[str, Any] = json.loads(check("--json", *arguments, **environ).stdout)
+    return answer
 
 
 def test_the_tree_shows_capacity_effective_capacity_and_options() -> None:
@@ -34,9 +34,9 @@ def test_the_tree_shows_capacity_effective_capacity_and_options() -> None:
 
 
 def test_the_json_document_has_the_channels() -> None:
-    found = document("--channels", "root:4,mail:2:throttle=5,crm.lead")
-    assert found["valid"] is True
-    assert found["channels"] == [
+    answer = document("--channels", "root:4,mail:2:throttle=5,crm.lead")
+    assert answer["valid"] is True
+    assert answer["channels"] == [
         {"name": "root", "capacity": 4, "effective": 4, "options": {}},
         {"name": "root.mail", "capacity": 2, "effective": 2, "options": {"throttle": 5.0}},
         {"name": "root.crm", "capacity": None, "effective": 4, "options": {}},
@@ -45,21 +45,21 @@ def test_the_json_document_has_the_channels() -> None:
 
 
 def test_every_option_is_shown_with_its_source_and_no_password() -> None:
-    found = document(QUEUEMASTER_DATABASE="postgresql://odoo:hunter2@db1/sales", QUEUEMASTER_KILL_GRACE="1m")
-    assert found["options"]["kill_grace"] == {
+    answer = document(QUEUEMASTER_DATABASE="postgresql://odoo:hunter2@db1/sales", QUEUEMASTER_KILL_GRACE="1m")
+    assert answer["options"]["kill_grace"] == {
         "value": 60.0,
         "source": "environment QUEUEMASTER_KILL_GRACE",
     }
-    assert found["options"]["max_workers"] == {"value": 64, "source": "default"}
-    (shown,) = found["options"]["database"]["value"]
+    assert answer["options"]["max_workers"] == {"value": 64, "source": "default"}
+    (shown,) = answer["options"]["database"]["value"]
     assert set(shown.split()) == {"user=odoo", "password=***", "host=db1", "dbname=sales"}
 
 
 def test_a_limit_is_shown_by_one_name_and_with_the_alias_that_it_came_from() -> None:
-    found = document("--set", "limit_memory_hard=2G", QUEUEMASTER_LIMIT_TIME_CPU="60")
-    assert found["options"]["cpu"] == {"value": 60.0, "source": "environment QUEUEMASTER_LIMIT_TIME_CPU"}
-    assert found["options"]["memory"] == {"value": 2 << 30, "source": "--set limit_memory_hard"}
-    assert not [name for name in found["options"] if name.startswith("limit_")]
+    answer = document("--set", "limit_memory_hard=2G", QUEUEMASTER_LIMIT_TIME_CPU="60")
+    assert answer["options"]["cpu"] == {"value": 60.0, "source": "environment QUEUEMASTER_LIMIT_TIME_CPU"}
+    assert answer["options"]["memory"] == {"value": 2 << 30, "source": "--set limit_memory_hard"}
+    assert not [name for name in answer["options"] if name.startswith("limit_")]
     both = check("--set", "limit_memory_hard=2G", "--set", "memory=1G")
     assert both.exit_code == 2
     assert "limit_memory_hard" in both.stderr
@@ -72,15 +72,15 @@ def test_retention_of_channels_is_shown_and_explained() -> None:
     assert "retention for ever" in result.stdout
     assert "retention 1 d 12 h" in result.stdout
     assert "failed_retention=soon is no duration, ignored; expected: failed_retention=90d" in result.stderr
-    found = {entry["name"]: entry for entry in document("--explain", "--channels", channels)["channels"]}
-    assert found["root"]["explanation"].endswith("failed jobs are removed after 90 d")
-    assert found["root.audit"]["explanation"].endswith("done and cancelled jobs are kept for ever")
-    assert found["root.mail"]["options"] == {"retention": 129600.0}
+    answer = {entry["name"]: entry for entry in document("--explain", "--channels", channels)["channels"]}
+    assert answer["root"]["explanation"].endswith("failed jobs are removed after 90 d")
+    assert answer["root.audit"]["explanation"].endswith("done and cancelled jobs are kept for ever")
+    assert answer["root.mail"]["options"] == {"retention": 129600.0}
 
 
 def test_explain_says_what_each_channel_means() -> None:
-    found = document("--explain", "--channels", "root:2,mail:8")
-    assert found["channels"][1]["explanation"] == "at most 2 jobs at a time, here and below; bounded by root"
+    answer = document("--explain", "--channels", "root:2,mail:8")
+    assert answer["channels"][1]["explanation"] == "at most 2 jobs at a time, here and below; bounded by root"
     assert "bounded by root" in check("--explain", "--channels", "root:2,mail:8").stdout
 
 
@@ -104,13 +104,13 @@ def test_a_niceness_that_will_be_refused_is_a_warning(
     uid: int, user: str, warned: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    found = document("--channels", "root:2,keen:1:nice=-5,kind:1:nice=5", "--set", f"user={user}")
-    assert [said.split(":")[0].removeprefix("channel ") for said in found["warnings"]] == warned
-    assert all("nice=-5: only root's workers may go below 0" in said for said in found["warnings"])
+    answer = document("--channels", "root:2,keen:1:nice=-5,kind:1:nice=5", "--set", f"user={user}")
+    assert [message.split(":")[0].removeprefix("channel ") for message in answer["warnings"]] == warned
+    assert all("nice=-5: only root's workers may go below 0" in message for message in answer["warnings"])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--channels", "root:many"], "option channels = 'root:many' (from --channels)"),
         (["--set", "max_workers=0"], "expected a whole number from 1 to 4096"),
@@ -118,14 +118,14 @@ def test_a_niceness_that_will_be_refused_is_a_warning(
         (["-c", "/nonexistent.conf"], "configuration file /nonexistent.conf: No such file"),
     ],
 )
-def test_an_error_is_a_message_and_exit_code_2(arguments: list[str], said: str) -> None:
+def test_an_error_is_a_message_and_exit_code_2(arguments: list[str], message: str) -> None:
     result = check(*arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stdout == ""
     as_json = check(*arguments, "--json")
     assert as_json.exit_code == 2
-    assert said in json.loads(as_json.stdout)["errors"][0]
+    assert message in json.loads(as_json.stdout)["errors"][0]
 
 
 def test_what_is_no_flag_is_a_usage_error() -> None:
@@ -137,9 +137,9 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "odoo.conf"
     file.write_text("[queue_job]\nchannels = root:3, mail:1\nkill_grace = 10s\nchanels = x\n")
     result = check("-c", file, "--json")
-    found = json.loads(result.stdout)
-    assert found["options"]["kill_grace"] == {"value": 10.0, "source": str(file)}
-    assert "did you mean channels?" in found["warnings"][0]
+    answer = json.loads(result.stdout)
+    assert answer["options"]["kill_grace"] == {"value": 10.0, "source": str(file)}
+    assert "did you mean channels?" in answer["warnings"][0]
 
 
 def test_a_switched_off_runner_is_said() -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 from queuejobs.store import schema
 from queuemaster import embedded
 from queuemaster.cli import main
-from queuemaster.cli.commands.jobs import COLUMNS_SHOWN, table_of
+from queuemaster.cli.commands.jobs.list import COLUMNS_SHOWN, table_of
 from queuemaster.config import paths
 from support.postgres import connected
 
@@ -119,9 +119,9 @@ def test_without_a_database_the_embedded_one_is_made_and_used(data_dir: Path) ->
 def test_jobs_are_listed_newest_first_up_to_the_limit(database: str) -> None:
     for number in range(3):
         insert(database, f"job-{number}")
-    found = document("jobs", "list", "--database", database, "--limit", "2")
-    assert [job["uuid"] for job in found["jobs"]] == ["job-2", "job-1"]
-    assert found["more"] is True
+    listing = document("jobs", "list", "--database", database, "--limit", "2")
+    assert [job["uuid"] for job in listing["jobs"]] == ["job-2", "job-1"]
+    assert listing["more"] is True
     assert document("jobs", "list", "--database", database)["more"] is False
     shown = invoke("jobs", "list", "--database", database, "--limit", "2")
     assert "only the newest 2" in shown.stderr
@@ -134,8 +134,8 @@ def test_jobs_are_filtered_by_state_and_by_channel_with_those_below(database: st
     insert(database, "c", channel="root.sales")
 
     def listed(*arguments: str) -> set[str]:
-        found = document("jobs", "list", "--database", database, *arguments)
-        return {job["uuid"] for job in found["jobs"]}
+        listing = document("jobs", "list", "--database", database, *arguments)
+        return {job["uuid"] for job in listing["jobs"]}
 
     assert listed("--channel", "root.sale") == {"a", "b"}
     assert listed("--channel", "sale") == {"a", "b"}
@@ -177,8 +177,8 @@ def test_jobs_of_several_databases_say_whose_they_are(database: str, empty_datab
     insert(database, "one")
     insert(empty_database, "two")
     both = ("--database", database, "--database", empty_database)
-    found = document("jobs", "list", *both)["jobs"]
-    assert {job["uuid"]: job["database"] for job in found} == {
+    listing = document("jobs", "list", *both)["jobs"]
+    assert {job["uuid"]: job["database"] for job in listing} == {
         "one": parse_dsn(database)["dbname"],
         "two": parse_dsn(empty_database)["dbname"],
     }

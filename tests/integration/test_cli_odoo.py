@@ -120,9 +120,9 @@ def test_check_proposes_the_indexes_for_a_queue_that_is_long(
 
 @pytest.mark.parametrize("database", [14, 15], indirect=True)
 def test_check_warns_of_a_stock_runner_that_takes_no_lock(conf: Path, odoo: OcaSession) -> None:
-    said = invoke("check", "-c", conf).stderr
-    assert "ODOO_QUEUE_JOB_CHANNELS=root:0 in the environment of Odoo's service" in said
-    assert "it may still be on" not in said
+    message = invoke("check", "-c", conf).stderr
+    assert "ODOO_QUEUE_JOB_CHANNELS=root:0 in the environment of Odoo's service" in message
+    assert "it may still be on" not in message
     odoo.add("enqueued")
     assert "it may still be on" in invoke("check", "-c", conf).stderr
 
@@ -137,9 +137,9 @@ def test_check_says_who_leads(conf: Path, odoo: OcaSession) -> None:
 
 
 def test_check_says_that_a_batch_has_no_effect(conf: Path) -> None:
-    said = "channel root: batch=5 has no effect beside Odoo"
-    assert said in invoke("check", "-c", conf, "--channels", "root:4:batch=5").stderr
-    assert said not in invoke("check", "-c", conf, "--channels", "root:4").stderr
+    message = "channel root: batch=5 has no effect beside Odoo"
+    assert message in invoke("check", "-c", conf, "--channels", "root:4:batch=5").stderr
+    assert message not in invoke("check", "-c", conf, "--channels", "root:4").stderr
 
 
 def test_check_says_that_limits_in_forms_are_not_read(conf: Path, odoo: OcaSession) -> None:
@@ -148,10 +148,12 @@ def test_check_says_that_limits_in_forms_are_not_read(conf: Path, odoo: OcaSessi
         " throttle integer, paused boolean);"
         " insert into queue_job_channel values ('root', 0, null, null, false), ('root.sale', 2, null, null, false)"
     )
-    said = "limits in the forms of channels are not read (root.sale)"
-    assert said not in invoke("check", "-c", conf).stderr  # with channels the addon does not read them either
+    message = "limits in the forms of channels are not read (root.sale)"
+    assert (
+        message not in invoke("check", "-c", conf).stderr
+    )  # with channels the addon does not read them either
     conf.write_text(conf.read_text().replace("channels = root:2", "max_capacity = 2"))
-    assert said in invoke("check", "-c", conf).stderr
+    assert message in invoke("check", "-c", conf).stderr
 
 
 def test_plain_init_is_refused_with_what_to_do_instead(database: str, untouched: str) -> None:
@@ -171,7 +173,7 @@ def test_plain_init_with_odoos_file_makes_no_queue_anywhere(empty_database: str,
     for arguments in ([], ["--database", where["dbname"]]):
         result = invoke("init", "-c", conf, *arguments)
         assert result.exit_code == 2
-        assert "nothing is to be made beforehand" in result.stderr
+        assert "there is nothing to create beforehand" in result.stderr
     with connected(empty_database) as connection, connection.cursor() as cursor:
         cursor.execute("select to_regnamespace('queuemaster') is null")
         assert cursor.fetchone() == (True,)
@@ -204,13 +206,13 @@ def test_an_index_that_was_broken_off_is_made_anew(database: str, odoo: OcaSessi
 def test_how_far_an_index_is_is_told(
     database: str, odoo: OcaSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexes, "TOLD_EVERY", 0.05)
+    monkeypatch.setattr(indexes, "PROGRESS_EVERY", 0.05)
     odoo.rows("begin")
     odoo.add()  # what began before must have ended before an index may be used
     lines = indexes.make_indexes(parse_database(database))
     assert next(lines).startswith("queuemaster_ready: 1 of 4, on about ")
-    told = wait_until(lambda: "waiting for" in (line := next(lines)) and line, 60, "the server's word for it")
-    assert told.startswith("queuemaster_ready: ")
+    line = wait_until(lambda: "waiting for" in (line := next(lines)) and line, 60, "the server's word for it")
+    assert line.startswith("queuemaster_ready: ")
     odoo.rows("commit")
     assert len([line for line in lines if ": made in " in line]) == len(oca.INDEXES)
 
@@ -369,7 +371,7 @@ def test_of_databases_that_nobody_named_those_are_asked_where_we_have_led(
         f"[options]\ndb_host = {where['host']}\ndb_port = {where['port']}\ndb_user = {where['user']}\n"
         f"dbfilter = ({where['dbname']}|{parse_dsn(untouched)['dbname']})$\n"
     )
-    assert [found["uuid"] for found in document("jobs", "list", "-c", conf)["jobs"]] == [odoo.uuid(job)]
+    assert [row["uuid"] for row in document("jobs", "list", "-c", conf)["jobs"]] == [odoo.uuid(job)]
     conf.write_text(conf.read_text().replace("dbfilter = (", "dbfilter = nothing_of("))
     assert "has led in no database" in invoke("jobs", "list", "-c", conf).stderr
 
@@ -396,8 +398,8 @@ def test_old_jobs_are_purged_with_their_messages_unless_their_graph_waits(
     )
     odoo.rows("insert into mail_message (model, res_id) values ('res.partner', %s)", gone[0])
     assert document("jobs", "purge", "--older-than", "30d", "-c", conf)["removed"] == len(gone)
-    left = [id for (id,) in odoo.rows("select id from public.queue_job order by id")]
-    assert left == [young, parent, child, child + 1, failed]
+    rows = [id for (id,) in odoo.rows("select id from public.queue_job order by id")]
+    assert rows == [young, parent, child, child + 1, failed]
     assert odoo.rows("select model, res_id from mail_message order by 1") == [
         ("queue.job", young),
         ("res.partner", gone[0]),

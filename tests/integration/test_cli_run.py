@@ -41,9 +41,9 @@ def run(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[s
     return queuemaster_("run", "--pidfile", tmp_path / "queuemaster.pid", *arguments)
 
 
-def assert_refused(ran: subprocess.CompletedProcess[str], *said: str) -> None:
+def assert_refused(ran: subprocess.CompletedProcess[str], *messages: str) -> None:
     assert ran.returncode == 2, ran.stderr
-    for words in said:
+    for words in messages:
         assert words in ran.stderr
     assert ran.stdout == ""
     assert "Traceback" not in ran.stderr

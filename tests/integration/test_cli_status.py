@@ -13,7 +13,7 @@ from rich.console import Console
 
 from queuejobs.shared.scoreboard import Scoreboard, State
 from queuemaster.channels.channel import ChannelConfig
-from queuemaster.cli.status_document import Names, standing
+from queuemaster.cli.status_document import RunningJobNames, status_document
 from queuemaster.cli.status_view import view
 from queuemaster.cli.supervisor import Supervisor
 from queuemaster.config.compiled import DatabaseConfig, Settings
@@ -74,9 +74,9 @@ def supervisor(dsn: str, job: int = 0) -> Supervisor:
     return Supervisor(os.getpid(), settings, StatusBoard.create(), scoreboard)
 
 
-def document(found: Supervisor) -> dict[str, Any]:
-    with contextlib.closing(Names(found.settings.databases)) as names:
-        return standing(found, names.of)
+def document(served: Supervisor) -> dict[str, Any]:
+    with contextlib.closing(RunningJobNames(served.settings.databases)) as names:
+        return status_document(served, names.of)
 
 
 def drawn(known: dict[str, Any], width: int, most: int | None = None) -> str:
@@ -94,10 +94,10 @@ def test_before_anything_was_written() -> None:
 
 
 def test_who_does_what(database: str, session: Session) -> None:
-    found = supervisor(database, session.add(uuid="c8c0d125-a7e9-4c47-a5e0-b1781ba41473"))
-    found.board.master.write({**MASTER, "started": time.time() - 90})
-    found.board.dispatcher.write(DISPATCHER)
-    known = document(found)
+    served = supervisor(database, session.add(uuid="c8c0d125-a7e9-4c47-a5e0-b1781ba41473"))
+    served.board.master.write({**MASTER, "started": time.time() - 90})
+    served.board.dispatcher.write(DISPATCHER)
+    known = document(served)
     busy, idle, coming = known["workers"]
     assert busy["job"] == {
         "database": "sales", "id": 1, "attempt": 2, "call": "sample.write",
@@ -117,35 +117,35 @@ def test_who_does_what(database: str, session: Session) -> None:
 def test_no_line_is_wider_than_the_terminal_and_no_uuid_is_cut(
     database: str, session: Session, width: int
 ) -> None:
-    found = supervisor(database, session.add(uuid="c8c0d125-a7e9-4c47-a5e0-b1781ba41473"))
-    found.board.master.write({**MASTER, "started": time.time() - 90})
-    found.board.dispatcher.write(DISPATCHER)
-    text = drawn(document(found), width)
+    served = supervisor(database, session.add(uuid="c8c0d125-a7e9-4c47-a5e0-b1781ba41473"))
+    served.board.master.write({**MASTER, "started": time.time() - 90})
+    served.board.dispatcher.write(DISPATCHER)
+    text = drawn(document(served), width)
     assert max(map(len, text.splitlines())) <= width
-    for said in (
+    for message in (
         "c8c0d125-a7e9-4c47-a5e0-b1781ba41473", "sample.write (attempt 2)", "we lead, epoch 3", "2, 1 busy",
         "running for 1 min", "not running, starts in 3 s",
     ):  # fmt: skip
-        assert said in text
+        assert message in text
     assert "paused; workers die, the next in 7 s; restarts: SIGSEGV 4" in " ".join(text.split())
     assert "\x1b" not in text
 
 
 def test_a_database_that_is_away_leaves_the_numbers() -> None:
-    found = supervisor("host=127.0.0.1 port=1", 17)
-    found.board.master.write({**MASTER, "started": time.time() - 90})
-    assert document(found)["workers"][0]["job"] == {
+    served = supervisor("host=127.0.0.1 port=1", 17)
+    served.board.master.write({**MASTER, "started": time.time() - 90})
+    assert document(served)["workers"][0]["job"] == {
         "database": "sales", "id": 17, "attempt": 2, "uuid": None, "call": None,
     }  # fmt: skip
-    assert "job 17" in drawn(document(found), 80)
+    assert "job 17" in drawn(document(served), 80)
 
 
 def test_an_entry_that_belongs_to_the_next_worker_says_nothing_of_the_last() -> None:
-    found = supervisor("host=127.0.0.1 port=1", 17)
-    found.board.master.write({**MASTER, "started": time.time() - 90})
-    found.scoreboard.entry(0).reserve(9, 0)
-    found.scoreboard.entry(0).change(State.BUSY, time.monotonic_ns(), 0, 18, 1)
-    assert document(found)["workers"][0]["job"] is None
+    served = supervisor("host=127.0.0.1 port=1", 17)
+    served.board.master.write({**MASTER, "started": time.time() - 90})
+    served.scoreboard.entry(0).reserve(9, 0)
+    served.scoreboard.entry(0).change(State.BUSY, time.monotonic_ns(), 0, 18, 1)
+    assert document(served)["workers"][0]["job"] is None
 
 
 def test_a_screen_that_is_too_small_says_what_is_missing() -> None:

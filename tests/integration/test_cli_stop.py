@@ -74,7 +74,7 @@ def test_the_master_of_the_service_is_found_when_none_runs_at_the_default(
 ) -> None:
     def looked_at(where: Path, flags: dict[str, str]) -> Path:
         compiled = compile_settings(None, flags, [], {})
-        return pidfile.named(replace(compiled, settings=replace(compiled.settings, pidfile=str(where))))
+        return pidfile.pidfile_of(replace(compiled, settings=replace(compiled.settings, pidfile=str(where))))
 
     monkeypatch.setattr(pidfile, "OF_THE_SERVICE", path)
     default, left = tmp_path / "default.pid", tmp_path / "left.pid"

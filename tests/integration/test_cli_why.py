@@ -45,26 +45,26 @@ def why(*arguments: str | Path) -> Result:
 def document(*arguments: str) -> dict[str, Any]:
     result = why(*arguments, "--json")
     assert result.exit_code == 0, result.stderr
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
 
 
-def verdicts(found: dict[str, Any]) -> dict[str, str]:
-    return {gate["gate"]: gate["verdict"] for gate in found["gates"]}
+def verdicts(answer: dict[str, Any]) -> dict[str, str]:
+    return {gate["gate"]: gate["verdict"] for gate in answer["gates"]}
 
 
-def says(found: dict[str, Any], gate: str) -> str:
-    return next(str(each["says"]) for each in found["gates"] if each["gate"] == gate)
+def says(answer: dict[str, Any], gate: str) -> str:
+    return next(str(entry["says"]) for entry in answer["gates"] if entry["gate"] == gate)
 
 
 def test_a_job_that_nothing_holds(
     database: str, session: Session, leader: Session, worker: WorkerSession
 ) -> None:
     session.add(uuid="free")
-    found = document("free", "--database", database, "--channels", "root:4")
-    assert found["summary"] == "Nothing holds it: it may start at any moment."
-    assert set(verdicts(found).values()) == {"open"}
-    assert list(verdicts(found)) == [
+    answer = document("free", "--database", database, "--channels", "root:4")
+    assert answer["summary"] == "Nothing holds it: it may start at any moment."
+    assert set(verdicts(answer).values()) == {"open"}
+    assert list(verdicts(answer)) == [
         "state", "dependencies", "eta", "channel", "capacity", "throttle", "rate", "sequential", "pause",
         "order", "leader", "database", "worker",
     ]  # fmt: skip
@@ -75,14 +75,14 @@ def test_capacity_names_the_jobs_that_hold_the_slots(
 ) -> None:
     worker.start(session.add(uuid="runs", channel="root.mail"))
     session.add(uuid="waits", channel="root.mail.bulk")
-    found = document("waits", "--database", database, "--channels", "root:4,mail:1")
-    assert found["summary"].startswith(
+    answer = document("waits", "--database", database, "--channels", "root:4,mail:1")
+    assert answer["summary"].startswith(
         "It waits because the slot of channel root.mail is in use, by runs (sample.write, for "
     )
-    assert f"worker {worker.process.pid} on here" in found["summary"]
-    (gate,) = (gate for gate in found["gates"] if gate["verdict"] == "shut")
+    assert f"worker {worker.process.pid} on here" in answer["summary"]
+    (gate,) = (gate for gate in answer["gates"] if gate["verdict"] == "shut")
     assert [holder["uuid"] for holder in gate["holders"]] == ["runs"]
-    assert says(found, "channel").endswith("it runs in root.mail, the nearest above")
+    assert says(answer, "channel").endswith("it runs in root.mail, the nearest above")
 
 
 def test_the_root_cause_of_a_chain_is_found(database: str, session: Session, leader: Session) -> None:
@@ -91,8 +91,8 @@ def test_the_root_cause_of_a_chain_is_found(database: str, session: Session, lea
     third = session.add("wait_dependencies", uuid="third")
     session.depend(second, first)
     session.depend(third, second)
-    found = document("third", "--database", database)
-    assert found["summary"].startswith(
+    answer = document("third", "--database", database)
+    assert answer["summary"].startswith(
         "It waits because it waits for 1 job, and above them first (sample.write) failed: ValueError: no such thing;"
         " queuemaster jobs requeue first"
     )
@@ -111,14 +111,14 @@ def test_parents_that_are_done_hold_nothing(database: str, session: Session, lea
 
 def test_time_order_and_try(database: str, session: Session, leader: Session) -> None:
     session.add(uuid="later", retry=2, eta="2999-01-01", exc_name="RetryableJobError", exc_message="not yet")
-    found = document("later", "--database", database, "--channels", "root:1")
-    assert "due in 355" in says(found, "eta")
-    assert "tried 2 of 5 times, the last one: RetryableJobError: not yet" in says(found, "state")
+    answer = document("later", "--database", database, "--channels", "root:1")
+    assert "due in 355" in says(answer, "eta")
+    assert "tried 2 of 5 times, the last one: RetryableJobError: not yet" in says(answer, "state")
     for number in range(5):
         session.add(uuid=f"better-{number}", priority=1)
     session.add(uuid="worse")
-    found = document("worse", "--database", database, "--channels", "root:1")
-    assert says(found, "order") == (
+    answer = document("worse", "--database", database, "--channels", "root:1")
+    assert says(answer, "order") == (
         "5 ready jobs of its channel come before it: better-0 (sample.write), better-1 (sample.write),"
         " better-2 (sample.write) and 2 more"
     )
@@ -154,7 +154,7 @@ def test_a_throttle_and_a_rate_say_when(
     assert "the next in 9 min" in slow["summary"]
     rated = document("waits", "--database", database, "--channels", "root:4,slow:4:rate=2/h")
     assert (
-        "channel root.slow allows 2/h starts: by what the database tells, the next in 29 min"
+        "channel root.slow allows 2/h starts: as far as the database knows, the next in 29 min"
         in rated["summary"]
     )
     burst = document("waits", "--database", database, "--channels", "root:4,slow:4:rate=2/h:burst=2")
@@ -176,38 +176,38 @@ def test_who_paused_it(database: str, session: Session, leader: Session) -> None
 
 def test_nobody_leads_or_the_leader_is_silent(database: str, session: Session) -> None:
     session.add(uuid="waits")
-    found = document("waits", "--database", database, "--channels", "root:1")
-    assert found["summary"].startswith("It waits because no supervisor serves database test_")
+    answer = document("waits", "--database", database, "--channels", "root:1")
+    assert answer["summary"].startswith("It waits because no supervisor serves database test_")
     leads = Session(database)
     try:
         leads.rows("select pg_advisory_lock(1363935232, 0)")
         assert "about to take over" in document("waits", "--database", database)["summary"]
         leads.rows("select queuemaster.lead('far')")
         leads.rows("update queuemaster.leader set beat = queuemaster.utc_now() - interval '5 minutes'")
-        found = document("waits", "--database", database)
-        assert "the dispatcher on far leads, but has not been heard of for 5 min" in found["summary"]
+        answer = document("waits", "--database", database)
+        assert "the dispatcher on far leads, but has not been heard of for 5 min" in answer["summary"]
     finally:
         leads.close()
 
 
 def test_no_worker_has_come(database: str, session: Session, leader: Session) -> None:
     session.add(uuid="old", date_created="2020-01-01")
-    found = document("old", "--database", database, "--channels", "root:1")
-    assert "no worker of root has come for it in" in found["summary"]
+    answer = document("old", "--database", database, "--channels", "root:1")
+    assert "no worker of root has come for it in" in answer["summary"]
     session.rows("update queuemaster.queue_job set date_created = queuemaster.utc_now()")
-    found = document("old", "--database", database, "--channels", "root:1")
-    assert verdicts(found)["worker"] == "unknown"
-    assert found["summary"] == "Nothing that can be seen from here holds it. Not known: worker."
+    answer = document("old", "--database", database, "--channels", "root:1")
+    assert verdicts(answer)["worker"] == "unknown"
+    assert answer["summary"] == "Nothing that can be seen from here holds it. Not known: worker."
 
 
 def test_jobs_that_do_not_wait(
     database: str, session: Session, leader: Session, worker: WorkerSession
 ) -> None:
     session.add("failed", uuid="failed", retry=5, exc_name="KeyError", exc_message="7")
-    found = document("failed", "--database", database)
-    assert found["waits"] is False
-    assert found["summary"] == (
-        "It does not wait: it failed after 5 of 5 tries, KeyError: 7; when that is mended:"
+    answer = document("failed", "--database", database)
+    assert answer["waits"] is False
+    assert answer["summary"] == (
+        "It does not wait: it failed after 5 of 5 tries, KeyError: 7; when that is fixed:"
         " queuemaster jobs requeue failed."
     )
     worker.start(session.add(uuid="runs"))
@@ -227,9 +227,9 @@ def test_an_older_schema_is_a_gate_and_a_missing_one_a_problem(
     session.rows(
         "delete from queuemaster.schema_version where version = (select max(version) from queuemaster.schema_version)"
     )
-    found = document("waits", "--database", database)
-    assert found["summary"].startswith("It waits because no supervisor of this version accepts test_")
-    assert "its schema is older" in found["summary"]
+    answer = document("waits", "--database", database)
+    assert answer["summary"].startswith("It waits because no supervisor of this version accepts test_")
+    assert "its schema is older" in answer["summary"]
     both = why("waits", "--database", empty_database, "--database", database)
     assert both.exit_code == 0
     assert "it has no queue yet" in both.stderr

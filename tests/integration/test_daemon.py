@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from queuemaster.cli.start.daemon import words
+from queuemaster.cli.start.daemon import telling_lines
 from queuemaster.master.pidfile import owner
 from support.supervised import PATIENCE, command, environment, queue
 from support.waiting import wait_until
@@ -72,8 +72,8 @@ def test_what_went_wrong_is_shown_though_others_have_logged_since() -> None:
     ending = [f"2026-11-22T12:47:55.765Z INFO 18681 queuemaster.master: {n}" for n in range(9)]
     text = "2026-11-22T12:47:55.765Z ERROR 18681 queuemaster.master: the application cannot be imported"
     document = '{"time": "2026-11-22T12:47:55.765Z", "level": "ERROR", "message": "why"}'
-    assert words([ending[0], text, document, *ending]) == [text, document, *ending[-5:]]
-    assert words([ending[0], text]) == [ending[0], text]
+    assert telling_lines([ending[0], text, document, *ending]) == [text, document, *ending[-5:]]
+    assert telling_lines([ending[0], text]) == [ending[0], text]
 
 
 def test_what_is_wrong_beforehand_is_refused_as_in_the_foreground(database: str, tmp_path: Path) -> None:

@@ -74,11 +74,11 @@ def test_a_database_is_created_once_whatever_its_name(server: ServerPlan) -> Non
 
 def test_a_running_server_is_attached_to_and_left_running(place: Path) -> None:
     with holding(place / "data") as held:
-        found = embedded.attached(place / "data")
-        assert found is not None
-        assert found.pid == held.server
+        attached = embedded.attached(place / "data")
+        assert attached is not None
+        assert attached.pid == held.server
         with embedded.running(place / "data") as plan:
-            assert plan == found
+            assert plan == attached
             assert ask(plan, "select 1") == 1
         assert not has_ended(held.server)
     assert embedded.attached(place / "data") is None
@@ -296,9 +296,9 @@ def test_an_ordinary_user_has_a_server_of_their_own(place: Path) -> None:
     env = {"HOME": str(home), "QUEUEMASTER_PG_BINDIR": str(bindir)}
     with holding(home / "data", account, source, env) as held:
         assert psutil.Process(held.server).uids().real == account.uid
-        found = embedded.attached(home / "data")
-        assert found is not None
-        assert ask(found, "select 1") == 1
+        attached = embedded.attached(home / "data")
+        assert attached is not None
+        assert ask(attached, "select 1") == 1
     assert has_ended(held.server)
 
 
@@ -306,6 +306,9 @@ def test_the_default_directory_follows_the_desktop_standard(monkeypatch: pytest.
     monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
     expected = "/var/lib/queuemaster/postgresql" if os.geteuid() == 0 else "/somewhere/queuemaster/postgresql"
     assert str(paths.default_data_dir()) == expected
+    assert (
+        embedded.default_data_dir is paths.default_data_dir
+    )  # the name that the README gives to applications
 
 
 def ordinary_user() -> Account:

@@ -37,10 +37,10 @@ def test_our_section_of_the_sample_for_odoo_is_valid(tmp_path: Path) -> None:
     part.write_text(ours)
     check(part)
     part.write_text(re.sub(r"^;(?=\w+ = )", "", ours, flags=re.MULTILINE))
-    found = compile_settings(part, {}, [], {})
-    given = {value.option for value in found.values if value.source == str(part)}
-    assert {"channels", "python", "odoo_path", "user", "timeout", "graceful_timeout"} <= given
-    assert [warning for warning in found.warnings if "odoo_path" not in warning] == []
+    compiled = compile_settings(part, {}, [], {})
+    options = {value.option for value in compiled.values if value.source == str(part)}
+    assert {"channels", "python", "odoo_path", "user", "timeout", "graceful_timeout"} <= options
+    assert [warning for warning in compiled.warnings if "odoo_path" not in warning] == []
 
 
 def test_every_supported_option_stands_in_the_sample_once() -> None:
@@ -63,7 +63,7 @@ def test_what_the_sample_gives_as_a_default_is_the_default(option: str, tmp_path
     text, count = re.subn(rf"^#(?={option} =)", "", SAMPLE.read_text(), flags=re.MULTILINE)
     active.write_text(text)
     assert count == 1
-    found = compile_settings(active, {}, [], {})
-    assert {value.option for value in found.values if value.source == str(active)} == {option}
-    assert found.settings == compile_settings(None, {}, [], {}).settings
-    assert found.warnings == ()
+    compiled = compile_settings(active, {}, [], {})
+    assert {value.option for value in compiled.values if value.source == str(active)} == {option}
+    assert compiled.settings == compile_settings(None, {}, [], {}).settings
+    assert compiled.warnings == ()

@@ -77,9 +77,9 @@ def is_lost(jobs: Queue) -> bool:
 
 
 def server_of(place: Path) -> psutil.Process:
-    found = postmaster(place / "data")
-    assert found is not None
-    return psutil.Process(found.pid)
+    server = postmaster(place / "data")
+    assert server is not None
+    return psutil.Process(server.pid)
 
 
 def test_jobs_run_and_stop_leaves_no_process(place: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_killed_server_is_restarted_and_the_jobs_go_on(place: Path) -> None:
             first = server_of(place)
             first.kill()
             wait_until(partial(is_lost, jobs), PATIENCE, "the session to be gone with its server")
-        wait_until(lambda: (found := postmaster(place / "data")) and found.pid != first.pid, PATIENCE)
+        wait_until(lambda: (server := postmaster(place / "data")) and server.pid != first.pid, PATIENCE)
         with jobs_of(place, running) as jobs:
             wait_until(
                 lambda: jobs.states() == {"done": 3}, PATIENCE, lambda: f"all done; log:\n{running.log}"

@@ -17,25 +17,25 @@ from support.supervised import PATIENCE, environment
 from support.waiting import wait_until
 
 
-def seen(said: Path, text: str) -> bool:
-    return text in said.read_text()
+def seen(output: Path, text: str) -> bool:
+    return text in output.read_text()
 
 
 def test_a_runner_that_does_otherwise(server: ServerPlan, tmp_path: Path) -> None:
     with new_oca_database(server, 19, install=False) as dsn:
         runner = OcaSession(dsn)
         jobs = [runner.add() for _ in range(3)]
-        said = tmp_path / "said"
-        with said.open("w") as stream:
+        output = tmp_path / "output"
+        with output.open("w") as stream:
             process = psutil.Popen(
                 [sys.executable, "-m", "queuemaster", "run", "-c", str(odoo_conf(tmp_path, dsn, "root:1")), "--shadow"],
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment(), cwd=tmp_path,
             )  # fmt: skip
         try:
             wait_until(
-                lambda: f"late: db={runner.connection.info.dbname}" in said.read_text(),
+                lambda: f"late: db={runner.connection.info.dbname}" in output.read_text(),
                 PATIENCE,
-                said.read_text,
+                output.read_text,
             )
             # two at once, where root has one slot
             for job in jobs[1:]:
@@ -43,11 +43,11 @@ def test_a_runner_that_does_otherwise(server: ServerPlan, tmp_path: Path) -> Non
                     "update queue_job set state = 'started', date_enqueued = now() at time zone 'utc',"
                     " date_started = now() at time zone 'utc' where id = %s", job,
                 )  # fmt: skip
-                wait_until(partial(seen, said, runner.uuid(job)), PATIENCE, said.read_text)
+                wait_until(partial(seen, output, runner.uuid(job)), PATIENCE, output.read_text)
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=PATIENCE) == 0
-        text = said.read_text()
+        text = output.read_text()
         assert f"out of order: db={runner.connection.info.dbname} job={runner.uuid(jobs[1])}" in text
         assert f"too many: db={runner.connection.info.dbname} job={runner.uuid(jobs[2])}" in text
         assert "channel root has 1 of 1 slots in use" in text

@@ -33,11 +33,11 @@ def exported() -> dict[str, set[str]]:
     """Each series that the exporter has, by its full name, with its labels."""
     snapshot = Snapshot(MASTER, 0.0, None, False, {}, Counter())
     tree = Tree([ChannelConfig("root", 4)])
-    found: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {}
     for family in metrics.families(tree, ChannelLabels(["root"]), snapshot, {"one": []}, {"master": 1}):
         for sample in family.samples:
-            found.setdefault(sample.name, set()).update(sample.labels)
-    return found
+            labels.setdefault(sample.name, set()).update(sample.labels)
+    return labels
 
 
 SERIES = exported()

@@ -18,14 +18,14 @@ UNIT = ETC / "queuemaster.service"
 
 def settings(section: str) -> dict[str, list[str]]:
     """The values of each key of a section; a key may stand there more than once."""
-    found: dict[str, list[str]] = {}
+    options: dict[str, list[str]] = {}
     body = re.search(rf"^\[{section}\]$(.*?)(?=^\[|\Z)", UNIT.read_text(), re.MULTILINE | re.DOTALL)
     assert body is not None
     for line in body[1].splitlines():
         if line and not line.startswith("#"):
             key, _, value = line.partition("=")
-            found.setdefault(key, []).append(value)
-    return found
+            options.setdefault(key, []).append(value)
+    return options
 
 
 SERVICE = settings("Service")

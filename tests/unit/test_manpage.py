@@ -31,9 +31,9 @@ def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command
 
 @pytest.mark.parametrize(("path", "command"), list(commands(main, "queuemaster")))
 def test_every_option_of_a_command_stands_below_it(path: str, command: click.Command) -> None:
-    found = re.search(rf"^\.SS {path} (.*?)(?=^\.S[SH] )", TEXT, re.MULTILINE | re.DOTALL)
-    assert found is not None, f"{path} is missing: run `make man`"
-    bold = "\n".join(re.findall(r"^\.B (.*)$", found[1], re.MULTILINE))
+    section = re.search(rf"^\.SS {path} (.*?)(?=^\.S[SH] )", TEXT, re.MULTILINE | re.DOTALL)
+    assert section is not None, f"{path} is missing: run `make man`"
+    bold = "\n".join(re.findall(r"^\.B (.*)$", section[1], re.MULTILINE))
     for parameter in command.params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
             for flag in (*parameter.opts, *parameter.secondary_opts):

@@ -1,9 +1,9 @@
-"""The databases a command works on: reach them, and say what is wrong when that fails."""
+"""The databases that a command works on: connect to them, and explain what is wrong when that fails."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import psycopg2
@@ -12,24 +12,24 @@ from psycopg2.extensions import connection as Connection
 from queuejobs.store import oca, schema
 from queuejobs.store.connection import POOLED, connect, is_pooled
 from queuemaster import embedded
-from queuemaster.cli.output import Failure, Refusal, note
+from queuemaster.cli.output import Declined, Failure, Refusal, note
 from queuemaster.config import discovery, paths
 from queuemaster.config.compiled import DatabaseConfig, ServerPlan, Settings, keep_ids
 from queuemaster.config.dsn import describe
 
 EMBEDDED_NAME = "queuemaster"
-LEAST_SERVER = 140000
+OLDEST_SERVER = 140000  # as libpq counts versions
 
 
 def embedded_database(plan: ServerPlan) -> DatabaseConfig:
-    """The one database of the embedded server, made if it is not there yet."""
+    """The one database of the embedded server, which is created when it does not exist yet."""
     embedded.ensure_database(plan, EMBEDDED_NAME)
     return DatabaseConfig(EMBEDDED_NAME, embedded.dsn(plan, EMBEDDED_NAME))
 
 
 @contextlib.contextmanager
 def embedded_server() -> Iterator[DatabaseConfig]:
-    """The embedded database, its server running for as long as this takes."""
+    """The embedded database; its server runs until the block ends, or longer if it ran before."""
     data_dir = paths.default_data_dir()
     try:
         with embedded.running(data_dir) as plan:
@@ -38,46 +38,46 @@ def embedded_server() -> Iterator[DatabaseConfig]:
         raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
 
 
-def located(settings: Settings) -> Settings:
-    """With the databases that the server has, when none is named beside Odoo. Raises :class:`Refusal`."""
+def with_discovered_databases(settings: Settings) -> Settings:
+    """The settings with the databases that Odoo's server has, when none is named. Raises :class:`Refusal`."""
     if settings.discovery is None:
         return settings
     try:
-        found = discovery.find(settings.discovery)
+        databases = discovery.find(settings.discovery)
     except psycopg2.Error as error:
-        asked = describe(DatabaseConfig("postgres", settings.discovery.dsn))
+        server = describe(DatabaseConfig("postgres", settings.discovery.dsn))
         raise Refusal(
-            f"the databases of {settings.odoo} are asked of {asked}, which fails: {server_message(error)}"
+            f"the databases of {settings.odoo} are asked of {server}, which fails: {server_message(error)}"
         ) from error
-    return replace(settings, databases=keep_ids(found, settings.databases))
+    return replace(settings, databases=keep_ids(databases, settings.databases))
 
 
-def with_queue(settings: Settings) -> tuple[DatabaseConfig, ...]:
-    """Its databases; of those that nobody named, the ones where a supervisor has led: others have nothing to show."""
+def databases_with_queue(settings: Settings) -> tuple[DatabaseConfig, ...]:
+    """The databases that are named; of discovered ones those where a supervisor has led: others have no queue yet."""
     if settings.discovery is None:
         return settings.databases
-    served = []
+    with_queue = []
     for database in settings.databases:
         try:
             with opened(database) as connection, connection.cursor() as cursor:
                 if oca.is_installed(cursor):
-                    served.append(database)
+                    with_queue.append(database)
         except Refusal as refusal:
-            note(refusal.message)  # nobody named it: that it is away keeps nobody from the others
-    if not served:
+            note(refusal.message)  # nobody named this database: the command goes on with the others
+    if not with_queue:
         names = ", ".join(database.name for database in settings.databases)
         raise Refusal(
             f"queuemaster has led in no database of {settings.odoo} yet (there are: {names or 'none'});"
             " name one with --database, or start it: queuemaster run"
         )
-    return tuple(served)
+    return tuple(with_queue)
 
 
 @contextlib.contextmanager
-def chosen(settings: Settings) -> Iterator[tuple[DatabaseConfig, ...]]:
-    """The databases named, to be looked at; else those of Odoo, or the embedded one if it was ever used."""
+def configured_databases(settings: Settings) -> Iterator[tuple[DatabaseConfig, ...]]:
+    """The databases that are named; else those of Odoo, or the embedded one if it was ever used."""
     if settings.discovery is not None:
-        yield with_queue(located(settings))
+        yield databases_with_queue(with_discovered_databases(settings))
         return
     if settings.databases:
         yield settings.databases
@@ -93,15 +93,34 @@ def chosen(settings: Settings) -> Iterator[tuple[DatabaseConfig, ...]]:
         yield (database,)
 
 
+def for_each_database(databases: Iterable[DatabaseConfig], work: Callable[[DatabaseConfig], None]) -> None:
+    """Do the work in all databases; then raise what was wrong in some. A "no" at the terminal ends it at once."""
+    refused: list[str] = []
+    failed: list[str] = []
+    for database in databases:
+        try:
+            work(database)
+        except Declined:
+            raise
+        except Refusal as refusal:
+            refused.append(refusal.message)
+        except Failure as failure:
+            failed.append(failure.message)
+    if refused:
+        raise Refusal("\n".join(refused + failed))
+    if failed:
+        raise Failure("\n".join(failed))
+
+
 def upgrade(database: DatabaseConfig) -> list[int]:
-    """Bring a queue to this version; the steps applied. Raises Refusal or Failure with what hinders it."""
+    """Bring a queue to this version; the steps applied. Raises Refusal or Failure with the reason when it cannot."""
     with opened(database) as connection:
         _require_server(database, connection)
         try:
             return schema.upgrade(connection)
         except schema.OcaDatabaseError as error:
             raise Refusal(
-                f"database {describe(database)}: {error}\n  beside Odoo nothing is to be made beforehand: start"
+                f"database {describe(database)}: {error}\n  beside Odoo there is nothing to create beforehand: start"
                 " queuemaster run -c odoo.conf; init --indexes adds the indexes that make a long queue fast"
             ) from error
         except schema.SchemaError as error:
@@ -112,7 +131,7 @@ def upgrade(database: DatabaseConfig) -> list[int]:
 
 @contextlib.contextmanager
 def opened(database: DatabaseConfig) -> Iterator[Connection]:
-    """A connection to ``database``. Raises :class:`Refusal` with what to do when it cannot be reached."""
+    """A connection to ``database``, closed at the end. Raises :class:`Refusal` when it cannot be reached."""
     try:
         connection = connect(database.dsn, "queuemaster command")
     except psycopg2.OperationalError as error:
@@ -122,6 +141,18 @@ def opened(database: DatabaseConfig) -> Iterator[Connection]:
         ) from error
     with contextlib.closing(connection):
         yield connection
+
+
+@contextlib.contextmanager
+def queue_session(database: DatabaseConfig) -> Iterator[Connection]:
+    """A connection in autocommit mode to a queue. Raises Refusal without one, Failure for an error of the server."""
+    with opened(database) as connection:
+        require_schema(database, connection)
+        connection.autocommit = True
+        try:
+            yield connection
+        except psycopg2.Error as error:
+            raise Failure(f"database {describe(database)}: {server_message(error)}") from error
 
 
 def require_queue(database: DatabaseConfig) -> None:
@@ -134,7 +165,7 @@ def require_queue(database: DatabaseConfig) -> None:
 
 
 def require_schema(database: DatabaseConfig, connection: Connection) -> None:
-    """Raise :class:`Refusal` unless the server is new enough and has a queue of ours: a native one, or Odoo's."""
+    """Raise :class:`Refusal` unless the server is new enough and has a queue: a native one, or ours beside Odoo."""
     try:
         with connection, connection.cursor() as cursor:
             if oca.is_installed(cursor):
@@ -145,7 +176,7 @@ def require_schema(database: DatabaseConfig, connection: Connection) -> None:
 
 
 def require_native(database: DatabaseConfig, connection: Connection) -> None:
-    """The same, of a native queue at this version."""
+    """Raise :class:`Refusal` unless the server is new enough and has a native queue at this version."""
     _require_server(database, connection)
     try:
         schema.require_current(connection)
@@ -164,18 +195,18 @@ def require_native(database: DatabaseConfig, connection: Connection) -> None:
 
 
 def _require_server(database: DatabaseConfig, connection: Connection) -> None:
-    if connection.server_version < LEAST_SERVER:
+    if connection.server_version < OLDEST_SERVER:
         major = connection.server_version // 10000
         raise Refusal(f"database {describe(database)}: it is PostgreSQL {major}; expected 14 or newer")
 
 
 def argument(database: DatabaseConfig) -> str:
-    """What to write after ``--database`` for this one, as far as it may be shown."""
+    """What to write after ``--database`` for this one: its name, or the word DSN, which may hold a password."""
     return database.name if database.dsn == f"dbname={database.name}" else "DSN"
 
 
 def server_message(error: psycopg2.Error) -> str:
-    """The server's or libpq's words, on one line."""
+    """The message of the server or of libpq, on one line."""
     return (
         "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
         or error.__class__.__name__

@@ -1,4 +1,4 @@
-"""The flags that several commands share, and the configuration they lead to."""
+"""Flags that several commands share, and the configuration compiled from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def configured(command: Command) -> Command:
-    """``-c`` and ``--set``: for every command that reads the configuration."""
+    """The flags ``-c`` and ``--set``, for every command that reads the configuration."""
     command = click.option(
         "--set", "assignments", metavar="OPTION=VALUE", multiple=True, help="Set any option; repeatable."
     )(command)
@@ -30,7 +30,7 @@ def configured(command: Command) -> Command:
 
 
 def databases_option(command: Command) -> Command:
-    """``--database``, repeatable."""
+    """The flag ``--database``, repeatable."""
     return click.option(
         "--database",
         metavar="DSN",
@@ -51,11 +51,11 @@ pidfile_option = click.option(
 def compiled(
     file: Path | None, assignments: Sequence[str], flags: Mapping[str, str | Sequence[str] | None]
 ) -> Compiled:
-    """Compile the configuration of a command. Flags that were not given are None or empty."""
-    given = {}
+    """Compile the configuration of a command. ``flags``: by option; None or empty where a flag was not used."""
+    texts = {}
     for option, value in flags.items():
         if isinstance(value, str):
-            given[option] = value
+            texts[option] = value
         elif value:
-            given[option] = "\n".join(value)  # every option that is repeatable splits at newlines
-    return compile_settings(file, given, assignments, os.environ)
+            texts[option] = "\n".join(value)  # every option that is repeatable splits at newlines
+    return compile_settings(file, texts, assignments, os.environ)

@@ -1,4 +1,4 @@
-"""What was changed live, as the commands show it: configured, in each database, and what counts."""
+"""Limits that were changed live, as the commands show them: configured, in each database, and in force."""
 
 from __future__ import annotations
 
@@ -13,55 +13,52 @@ from queuemaster.channels.channel import ChannelConfig
 from queuemaster.channels.keys import show_rate
 from queuemaster.cli.databases import server_message
 from queuemaster.cli.output import note
+from queuemaster.cli.statements import IS_ODOO_WITHOUT_US
 from queuemaster.config.compiled import DatabaseConfig
 from queuemaster.config.dsn import describe
 from queuemaster.dispatcher import live_limits
 
-PATIENCE = 3  # seconds, for a database that is only asked what else there is to say
+PATIENCE = 3  # seconds, for a database that only adds to what is shown
 
 
-class Live:
-    """The configured tree, the overrides of each database, and the tree as it counts."""
+class LiveLimits:
+    """The configured tree, the overrides of each database, and the tree that is in force."""
 
     def __init__(
         self, channels: Iterable[ChannelConfig], overrides: Mapping[str, tuple[Override, ...]]
     ) -> None:
         self.configured = Tree(channels)
         self.overrides = overrides
-        every = [one for each in overrides.values() for one in each]
+        every = [override for of_database in overrides.values() for override in of_database]
         self.tree = Tree(overridden(self.configured, every))
-        self._changed = {one.channel for one in every}
+        self.changed = frozenset(override.channel for override in every)
 
-    def changed(self, channel: str) -> bool:
-        """Whether a database says anything of this channel."""
-        return channel in self._changed
-
-    def of(self, channel: str) -> dict[str, Override]:
-        """What each database says of it, by database; only those that say something."""
+    def of_channel(self, channel: str) -> dict[str, Override]:
+        """The overrides of this channel, by database; a database without one is left out."""
         return {
-            name: one for name, every in self.overrides.items() for one in every if one.channel == channel
+            database: override
+            for database, overrides in self.overrides.items()
+            for override in overrides
+            if override.channel == channel
         }
 
 
-def reachable(databases: Iterable[DatabaseConfig]) -> dict[str, tuple[Override, ...]]:
-    """The overrides of the databases that can be asked; of the others a note says that they cannot."""
-    found = {}
+def read_overrides(databases: Iterable[DatabaseConfig]) -> dict[str, tuple[Override, ...]]:
+    """The overrides of the databases that answer; of each other one a note says why not."""
+    overrides = {}
     for database in databases:
         try:
-            found[database.name] = _ask(database)
+            overrides[database.name] = _read(database)
         except psycopg2.Error as error:
             note(f"live limits of database {describe(database)} are not shown: {server_message(error)}")
-    return found
+    return overrides
 
 
-def _ask(database: DatabaseConfig) -> tuple[Override, ...]:
+def _read(database: DatabaseConfig) -> tuple[Override, ...]:
     connection = connect(database.dsn, "queuemaster command", connect_timeout=PATIENCE)
     try:
         with connection, connection.cursor() as cursor:
-            # a database of Odoo's has our schema only once a supervisor has led there
-            cursor.execute(
-                "select to_regclass('queuemaster.control') is null and to_regclass('queue_job') is not null"
-            )
+            cursor.execute(IS_ODOO_WITHOUT_US)
             if cursor.fetchone() == (True,):
                 return ()
             return live_limits.read(cursor)
@@ -69,8 +66,8 @@ def _ask(database: DatabaseConfig) -> tuple[Override, ...]:
         connection.close()
 
 
-def limits(tree: Tree, channel: str) -> dict[str, Any]:
-    """A channel's own limits, and what those above leave of its capacity. Rates are starts a second, 0: any."""
+def limits_document(tree: Tree, channel: str) -> dict[str, Any]:
+    """A channel's own limits, and its capacity within the channels above. Rates are starts a second, 0: any."""
     own = tree[channel]
     return {
         "capacity": own.capacity,
@@ -80,8 +77,8 @@ def limits(tree: Tree, channel: str) -> dict[str, Any]:
     }
 
 
-def words_of(tree: Tree, channel: str) -> list[str]:
-    """The same for people."""
+def limit_words(tree: Tree, channel: str) -> list[str]:
+    """A channel's own limits, for people."""
     own = tree[channel]
     words = ["unlimited" if own.capacity is None else f"capacity {own.capacity}"]
     if own.rate:
@@ -91,8 +88,8 @@ def words_of(tree: Tree, channel: str) -> list[str]:
     return words
 
 
-def words_of_override(override: Override) -> list[str]:
-    """Only what it says; a limit that it lifts is said too."""
+def override_words(override: Override) -> list[str]:
+    """The limits that an override sets, for people; one that it lifts is named too."""
     words = []
     if override.capacity is not None:
         words.append(f"capacity {override.capacity}")

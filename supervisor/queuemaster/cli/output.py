@@ -1,10 +1,10 @@
-"""What the commands say, and where: results on stdout, everything else on stderr; exit codes 1 and 2."""
+"""The output of the commands: results on stdout, everything else on stderr; exit codes 1 and 2; questions."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import IO, Any
 
 import click
@@ -12,11 +12,11 @@ from rich.console import Console
 
 from queuemaster.config.option_values import ConfigurationError
 
-WIDE = 100_000  # columns of what is no terminal: whoever reads a pipe wants whole lines
+WIDE = 100_000  # columns where the output is no terminal: a program that reads it wants whole lines
 
 
 class Failure(click.ClickException):
-    """It was understood and did not succeed: exit code 1."""
+    """The command is right, but did not succeed: exit code 1."""
 
     exit_code = 1
 
@@ -32,11 +32,15 @@ class Refusal(Failure):
     exit_code = 2
 
 
+class Declined(Failure):
+    """The person at the terminal answered a question with no."""
+
+
 class Commands(click.Group):
-    """The group that turns what people can mend into a message without a traceback."""
+    """A group of commands that shows a faulty configuration as a message without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a faulty configuration is a refusal."""
+        """Run the command. Raises Refusal for a faulty configuration."""
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
@@ -50,8 +54,21 @@ def warn(messages: Iterable[str]) -> None:
 
 
 def note(message: str) -> None:
-    """What a person who watches may want to know, and no program."""
+    """Say something on stderr: for people, not for programs."""
     click.echo(f"queuemaster: {message}", err=True)
+
+
+def confirmation(yes: bool) -> Callable[[str], None]:
+    """A function that asks the person at the terminal; it raises :class:`Declined` for a "no".
+
+    With ``yes`` (the flag ``--yes``), or without a terminal, nothing is asked.
+    """
+
+    def ask(question: str) -> None:
+        if not yes and sys.stdin.isatty() and not click.confirm(question, err=True):
+            raise Declined("nothing was changed")
+
+    return ask
 
 
 def print_json(document: object) -> None:
@@ -67,5 +84,5 @@ def console() -> Console:
 
 
 def printable(text: object) -> str:
-    """Data of jobs for a terminal: no escape sequence in it may act on the terminal."""
+    """Data of jobs for a terminal, with its escape sequences made visible instead of acting on the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in str(text))

@@ -1,4 +1,4 @@
-"""Whose files are believed, and who may read what is written: asked before root acts on them."""
+"""Privileges: which configuration files root may act on, and the user that checks and files are for."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from queuemaster.master.account import Account
 
 
 def require_private_file(file: Path | None) -> None:
-    """Refuse a configuration that somebody else may write: it names code that we run, and files that we own."""
+    """Refuse a configuration that another user may write: it names code that we run, and files that we make ours."""
     if file is None:
         return
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
-        return  # whoever reads it says so better
+        return  # reading the file fails next, with a better message
     us = pwd_name(os.geteuid())
-    if found.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, os.geteuid()):
         raise Refusal(
-            f"configuration file {file}: it belongs to {pwd_name(found.st_uid)}, who could have anything run as"
-            f" {us}; expected a file of root or of {us}: chown {us} {file}, or start as {pwd_name(found.st_uid)}"
+            f"configuration file {file}: it belongs to {pwd_name(status.st_uid)}, who could have anything run as"
+            f" {us}; expected a file of root or of {us}: chown {us} {file}, or start as {pwd_name(status.st_uid)}"
         )
-    if found.st_mode & stat.S_IWOTH:
+    if status.st_mode & stat.S_IWOTH:
         raise Refusal(
             f"configuration file {file}: everybody may write it, and so have anything run as {us}:"
             f" chmod o-w {file}"
         )
-    if found.st_mode & stat.S_IWGRP and not _is_own_group(found.st_gid):
+    if status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid):
         raise Refusal(
             f"configuration file {file}: its group may write it, and so have anything run as {us}:"
             f" chmod g-w {file}"
@@ -42,7 +42,7 @@ def require_private_file(file: Path | None) -> None:
 
 
 def _is_own_group(gid: int) -> bool:
-    """Root's, or the one that has our name and nobody else in it: under umask 002 all files are that group's."""
+    """Root's group, or the one that is named like us and has no other member: umask 002 gives it all our files."""
     if gid == 0:
         return True
     try:
@@ -54,7 +54,7 @@ def _is_own_group(gid: int) -> bool:
 
 
 def pwd_name(uid: int) -> str:
-    """The name of a user, or the number of one without."""
+    """The name of a user; the number of a user without a name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -63,11 +63,11 @@ def pwd_name(uid: int) -> str:
 
 @contextlib.contextmanager
 def acting_as(account: Account | None) -> Iterator[None]:
-    """Meet databases and files as that user, not as root: what is checked must hold for whom it is checked."""
+    """Use databases and files as that user for a while, as the service will; None: as we are."""
     if account is None:
         yield
         return
-    before = (os.getegid(), os.getgroups(), dict(os.environ))
+    gid, groups, environment = os.getegid(), os.getgroups(), dict(os.environ)
     os.setgroups(account.groups)
     os.setegid(account.gid)
     os.seteuid(account.uid)
@@ -76,10 +76,10 @@ def acting_as(account: Account | None) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
-        os.setegid(before[0])
-        os.setgroups(before[1])
+        os.setegid(gid)
+        os.setgroups(groups)
         os.environ.clear()
-        os.environ.update(before[2])
+        os.environ.update(environment)
 
 
 def give_logfile(path: str, account: Account | None) -> None:

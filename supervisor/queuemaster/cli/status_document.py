@@ -1,6 +1,6 @@
-"""How a running supervisor stands: one document out of its status board, its scoreboard, and the databases.
+"""The status of a running supervisor: one document from its status board, its scoreboard, and the databases.
 
-Times are seconds. What is not known (yet) is null.
+Times are seconds. A value that is not known (yet) is null.
 """
 
 from __future__ import annotations
@@ -15,31 +15,32 @@ from psycopg2.extensions import connection as Connection
 
 from queuejobs.shared.scoreboard import Scoreboard
 from queuejobs.store.connection import connect
+from queuemaster.cli.statements import JOB_NAMES
 from queuemaster.cli.supervisor import Supervisor
 from queuemaster.config.compiled import DatabaseConfig
 from queuemaster.status_board import DispatcherStatus, MasterStatus, WorkerStatus
 
-PATIENCE = 2  # seconds, for a database that is only asked for the names of jobs
-AGAIN = 15.0  # then it is asked again
-SILENT = 5.0  # seconds after which a writer of the board is said to be silent
+PATIENCE = 2  # seconds, for a database that only gives jobs their names
+RETRY_AFTER = 15.0  # seconds until a database that did not answer is asked again
+SILENT_AFTER = 5.0  # seconds without a sign of life of a writer of the board
 
-_JOBS = "select id, uuid, model_name || '.' || method_name from queuemaster.queue_job where id = any(%s)"
-
-Run = tuple[int, int]  # the number of a database, the id of a job
-Name = tuple[str, str]  # uuid and call
+JobKey = tuple[int, int]  # the number of a database, the id of a job
+JobName = tuple[str, str]  # uuid and call
 
 
-def standing(
-    supervisor: Supervisor, names_of: Callable[[Iterable[Run]], Mapping[Run, Name]]
+def status_document(
+    supervisor: Supervisor, names_of: Callable[[Iterable[JobKey]], Mapping[JobKey, JobName]]
 ) -> dict[str, Any]:
-    """The document of ``queuemaster status --json``."""
+    """The document of ``queuemaster status --json``. ``names_of``: the names of jobs, where they are known."""
     master, dispatcher = supervisor.board.master.read(), supervisor.board.dispatcher.read()
     databases = {database.id: database.name for database in supervisor.settings.databases}
     workers = [] if master is None else _workers(master["workers"], supervisor.scoreboard)
-    names = names_of([(each["job"]["database"], each["job"]["id"]) for each in workers if each["job"]])
-    for worker in workers:
-        if worker["job"]:
-            _name(worker["job"], databases, names)
+    jobs = [worker["job"] for worker in workers if worker["job"]]
+    names = names_of([(job["database"], job["id"]) for job in jobs])
+    for job in jobs:
+        key = (job["database"], job["id"])
+        uuid, call = names.get(key, (None, None))
+        job.update(database=databases.get(job["database"]), uuid=uuid, call=call)
     return {
         "running": True,
         "master": _master(supervisor, master),
@@ -57,101 +58,97 @@ def _master(supervisor: Supervisor, master: MasterStatus | None) -> dict[str, An
         "phase": "starting" if master is None else master["phase"],
         "version": None if master is None else master["version"],
         "since": None if master is None else max(time.time() - master["started"], 0.0),
-        "silent": {who: age for who, age in silent.items() if SILENT < age < float("inf")},
+        "silent": {role: age for role, age in silent.items() if SILENT_AFTER < age < float("inf")},
     }
 
 
 def _databases(names: Iterable[str], dispatcher: DispatcherStatus | None) -> dict[str, Any]:
-    said = {} if dispatcher is None else dispatcher["databases"]
-    return {name: said.get(name) for name in [*names, *(name for name in said if name not in names)]}
+    """The status of each database, the configured ones first; null for one that the dispatcher does not know yet."""
+    known = {} if dispatcher is None else dispatcher["databases"]
+    return {name: known.get(name) for name in [*names, *(name for name in known if name not in names)]}
 
 
 def _channels(
     master: MasterStatus | None, dispatcher: DispatcherStatus | None, workers: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Each channel: its slots, by the dispatcher, and its pool, by the master."""
+    """The status of each channel: its slots come from the dispatcher, its pool from the master."""
     slots = {} if dispatcher is None else dispatcher["channels"]
     pools = {} if master is None else master["pools"]
     restarts = {} if master is None else master["restarts"]
     counts = Counter((worker["channel"], worker["state"]) for worker in workers)
-    found = {}
+    channels = {}
     for name in [*slots, *(name for name in pools if name not in slots)]:
-        of_slots, of_pool = slots.get(name), pools.get(name)
-        found[name] = {
-            **{
-                key: of_slots[key] if of_slots else None
-                for key in ("capacity", "effective", "in_use", "paused")
-            },
+        slot, pool = slots.get(name), pools.get(name)
+        channels[name] = {
+            "capacity": slot["capacity"] if slot else None,
+            "effective": slot["effective"] if slot else None,
+            "in_use": slot["in_use"] if slot else None,
+            "paused": slot["paused"] if slot else None,
             "workers": {
-                "target": of_pool["target"] if of_pool else 0,
-                "alive": of_pool["alive"] if of_pool else 0,
+                "target": pool["target"] if pool else 0,
+                "alive": pool["alive"] if pool else 0,
                 "busy": counts[name, "busy"],
                 "idle": counts[name, "idle"],
-                "backoff": of_pool["backoff_seconds"] if of_pool else 0.0,
+                "backoff": pool["backoff_seconds"] if pool else 0.0,
                 "restarts": restarts.get(name, {}),
             },
         }
-    return found
+    return channels
 
 
 def _workers(listed: Iterable[WorkerStatus], scoreboard: Scoreboard) -> list[dict[str, Any]]:
-    """What each is doing: its own entry of the scoreboard says, once it has greeted the master."""
+    """The workers, with the state and the job from their scoreboard entries once they have greeted the master."""
     workers = []
     for known in listed:
         worker: dict[str, Any] = {"pid": known["pid"], "channel": known["channel"], "state": known["state"]}
         worker.update(since=None, job=None)
-        last = scoreboard.entry(known["entry"]).snapshot() if known["state"] == "greeted" else None
-        if last is not None and last.generation == known["generation"]:
-            worker["state"] = last.state.name.lower()
-            worker["since"] = max((time.monotonic_ns() - last.since) / 1e9, 0.0)
-            if last.job:
-                worker["job"] = {"database": last.database, "id": last.job, "attempt": last.attempt}
+        entry = scoreboard.entry(known["entry"]).snapshot() if known["state"] == "greeted" else None
+        if (
+            entry is not None and entry.generation == known["generation"]
+        ):  # else the entry is another worker's by now
+            worker["state"] = entry.state.name.lower()
+            worker["since"] = max((time.monotonic_ns() - entry.since) / 1e9, 0.0)
+            if entry.job:
+                worker["job"] = {"database": entry.database, "id": entry.job, "attempt": entry.attempt}
         workers.append(worker)
     return workers
 
 
-def _name(job: dict[str, Any], databases: Mapping[int, str], names: Mapping[Run, Name]) -> None:
-    """Numbers become names, as far as they are known."""
-    number = job["database"]
-    uuid, call = names.get((number, job["id"]), (None, None))
-    job.update(database=databases.get(number), uuid=uuid, call=call)
-
-
-class Names:
-    """The uuids and calls of running jobs, asked once each. A database that is away keeps nobody waiting for long."""
+class RunningJobNames:
+    """The uuids and calls of running jobs, each read once. A database that does not answer is left out for a while."""
 
     def __init__(self, databases: Iterable[DatabaseConfig]) -> None:
         self.serve(databases)
         self._connections: dict[int, Connection] = {}
-        self._away: dict[int, float] = {}  # until when it is not asked
-        self._known: dict[Run, Name] = {}
+        self._away: dict[int, float] = {}  # databases that did not answer, and until when they are left out
+        self._known: dict[JobKey, JobName] = {}
 
     def serve(self, databases: Iterable[DatabaseConfig]) -> None:
-        """These from now on."""
+        """The databases to read from now on."""
         self._databases = {database.id: database for database in databases}
 
-    def of(self, runs: Iterable[Run]) -> Mapping[Run, Name]:
-        """Those that are known or can be asked."""
-        wanted = set(runs)
-        self._known = {run: name for run, name in self._known.items() if run in wanted}
+    def of(self, jobs: Iterable[JobKey]) -> Mapping[JobKey, JobName]:
+        """The names of these jobs; one whose database does not answer is missing."""
+        wanted = set(jobs)
+        self._known = {job: name for job, name in self._known.items() if job in wanted}
         for number in {number for number, _ in wanted - set(self._known)} & set(self._databases):
             if self._away.get(number, 0.0) <= time.monotonic():
-                self._ask(number, [job for database, job in wanted if database == number])
+                self._read(number, [job for database, job in wanted if database == number])
         return self._known
 
     def close(self) -> None:
-        """Leave the databases."""
+        """Close the sessions."""
         for connection in self._connections.values():
             connection.close()
 
-    def _ask(self, number: int, jobs: list[int]) -> None:
+    def _read(self, number: int, jobs: list[int]) -> None:
         try:
             connection = self._connections.get(number) or self._open(number)
             with connection.cursor() as cursor:
-                cursor.execute(_JOBS, (jobs,))
+                cursor.execute(JOB_NAMES, (jobs,))
                 self._known.update({(number, job): (uuid, call) for job, uuid, call in cursor.fetchall()})
-        except psycopg2.Error:  # its jobs are shown by their numbers
-            self._away[number] = time.monotonic() + AGAIN
+        except psycopg2.Error:  # its jobs are shown with their ids
+            self._away[number] = time.monotonic() + RETRY_AFTER
             if number in self._connections:
                 self._connections.pop(number).close()
 

@@ -1,4 +1,4 @@
-"""How a supervisor stands, for people: what runs, what is led, what waits for what. Pure: document → text."""
+"""The status of a supervisor for people: processes, databases, channels, workers. Pure: document → tables."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rich.text import Text
 from queuemaster.cli.output import printable
 from queuemaster.words import counted, lasting
 
-NARROW = 96  # columns; below, the channel of a worker is left to the table above
+NARROW = 96  # columns; on a narrower terminal the workers are shown without their channels
 
 Document = Mapping[str, Any]
 
 
 def view(document: Document, width: int, most: int | None = None) -> Group:
-    """``most``: so many workers, for a screen that does not scroll."""
+    """The whole status. ``most``: busy workers that are shown, for a screen that does not scroll."""
     busy = [worker for worker in document["workers"] if worker["state"] != "idle"]
     busy.sort(key=lambda worker: (worker["job"] is None, -(worker["since"] or 0.0)))
     shown = busy if most is None else busy[: max(most, 1)]
@@ -39,7 +39,7 @@ def view(document: Document, width: int, most: int | None = None) -> Group:
 def _table(*columns: str, folds: Iterable[str] = ()) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        # a number that is cut is a wrong number
+        # a number that is cut would be a wrong number
         table.add_column(
             column, no_wrap=column not in folds, overflow="fold" if column in folds else "ellipsis"
         )
@@ -52,52 +52,53 @@ def _row(table: Table, *cells: str | Text) -> None:
 
 def _processes(document: Document) -> Table:
     master, table = document["master"], _table("process", "pid", "", folds=[""])
-    # a master that is on its way out has been running for so long, not draining
-    since = "" if master["since"] is None else f" for {lasting(master['since'])}"
-    since = (
-        since if master["phase"] == "running" or not since else f", started {lasting(master['since'])} ago"
-    )
+    runs = master["phase"] == "running"
+    since = ""
+    if master["since"] is not None:
+        # the time counts from the start: a draining master has not been draining for so long
+        age = lasting(master["since"])
+        since = f" for {age}" if runs else f", started {age} ago"
     version = f", version {master['version']}" if master["version"] else ""
-    said = Text(f"{master['phase']}{since}{version}", style="" if master["phase"] == "running" else "yellow")
-    _row(table, "master", str(master["pid"]), _silence(said, master["silent"].get("master")))
+    state = Text(f"{master['phase']}{since}{version}", style="" if runs else "yellow")
+    _row(table, "master", str(master["pid"]), _with_silence(state, master["silent"].get("master")))
     for role, child in document["processes"].items():
         if not child["pid"]:
             wait = child["backoff_seconds"]
-            word = Text(
+            state = Text(
                 f"not running, starts in {lasting(wait)}" if wait else "not running", style="bold red"
             )
         else:
-            word = Text("ready") if child["ready"] else Text("starting", style="yellow")
+            state = Text("ready") if child["ready"] else Text("starting", style="yellow")
         silent = master["silent"].get(role) if child["pid"] else None
-        _row(table, role, str(child["pid"] or "-"), _silence(word, silent))
+        _row(table, role, str(child["pid"] or "-"), _with_silence(state, silent))
     return table
 
 
-def _silence(said: Text, silent: float | None) -> Text:
-    return said if silent is None else said.append(f", silent for {lasting(silent)}", style="bold red")
+def _with_silence(state: Text, silent: float | None) -> Text:
+    return state if silent is None else state.append(f", silent for {lasting(silent)}", style="bold red")
 
 
 def _databases(document: Document) -> Table:
     table = _table("database", "", folds=[""])
-    for name, found in document["databases"].items():
-        _row(table, name, _standing(found))
+    for name, database in document["databases"].items():
+        _row(table, name, _database_state(database))
     return table
 
 
-def _standing(found: Document | None) -> Text:
-    if found is None:
+def _database_state(database: Document | None) -> Text:
+    if database is None:
         return Text("not known yet", style="yellow")
-    if found["leader"]:
-        return Text(f"we lead, epoch {found['epoch']}")
-    if found["standing_by"]:
+    if database["leader"]:
+        return Text(f"we lead, epoch {database['epoch']}")
+    if database["standing_by"]:
         return Text("another supervisor leads, standing by", style="yellow")
-    if found["standing"] == "not served":
+    if database["standing"] == "not served":
         return Text("not served: there is no queue in it")
-    if found["standing"] == "quarantined":
-        return Text("in quarantine: it refuses what we do, the log says what", style="bold red")
+    if database["standing"] == "quarantined":
+        return Text("in quarantine: it refuses our statements, the log says which", style="bold red")
     return (
         Text("connected, does not lead yet", style="yellow")
-        if found["up"]
+        if database["up"]
         else Text("away", style="bold red")
     )
 
@@ -114,21 +115,21 @@ def _channels(document: Document) -> Table:
 
 
 def _remarks(channel: Document) -> Text:
-    """What is not as it should be, or as somebody would expect."""
-    workers, said = channel["workers"], Text()
-    words = []
+    """What is unusual about a channel: pauses, missing workers, restarts."""
+    workers, remarks = channel["workers"], []
     if channel["paused"]:
-        words.append(("paused", "yellow"))
+        remarks.append(("paused", "yellow"))
     if workers["backoff"]:
-        words.append((f"workers die, the next in {lasting(workers['backoff'])}", "bold red"))
+        remarks.append((f"workers die, the next in {lasting(workers['backoff'])}", "bold red"))
     elif workers["alive"] < workers["target"]:
-        words.append((f"{workers['target']} wanted", "yellow"))
+        remarks.append((f"{workers['target']} wanted", "yellow"))
     restarts = ", ".join(f"{cause} {count}" for cause, count in workers["restarts"].items() if count)
     if restarts:
-        words.append((f"restarts: {restarts}", ""))
-    for word, style in words:
-        said.append("; " if said else "").append(word, style=style)
-    return said
+        remarks.append((f"restarts: {restarts}", ""))
+    text = Text()
+    for remark, style in remarks:
+        text.append("; " if text else "").append(remark, style=style)
+    return text
 
 
 def _workers(workers: Iterable[Document], width: int) -> Table:

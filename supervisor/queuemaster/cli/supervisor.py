@@ -1,7 +1,7 @@
-"""What a running supervisor knows of itself: its settings, its status board, its scoreboard.
+"""What a running supervisor shares: its settings, its status board, its scoreboard.
 
-All of it is in memory that the master shares with its children; it is found through the master's descriptors, as
-the same user or as root.
+All of them are memory that the master shares with its children; they are found through the master's descriptors, which
+its own user and root may open.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from queuejobs.shared.scoreboard import Scoreboard
 from queuemaster.cli.output import Failure, Refusal
-from queuemaster.cli.pidfile import find
+from queuemaster.cli.pidfile import running_master
 from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.config.dsn import server_key
 from queuemaster.status_board import SCOREBOARD, NoStatus, StatusBoard, descriptor_of
@@ -22,7 +22,7 @@ SETTINGS = "queuemaster-settings"
 
 @dataclass(frozen=True)
 class Supervisor:
-    """A master that runs here."""
+    """A supervisor that runs on this machine, by its master."""
 
     pid: int
     settings: Settings  # with passwords
@@ -30,30 +30,32 @@ class Supervisor:
     scoreboard: Scoreboard
 
     def serves(self, database: DatabaseConfig) -> bool:
-        """Whether it is one of its databases, by whatever name."""
+        """Whether this is one of its databases, even under another name."""
         return server_key(database) in map(server_key, self.settings.databases)
 
 
 def supervisor_of(pid: int) -> Supervisor:
-    """What the master with this process id shares. Raises :class:`NoStatus`."""
+    """The supervisor whose master has this process id. Raises :class:`NoStatus`."""
     board = StatusBoard.of_process(pid)
     return Supervisor(pid, settings_of(pid), board, Scoreboard.view(descriptor_of(pid, SCOREBOARD)))
 
 
 def settings_of(pid: int) -> Settings:
-    """The settings that are in force now. Raises :class:`NoStatus`."""
+    """The settings that a master has in force now. Raises :class:`NoStatus`."""
     fd = descriptor_of(pid, SETTINGS)
     try:
         return Settings.from_descriptor(fd)
-    except ValueError as error:  # in the middle of a reload
+    except ValueError as error:  # read in the middle of a reload
         raise NoStatus(f"the master {pid} is about to change its configuration: ask again") from error
+    except (KeyError, TypeError) as error:  # options that this version does not have, or misses
+        raise NoStatus(f"the master {pid} runs another version of queuemaster: restart it") from error
     finally:
         os.close(fd)
 
 
 def running_supervisor(pidfile: Path) -> Supervisor | None:
-    """The one of this pid file, if it runs and may be looked at: for commands that can do without it."""
+    """The supervisor of this pid file; None when it does not run or may not be read."""
     try:
-        return supervisor_of(find(pidfile).pid)
+        return supervisor_of(running_master(pidfile).pid)
     except (Failure, Refusal, NoStatus):
         return None

@@ -1,4 +1,4 @@
-"""Whose jobs a command is about: what it is told, else what the supervisor that runs here serves."""
+"""Which databases and channels a command is about: the configured ones, else those of the supervisor that runs here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from queuemaster.cli.databases import chosen, with_queue
-from queuemaster.cli.pidfile import named
+from queuemaster.channels import Tree
+from queuemaster.cli.databases import configured_databases, databases_with_queue
+from queuemaster.cli.pidfile import pidfile_of
 from queuemaster.cli.supervisor import Supervisor, running_supervisor
 from queuemaster.config import paths
 from queuemaster.config.compiled import DatabaseConfig, Settings
@@ -15,27 +16,44 @@ from queuemaster.config.sources import Compiled
 
 
 def supervisor_here(configuration: Compiled) -> Supervisor | None:
-    """The one that runs here, unless databases are named or configured: then it need not be theirs."""
+    """The supervisor that runs here; None where databases are configured, which need not be the supervisor's."""
     if configuration.settings.databases or configuration.settings.discovery is not None:
         return None
-    supervisor = running_supervisor(named(configuration))
-    # the variable names the embedded PostgreSQL of that directory
-    if supervisor is None or (os.environ.get("QUEUEMASTER_DATA_DIR") and not _is_there(supervisor.settings)):
+    supervisor = running_supervisor(pidfile_of(configuration))
+    # QUEUEMASTER_DATA_DIR names an embedded PostgreSQL: a supervisor on another one is not meant
+    if supervisor is None or (
+        os.environ.get("QUEUEMASTER_DATA_DIR") and not _runs_default_server(supervisor.settings)
+    ):
         return None
     return supervisor
 
 
-def _is_there(settings: Settings) -> bool:
-    """Whether it runs the embedded PostgreSQL of our own default."""
+def _runs_default_server(settings: Settings) -> bool:
     return settings.server is not None and settings.server.data_dir == str(paths.default_data_dir())
 
 
+def target_databases(
+    configuration: Compiled,
+) -> contextlib.AbstractContextManager[tuple[DatabaseConfig, ...]]:
+    """The configured databases; else those of the supervisor that runs here; else the embedded one."""
+    return served_or_configured(configuration, supervisor_here(configuration))
+
+
 @contextlib.contextmanager
-def asked(configuration: Compiled) -> Iterator[tuple[DatabaseConfig, ...]]:
-    """The databases named or configured; else those of the supervisor that runs here; else the embedded one."""
-    supervisor = supervisor_here(configuration)
-    if supervisor is not None and supervisor.settings.databases:
-        yield with_queue(supervisor.settings)
+def served_or_configured(
+    configuration: Compiled, supervisor: Supervisor | None
+) -> Iterator[tuple[DatabaseConfig, ...]]:
+    """The databases of this supervisor; without one the configured ones, else the embedded one."""
+    if supervisor is not None:
+        yield databases_with_queue(supervisor.settings)
         return
-    with chosen(configuration.settings) as databases:
+    with configured_databases(configuration.settings) as databases:
         yield databases
+
+
+def known_tree(configuration: Compiled, supervisor: Supervisor | None) -> Tree | None:
+    """The configured channels, else the supervisor's; None without both, since the default need not be in use."""
+    source = next(value.source for value in configuration.values if value.option == "channels")
+    if source != "default":
+        return Tree(configuration.settings.channels)
+    return None if supervisor is None else Tree(supervisor.settings.channels)

@@ -1,1 +1,1 @@
-"""The main job on a sample application."""
+"""The demonstration: sample jobs, killed workers, and a count of the effects."""

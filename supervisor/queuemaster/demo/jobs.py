@@ -1,6 +1,6 @@
 """The demonstration's application: jobs of every kind, each with one effect that can be counted.
 
-It is imported by the template like anybody's application.
+The template imports it like any application.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Demo(Model):
         return self._effect("single")
 
     def following(self, *parents: int) -> str:
-        """Write the effect, having seen those of the jobs that this one waits for."""
+        """Write the effect, after a check that those of all parents are there."""
         self.env.cr.execute(
             "select count(distinct number) from demo_effect where number = any(%s)", (list(parents),)
         )
@@ -32,19 +32,19 @@ class Demo(Model):
         return self._effect("following")
 
     def retrying(self) -> str:
-        """Fail for a reason that passes, the first time; what it wrote then must not stay."""
+        """Fail with a temporary error the first time; what that try wrote must not stay."""
         result = self._effect("retrying")
         if self._tries() < 2:
             raise RetryableJobError("the other side was not there", seconds=0)
         return result
 
     def failing(self) -> str:
-        """Fail for good after writing: nothing of it may stay."""
+        """Fail for good after writing: nothing of that may stay."""
         self._effect("failing")
         raise FailedJobError("there is no such customer")
 
     def killing(self) -> str:
-        """Kill the worker that runs it, the first time."""
+        """Kill its own worker the first time."""
         result = self._effect("killing")
         if self._tries() < 2:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -9,7 +9,7 @@ from queuemaster.channels.channel import ChannelConfig
 
 # of a hundred jobs; the rest are single
 _RETRYING, _FAILING = 5, 3
-_DIAMONDS = range(20, 40)  # four each: one, then two beside each other, then one that waits for both
+_DIAMONDS = range(20, 40)  # four jobs each: a parent, two children beside each other, one that waits for both
 _KILLING_EVERY = 500  # a job that kills its worker costs a fork and a recovery
 
 
@@ -24,7 +24,7 @@ class Planned(NamedTuple):
 
 
 def planned(jobs: int, channels: Sequence[ChannelConfig]) -> Iterator[Planned]:
-    """The jobs, dealt to the channels in turn. In a sequential channel none fails: it would block it."""
+    """The jobs, distributed over the channels in turn. None fails in a sequential channel, which it would block."""
     for number in range(1, jobs + 1):
         channel = channels[number % len(channels)]
         priority = 5 + number * 7 % 10
@@ -38,7 +38,7 @@ def planned(jobs: int, channels: Sequence[ChannelConfig]) -> Iterator[Planned]:
 
 
 def _diamond(number: int, channels: int) -> tuple[int, ...]:
-    """The numbers of the diamond that a job belongs to, all in its channel; empty when it is in none."""
+    """The numbers of the diamond that a job belongs to, all in its channel; () when it is in none."""
     place = number // channels % 100
     if place not in _DIAMONDS:
         return ()
@@ -47,7 +47,7 @@ def _diamond(number: int, channels: int) -> tuple[int, ...]:
 
 
 def _kind(turn: int, channel: ChannelConfig) -> str:
-    """By the number of the job within its channel, so that every channel gets each kind that it may have."""
+    """The kind of the job that is number ``turn`` in its channel: each channel gets every kind that it may have."""
     if turn % _KILLING_EVERY == 7:
         return "killing"
     place = turn % 100

@@ -1,4 +1,4 @@
-"""Run the demonstration: a supervisor of its own, jobs of every kind, workers killed meanwhile."""
+"""Run the demonstration: its own supervisor, jobs of every kind, workers that are killed meanwhile."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from . import store
 from .plan import planned
 
 _POLL = 0.03  # seconds
-STALLED = 60.0  # seconds without a job that ends: something is broken
+STALLED = 60.0  # seconds without an ended job after which the demonstration gives up
 
 
 class DemoFailed(Exception):
-    """The supervisor ended, or nothing moves; the message has the end of its log."""
+    """The supervisor ended, or no job ends any more; the message has the last lines of its log."""
 
 
 Progress = Callable[[dict[str, int]], None]
@@ -41,7 +41,7 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Enqueue, supervise, kill, verify; the document of ``demo --json``.
 
-    ``enqueued`` is told how many jobs each channel has, ``progress`` how many have ended.
+    ``enqueued`` is called with the jobs by channel, ``progress`` with those that have ended.
     """
     plan = list(planned(jobs, channels))
     with embedded.temporary() as server, tempfile.TemporaryDirectory(prefix="queuemaster-demo-") as directory:
@@ -60,12 +60,12 @@ def run(
                 killed = _follow(cursor, supervisor, jobs, kills, progress)
                 seconds = time.monotonic() - began
             with connection.cursor() as cursor:
-                found = store.verdict(cursor, jobs)
+                verdict = store.verdict(cursor, jobs)
         finally:
             connection.close()
     return {
         "jobs": jobs,
-        **found._asdict(),
+        **verdict._asdict(),
         "killed_workers": killed,
         "seconds": round(seconds, 3),
         "jobs_per_second": round(jobs / seconds, 1),
@@ -74,7 +74,7 @@ def run(
 
 @contextmanager
 def _supervisor(dsn: str, configuration: str, directory: Path) -> Iterator[psutil.Popen]:
-    """``queuemaster run`` on the demonstration's database, ended like any other."""
+    """``queuemaster run`` on the demonstration's database, stopped at the end."""
     log = directory / "log"
     parent = os.getpid()
     process = psutil.Popen(
@@ -95,7 +95,7 @@ def _supervisor(dsn: str, configuration: str, directory: Path) -> Iterator[psuti
 
 
 def _follow(cursor: Any, supervisor: psutil.Popen, jobs: int, kills: int, progress: Progress) -> int:
-    """Until all jobs have ended; kills workers at even distances of the way. Returns how many."""
+    """Wait until all jobs have ended, and kill workers at even distances. Returns how many were killed."""
     killed, ended, moved = 0, 0, time.monotonic()
     while ended < jobs:
         by_channel = store.progress(cursor)
@@ -114,7 +114,7 @@ def _follow(cursor: Any, supervisor: psutil.Popen, jobs: int, kills: int, progre
 
 
 def _kill_worker(supervisor: psutil.Popen) -> int:
-    """SIGKILL one worker, whatever it is doing. Returns 1, or 0 when there was none."""
+    """SIGKILL one worker, busy or idle. Returns 1, or 0 when there was none."""
     workers = []
     for child in supervisor.children():
         try:

@@ -1,4 +1,4 @@
-"""The demonstration's statements: fill the queue, follow it, count the effects afterwards."""
+"""The demonstration's SQL: fill the queue, follow it, count the effects at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PROGRESS = """
 select channel, count(*) filter (where state in ('done', 'failed')) from queuemaster.queue_job group by channel
 """
 
-# A job's number is the only id of its recordset. Every kind but failing has one effect, failing has none.
+# The id of a job's record is its number. Each kind but failing must have one effect, failing none.
 _VERDICT = """
 with job as (
     select (records::jsonb #>> '{ids,0}')::integer as number, method_name as kind, state, attempt
@@ -32,10 +32,11 @@ select count(*) filter (where state = 'done'),
        coalesce(sum(times - expected) filter (where times > expected or kind is null), 0)
   from checked
 """
+_COUNT = "select count(*) from queuemaster.queue_job"
 
 
 class Verdict(NamedTuple):
-    """``lost``: not in the state its kind must end in, or without its effect; ``duplicated``: effects too many."""
+    """``lost``: jobs in a wrong state or without their effect; ``duplicated``: surplus effects."""
 
     done: int
     failed: int
@@ -45,14 +46,14 @@ class Verdict(NamedTuple):
 
 
 def fill(connection: Any, plan: Sequence[Planned]) -> None:
-    """Schema, table of effects and all jobs; one transaction."""
+    """Create the schema, the table of effects and all jobs, the latter two in one transaction."""
     schema.upgrade(connection)
     with connection, connection.cursor() as cursor:
         cursor.execute(jobs.SCHEMA)
         env = Environment(cursor)
         model = env["queuemaster.demo"]
         delayables = {
-            # a job may be killed any number of times before it gets through
+            # no limit of tries: a job may lose its worker several times
             job.number: model.browse(job.number).delayable(
                 channel=job.channel, priority=job.priority, max_retries=0
             )
@@ -72,8 +73,8 @@ def progress(cursor: Any) -> dict[str, int]:
 
 
 def verdict(cursor: Any, expected: int) -> Verdict:
-    """What came of it. A job whose row is gone is lost as well."""
+    """Count the results. A job whose row is missing counts as lost."""
     cursor.execute(_VERDICT)
-    found = Verdict(*map(int, cursor.fetchone()))
-    cursor.execute("select count(*) from queuemaster.queue_job")
-    return found._replace(lost=found.lost + expected - int(cursor.fetchone()[0]))
+    counts = Verdict(*map(int, cursor.fetchone()))
+    cursor.execute(_COUNT)
+    return counts._replace(lost=counts.lost + expected - int(cursor.fetchone()[0]))

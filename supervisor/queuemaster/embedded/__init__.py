@@ -1,8 +1,7 @@
 """The embedded PostgreSQL: found, initialised, started or attached to, stopped.
 
-Standard library only, since the master imports it. ``binaries`` finds the programs, ``server`` runs one
-server, here is what puts them together. Starters on one data
-directory are serialised by a lock beside it.
+Standard library only, since the master imports it. ``binaries`` finds the programs, ``server`` runs one server; the
+functions here combine both. A lock beside the data directory lets only one process start a server there at a time.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ _TEMPORARY_PREFIX = "queuemaster-server-"
 
 
 def prepare(data_dir: Path, *, fsync: bool = True) -> ServerPlan:
-    """Make the directory a server can be started on, and say how; a running one is not looked at.
+    """Initialise the directory if needed, and plan a server on it. A server that runs there is not considered.
 
     Raises :class:`EmbeddedError`. Without ``fsync`` the data does not survive a crash of the host.
     """
@@ -68,14 +67,14 @@ def prepare(data_dir: Path, *, fsync: bool = True) -> ServerPlan:
 
 @contextlib.contextmanager
 def running(data_dir: Path, *, fsync: bool = True) -> Iterator[ServerPlan]:
-    """A server on that directory: the one that runs there, else one of ours, stopped at the end.
+    """A server on that directory: the one that runs there, else our own, which is stopped at the end.
 
     The plan's ``pid`` is the server's. The data is kept.
     """
     process: subprocess.Popen[bytes] | None = None
     with _locked(data_dir):
-        given = _settled(data_dir)
-        if given is None:
+        plan = _settled(data_dir)
+        if plan is None:
             prepared = _prepare(data_dir.absolute(), fsync=fsync)
             process = start(prepared)
             try:
@@ -83,35 +82,35 @@ def running(data_dir: Path, *, fsync: bool = True) -> Iterator[ServerPlan]:
             except BaseException:
                 _end(process)
                 raise
-            given = dataclasses.replace(prepared, pid=process.pid)
+            plan = dataclasses.replace(prepared, pid=process.pid)
     try:
-        yield given
+        yield plan
     finally:
         if process is not None:
             _end(process)
-            remove_socket_directory(Path(given.data_dir), given.uid)
+            remove_socket_directory(Path(plan.data_dir), plan.uid)
 
 
 @contextlib.contextmanager
 def temporary() -> Iterator[ServerPlan]:
-    """A server without durability on a directory of its own; both are gone afterwards.
+    """A server without durability on a directory of its own; both are removed at the end.
 
     When this process is killed the server ends with it, and a later call removes the directory.
     """
     _sweep()
     directory, lock = _temporary_directory()
     try:
-        with running(directory / "data", fsync=False) as given:
-            yield given
+        with running(directory / "data", fsync=False) as plan:
+            yield plan
     finally:
-        shutil.rmtree(directory, ignore_errors=True)  # what cannot be removed, the next sweep tries again
+        shutil.rmtree(directory, ignore_errors=True)  # the next sweep tries again what cannot be removed
         os.close(lock)
 
 
 def ensure_database(plan: ServerPlan, dbname: str = "queuemaster") -> None:
     """Create the database unless it is there. Uses psql, so that no driver is needed here."""
     psql = Path(plan.argv[0]).with_name("psql") if plan.argv else find_binaries() / "psql"
-    # two who create it at once: the one who comes second finds it there, or fails on the unique name
+    # of two processes that create it at once, the second finds it or fails on the unique name
     script = (
         "select format('create database %I', :'name')"
         " where not exists (select from pg_database where datname = :'name') \\gexec\n"
@@ -141,7 +140,7 @@ def _locked(data_dir: Path) -> Iterator[None]:
     path = data_dir.absolute().with_name(f"{data_dir.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # opened for reading: root's file must do for the user who runs it next
+        # opened for reading: another user must be able to lock a file that root made
         lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise EmbeddedError(f"{error.filename} cannot be made: {error.strerror}") from error
@@ -153,14 +152,14 @@ def _locked(data_dir: Path) -> Iterator[None]:
 
 
 def _settled(data_dir: Path, timeout: float = 60.0) -> ServerPlan | None:
-    """The ready server there, None when none runs. One that starts or stops is waited for."""
+    """The ready server there, None when none runs. Waits for one that is starting or stopping."""
     deadline = time.monotonic() + timeout
-    while (found := postmaster(data_dir)) is not None:
-        if found.status == "ready":
+    while (server := postmaster(data_dir)) is not None:
+        if server.status == "ready":
             return attached(data_dir)
         if time.monotonic() > deadline:
             raise EmbeddedError(
-                f"the server in {data_dir} (process {found.pid}) has been {found.status} for {timeout:g} s"
+                f"the server in {data_dir} (process {server.pid}) has been {server.status} for {timeout:g} s"
             )
         time.sleep(0.02)
     return None
@@ -187,7 +186,7 @@ def _prepare(data_dir: Path, *, fsync: bool) -> ServerPlan:
 
 
 def server_user(data_dir: Path) -> tuple[int, int]:
-    """Who runs the server: we, or as root (which PostgreSQL refuses) whoever owns the directory."""
+    """Uid and gid of the server: our own; for root, which PostgreSQL refuses, those of the directory's owner."""
     owner = data_dir.stat() if data_dir.exists() else None
     if os.geteuid() != 0:
         if owner is not None and owner.st_uid != os.geteuid():
@@ -212,7 +211,7 @@ def server_user(data_dir: Path) -> tuple[int, int]:
 
 
 def _initialise(bindir: Path, data_dir: Path, uid: int, gid: int) -> None:
-    """Make the data directory; under its name it appears complete or not at all."""
+    """Make the data directory. It gets its name last, when it is complete."""
     if data_dir.exists() and any(data_dir.iterdir()):
         raise EmbeddedError(
             f"{data_dir} is not empty and holds no PostgreSQL data: choose an empty or new directory"
@@ -220,14 +219,14 @@ def _initialise(bindir: Path, data_dir: Path, uid: int, gid: int) -> None:
     unfinished = data_dir.with_name(f"{data_dir.name}.new")
     root = os.geteuid() == 0
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)  # of one who was killed
+        shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
         unfinished.mkdir(0o700)
         if root:
             os.chown(unfinished, uid, gid)
     except OSError as error:
         raise EmbeddedError(f"{error.filename} cannot be made: {error.strerror}") from error
     command = [str(bindir / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "-E", "UTF8"]
-    # whoever reaches the private socket is us; on loopback there may be anybody, and no password is set
+    # only we reach the private socket; on loopback anybody may connect, and no password is set
     command += ["--auth-local=trust", "--auth-host=scram-sha-256"]
     ran = subprocess.run(
         [*command, "--locale=C.UTF-8", "--no-instructions"],
@@ -255,13 +254,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _temporary_directory() -> tuple[Path, int]:
-    """A new directory and the lock on it that says: its owner lives. The kernel drops it with us."""
+    """A new directory, and a descriptor whose lock marks it as in use; the kernel drops the lock with the process."""
     while True:
         directory = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX))
-        with contextlib.suppress(
-            FileNotFoundError
-        ):  # until it is locked, a sweeper may take it for abandoned
-            directory.chmod(0o711)  # as root: the server's user passes through, and sees no names
+        # until it is locked, a sweep of another process may remove it as abandoned
+        with contextlib.suppress(FileNotFoundError):
+            directory.chmod(0o711)  # as root: the server's user may pass through it, not list it
             lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(lock, fcntl.LOCK_EX)
             if os.path.exists(directory):
@@ -270,18 +268,18 @@ def _temporary_directory() -> tuple[Path, int]:
 
 
 def _sweep() -> None:
-    """Remove what killed owners left: the directories nobody holds the lock of."""
+    """Remove the temporary directories of processes that were killed: their locks are free."""
     for directory in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY_PREFIX}*"):
         try:
             if directory.lstat().st_uid != os.geteuid():
                 continue
             lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
-            continue  # removed by another, or no directory
+            continue  # removed meanwhile, or no directory
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            continue  # its owner lives
+            continue  # in use
         else:
             orphan = postmaster(directory / "data")
             if orphan is not None:

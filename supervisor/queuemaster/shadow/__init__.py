@@ -1,5 +1,6 @@
-"""``run --shadow``: what we would do beside what the addon's own runner does. Nothing is written anywhere.
+"""``run --shadow``: compares what the addon's own runner does with what we would do. Nothing is written anywhere.
 
-``compare``  two looks at the queues → where the runner did otherwise. Pure
-``watch``    the looks, from read-only sessions, and the report
+``compare``     snapshots of the queues → where the runner decided otherwise. Pure
+``statements``  the SQL
+``watch``       takes the snapshots in read-only sessions, and reports
 """

@@ -1,4 +1,4 @@
-"""Where another runner's choices differ from ours, by one look at the queues after the other. Pure."""
+"""Where another runner's decisions differ from ours, from one snapshot of the queues to the next. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from queuemaster.channels import Candidate, Key, Scheduler, Tree
 
 PATIENCE = 2.0  # seconds that a job may be ready beside a free slot before it is called late
 
-JobId = tuple[str, int]  # the database, the number
+JobId = tuple[str, int]  # database, id
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A job at a look."""
+class SeenJob:
+    """A job in a snapshot."""
 
     database: str
     uuid: str
@@ -24,29 +24,29 @@ class Seen:
 
     @property
     def id(self) -> JobId:
+        """Unique over all databases."""
         return (self.database, self.key[2])
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """The queues at one moment of a monotonic clock."""
 
     now: float
-    ready: tuple[Seen, ...]  # the first ones of each stored channel
-    taken: tuple[Seen, ...]  # enqueued or started
-    passed: tuple[Seen, ...] = ()  # taken and ended since the last look
+    ready: tuple[SeenJob, ...]  # the first ones of each stored channel
+    taken: tuple[SeenJob, ...]  # enqueued or started
+    passed: tuple[SeenJob, ...] = ()  # taken and ended since the last snapshot
     failed: frozenset[str] = frozenset()  # stored channels with a failed job
-    delayed: Mapping[str, Key] = field(
-        default_factory=dict
-    )  # by stored channel: the least key that is not due
+    # by stored channel: the least key of a job that is not due
+    delayed: Mapping[str, Key] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The runner did otherwise: ``kind`` is one of KINDS."""
+    """A decision of the runner that is not ours. ``kind``: one of KINDS."""
 
     kind: str
-    job: Seen
+    job: SeenJob
     why: str
 
 
@@ -58,80 +58,82 @@ KINDS = {
 
 
 class Comparison:
-    """Follows the runner's starts with a scheduler of our own."""
+    """Follows the runner's starts with our own scheduler."""
 
     def __init__(self, tree: Tree, now: float) -> None:
         self._tree = tree
         self._scheduler = Scheduler(tree, now)
-        self._taken: dict[JobId, Seen] = {}
-        self._waiting: dict[JobId, Seen] = {}  # what was ready at the last look
-        self._since: dict[JobId, float] = {}  # from when we would have started it
-        self._late: set[JobId] = set()
+        self._taken: dict[JobId, SeenJob] = {}
+        self._waiting: dict[JobId, SeenJob] = {}  # ready in the last snapshot
+        self._since: dict[JobId, float] = {}  # since when we would have started it
+        self._late: set[JobId] = set()  # already reported
         self._begun = False
         self.starts = 0
         self.counts: Counter[str] = Counter()
 
-    def look(self, look: Look) -> list[Difference]:
-        """What is to be said after this look."""
-        blocked, barriers = self._in_order(look)
-        new = [job for job in (*look.taken, *look.passed) if job.id not in self._taken]
-        gone = self._taken.keys() - {job.id for job in look.taken}
-        for number in gone:
-            self._scheduler.release(self._channel(self._taken.pop(number)))
-        found: list[Difference] = []
-        if self._begun:  # what runs at the first look was not started before our eyes
-            found += self._starts(new, look, blocked, barriers)
-        for job in look.taken:
+    def compare(self, snapshot: Snapshot) -> list[Difference]:
+        """The differences since the last snapshot; the first one has no starts to compare."""
+        blocked, barriers = self._sequential_limits(snapshot)
+        new = [job for job in (*snapshot.taken, *snapshot.passed) if job.id not in self._taken]
+        gone = self._taken.keys() - {job.id for job in snapshot.taken}
+        for job_id in gone:
+            self._scheduler.release(self._channel(self._taken.pop(job_id)))
+        differences: list[Difference] = []
+        if self._begun:  # jobs of the first snapshot were started at an unknown time
+            differences += self._wrong_starts(new, snapshot, blocked, barriers)
+        for job in snapshot.taken:
             if job.id not in self._taken:
                 self._taken[job.id] = job
-                self._scheduler.take(self._channel(job), look.now if self._begun else None)
-        found += self._idle(look, blocked, barriers)
-        self._waiting = {job.id: job for job in look.ready}
+                self._scheduler.take(self._channel(job), snapshot.now if self._begun else None)
+        differences += self._late_starts(snapshot, blocked, barriers)
+        self._waiting = {job.id: job for job in snapshot.ready}
         self._begun = True
-        self.counts.update(difference.kind for difference in found)
-        return found
+        self.counts.update(difference.kind for difference in differences)
+        return differences
 
-    def _channel(self, job: Seen) -> str:
+    def _channel(self, job: SeenJob) -> str:
         return self._tree.resolve(job.channel)
 
-    def _in_order(self, look: Look) -> tuple[set[str], dict[str, Key]]:
+    def _sequential_limits(self, snapshot: Snapshot) -> tuple[set[str], dict[str, Key]]:
+        """Sequential channels: those with a failed job; the least key that is not due of the others."""
+
         def sequential(stored: str) -> bool:
             return self._tree[self._tree.resolve(stored)].sequential
 
-        blocked = {self._tree.resolve(stored) for stored in look.failed if sequential(stored)}
+        blocked = {self._tree.resolve(stored) for stored in snapshot.failed if sequential(stored)}
         barriers: dict[str, Key] = {}
-        for stored, key in look.delayed.items():
+        for stored, key in snapshot.delayed.items():
             if sequential(stored):
                 name = self._tree.resolve(stored)
                 barriers[name] = min(key, barriers.get(name, key))
         return blocked, barriers
 
-    def _starts(
-        self, new: list[Seen], look: Look, blocked: set[str], barriers: Mapping[str, Key]
+    def _wrong_starts(
+        self, new: list[SeenJob], snapshot: Snapshot, blocked: set[str], barriers: Mapping[str, Key]
     ) -> list[Difference]:
-        found = []
-        still = {job.id: job for job in look.ready}
-        for job in sorted(new, key=lambda one: one.key):
+        differences = []
+        still_ready = {job.id for job in snapshot.ready}
+        for job in sorted(new, key=_key):
             self.starts += 1
             channel = self._channel(job)
-            # those before it were ready at the last look and are so now: they were passed over
+            # jobs with a smaller key that were ready in both snapshots: the runner passed them over
             better = [
                 other
                 for other in self._waiting.values()
-                if other.key < job.key and other.id in still and self._channel(other) == channel
+                if other.key < job.key and other.id in still_ready and self._channel(other) == channel
             ]
             if better:
-                found.append(
+                differences.append(
                     Difference("out of order", job, f"job {min(better, key=_key).uuid} comes before it")
                 )
-            # a slot that was free for a moment between two looks may have been used more than once
-            mine = Candidate(channel, job.key, job.id)
+            # a job that ended since the last snapshot proves nothing: its slot may have been free for a moment
+            candidate = Candidate(channel, job.key, job.id)
             if (
-                job in look.taken
-                and self._scheduler.choose([mine], look.now, _anybody, blocked, barriers) is None
+                job in snapshot.taken
+                and self._scheduler.choose([candidate], snapshot.now, _has_worker, blocked, barriers) is None
             ):
-                found.append(Difference("too many", job, self._gate(channel, blocked)))
-        return found
+                differences.append(Difference("too many", job, self._gate(channel, blocked)))
+        return differences
 
     def _gate(self, channel: str, blocked: set[str]) -> str:
         """The narrowest reason why a job of this channel should have waited."""
@@ -145,17 +147,19 @@ class Comparison:
                 return f"channel {name} has {self._scheduler.in_use(name)} of {limits.capacity} slots in use"
         return f"channel {channel} has to wait between two starts, or for a delayed job"
 
-    def _idle(self, look: Look, blocked: set[str], barriers: Mapping[str, Key]) -> list[Difference]:
-        """What we would start at once, one after the other, and for how long already."""
-        candidates = [Candidate(self._channel(job), job.key, job.id) for job in look.ready]
+    def _late_starts(
+        self, snapshot: Snapshot, blocked: set[str], barriers: Mapping[str, Key]
+    ) -> list[Difference]:
+        """Ready jobs that we would have started a while ago; they are found by trying what we would start now."""
+        candidates = [Candidate(self._channel(job), job.key, job.id) for job in snapshot.ready]
         trial: list[str] = []
         chosen: dict[JobId, float] = {}
         while True:
-            choice = self._scheduler.choose(candidates, look.now, _anybody, blocked, barriers)
+            choice = self._scheduler.choose(candidates, snapshot.now, _has_worker, blocked, barriers)
             if choice is None:
                 break
             candidates.remove(choice)
-            chosen[choice.source] = self._since.get(choice.source, look.now)
+            chosen[choice.source] = self._since.get(choice.source, snapshot.now)
             self._scheduler.take(choice.channel, None)
             trial.append(choice.channel)
         for channel in trial:
@@ -163,19 +167,19 @@ class Comparison:
         self._since = chosen
         late = [
             job
-            for job in look.ready
-            if job.id in chosen and look.now - chosen[job.id] >= PATIENCE and job.id not in self._late
+            for job in snapshot.ready
+            if job.id in chosen and snapshot.now - chosen[job.id] >= PATIENCE and job.id not in self._late
         ]
-        self._late = (self._late & {job.id for job in look.ready}) | {job.id for job in late}
+        self._late = (self._late & {job.id for job in snapshot.ready}) | {job.id for job in late}
         return [
-            Difference("late", job, f"ready for {look.now - chosen[job.id]:.0f} s, with a free slot")
+            Difference("late", job, f"ready for {snapshot.now - chosen[job.id]:.0f} s, with a free slot")
             for job in late
         ]
 
 
-def _anybody(_channel: str) -> bool:
+def _has_worker(_channel: str) -> bool:
     return True
 
 
-def _key(job: Seen) -> Key:
+def _key(job: SeenJob) -> Key:
     return job.key

@@ -1,4 +1,4 @@
-"""Look at the databases of Odoo, again and again, and say where the addon's runner does otherwise than we would."""
+"""Take snapshots of Odoo's databases, and report where the addon's runner decides otherwise than we would."""
 
 from __future__ import annotations
 
@@ -16,36 +16,15 @@ from queuejobs.store.connection import connect
 from queuemaster.channels import Key, Tree
 from queuemaster.config.compiled import DatabaseConfig, Settings
 
-from .compare import KINDS, Comparison, Look, Seen
+from . import statements
+from .compare import KINDS, Comparison, SeenJob, Snapshot
 
-INTERVAL = 0.5  # seconds between two looks, at least
-LEISURE = 20  # and so many times what the last one took: who compares must not be noticed
-FIRST = 50  # ready jobs of each stored channel that are looked at
-
-_JOB = (
-    "uuid::text, channel::text, priority, to_char(date_created, 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), id::bigint"
-)
-_PENDING = "state = 'pending' and (eta is null or eta <= now() at time zone 'utc')"
-_READY = f"""
-select {_JOB} from (
-    select *, row_number() over (partition by channel order by priority, date_created, id) as place
-      from public.queue_job where {_PENDING}) ready
- where place <= {FIRST}
-"""
-_TAKEN = f"select {_JOB} from public.queue_job where state in ('enqueued', 'started')"
-_PASSED = f"""
-select {_JOB} from public.queue_job
- where state not in ('enqueued', 'started') and date_started > %s at time zone 'utc'
-"""
-_FAILED = "select distinct channel::text from public.queue_job where state = 'failed' and channel is not null"
-_DELAYED = f"""
-select distinct on (channel) {_JOB} from public.queue_job
- where state = 'pending' and eta > now() at time zone 'utc' order by channel, priority, date_created, id
-"""
+INTERVAL = 0.5  # seconds between two snapshots, at least
+PAUSE_FACTOR = 20  # the pause is also so many times what a snapshot took: the load must go unnoticed
 
 
 def watch(settings: Settings, say: Callable[[str], None]) -> int:
-    """Until TERM or INT; returns how many differences were said."""
+    """Compare until TERM or INT. ``say``: called with each line. Returns the number of differences."""
     stopped = Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda _signum, _frame: stopped.set())
@@ -55,84 +34,84 @@ def watch(settings: Settings, say: Callable[[str], None]) -> int:
     views = [_View(database, say) for database in settings.databases]
     while not stopped.is_set():
         began = time.monotonic()
-        for difference in comparison.look(_joined(began, [view.look() for view in views])):
+        for difference in comparison.compare(_joined(began, [view.snapshot() for view in views])):
             job = difference.job
             say(
                 f"{difference.kind}: db={job.database} job={job.uuid} channel={job.channel}: {difference.why}"
             )
-        stopped.wait(max(INTERVAL, LEISURE * (time.monotonic() - began)))
+        stopped.wait(max(INTERVAL, PAUSE_FACTOR * (time.monotonic() - began)))
     counted = ", ".join(f"{comparison.counts[kind]} {meaning}" for kind, meaning in KINDS.items())
     say(f"shadow: the other runner started {comparison.starts} jobs: {counted}")
     return sum(comparison.counts.values())
 
 
 class _View:
-    """A read-only session with one database, opened again when it was lost."""
+    """A read-only session with one database, opened again when it is lost."""
 
     def __init__(self, database: DatabaseConfig, say: Callable[[str], None]) -> None:
         self._database = database
         self._say = say
         self._connection: Any = None
-        self._last: Any = None  # the server's time of the last look
-        self._told = ""
+        self._last: Any = None  # the server's time of the last snapshot
+        self._said = ""  # the last problem that was reported
 
-    def look(self) -> Look:
-        """What there is; nothing while the database cannot be read, and once why."""
+    def snapshot(self) -> Snapshot:
+        """The queue now; an empty one while the database cannot be read. A new problem is reported once."""
         try:
-            found = self._read()
+            return self._read()
         except psycopg2.Error as error:
-            self._tell(str(error).strip())
+            self._report(str(error).strip())
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-            return Look(0.0, (), ())
-        return found
+            return Snapshot(0.0, (), ())
 
-    def _read(self) -> Look:
+    def _read(self) -> Snapshot:
         if self._connection is None:
             self._connection = connect(self._database.dsn, "queuemaster: shadow")
             self._connection.set_session(readonly=True, autocommit=True)
         with closing(self._connection.cursor()) as cursor:
             problem = oca.look(cursor).problem
             if problem:
-                self._tell(problem)
-                return Look(0.0, (), ())
-            self._told = ""
-            cursor.execute("select clock_timestamp()")
+                self._report(problem)
+                return Snapshot(0.0, (), ())
+            self._said = ""
+            cursor.execute(statements.NOW)
             last, self._last = self._last, cursor.fetchone()[0]
-            passed = self._jobs(cursor, _PASSED, (last,)) if last is not None else ()
-            cursor.execute(_FAILED)
+            passed = self._jobs(cursor, statements.PASSED, (last,)) if last is not None else ()
+            cursor.execute(statements.FAILED)
             failed = frozenset(channel for (channel,) in cursor.fetchall())
-            delayed: dict[str, Key] = {job.channel: job.key for job in self._jobs(cursor, _DELAYED)}
-            # what is taken is read last: what was ready a moment before may be among it, and counts there
-            ready, taken = self._jobs(cursor, _READY), self._jobs(cursor, _TAKEN)
+            delayed: dict[str, Key] = {job.channel: job.key for job in self._jobs(cursor, statements.DELAYED)}
+            # taken jobs are read last: a job that was ready a moment before may be among them, and counts as taken
+            ready, taken = self._jobs(cursor, statements.READY), self._jobs(cursor, statements.TAKEN)
             numbers = {job.id for job in taken}
             ready = tuple(job for job in ready if job.id not in numbers)
-            return Look(0.0, ready, taken, passed, failed, delayed)
+            return Snapshot(0.0, ready, taken, passed, failed, delayed)
 
-    def _jobs(self, cursor: Any, statement: str, parameters: tuple[Any, ...] = ()) -> tuple[Seen, ...]:
+    def _jobs(self, cursor: Any, statement: str, parameters: tuple[Any, ...] = ()) -> tuple[SeenJob, ...]:
         cursor.execute(statement, parameters or None)
         return tuple(
-            Seen(self._database.name, uuid, channel or "root", (priority or 0, created, number))
+            SeenJob(self._database.name, uuid, channel or "root", (priority or 0, created, number))
             for uuid, channel, priority, created, number in cursor.fetchall()
         )
 
-    def _tell(self, why: str) -> None:
-        if why != self._told:
-            self._told = why
-            self._say(f"shadow: db={self._database.name} cannot be compared: {why}")
+    def _report(self, problem: str) -> None:
+        if problem != self._said:
+            self._said = problem
+            self._say(f"shadow: db={self._database.name} cannot be compared: {problem}")
 
 
-def _joined(now: float, looks: list[Look]) -> Look:
-    return Look(
+def _joined(now: float, snapshots: list[Snapshot]) -> Snapshot:
+    """One snapshot of all databases, at a moment of our clock."""
+    return Snapshot(
         now,
-        tuple(job for look in looks for job in look.ready),
-        tuple(job for look in looks for job in look.taken),
-        tuple(job for look in looks for job in look.passed),
-        frozenset(channel for look in looks for channel in look.failed),
+        tuple(job for snapshot in snapshots for job in snapshot.ready),
+        tuple(job for snapshot in snapshots for job in snapshot.taken),
+        tuple(job for snapshot in snapshots for job in snapshot.passed),
+        frozenset(channel for snapshot in snapshots for channel in snapshot.failed),
         {
-            channel: min(other.delayed[channel] for other in looks if channel in other.delayed)
-            for look in looks
-            for channel in look.delayed
+            channel: min(other.delayed[channel] for other in snapshots if channel in other.delayed)
+            for snapshot in snapshots
+            for channel in snapshot.delayed
         },
     )

@@ -1,7 +1,10 @@
-"""Why is this job not running: what is read about it (``reading``), and what follows from that (``gates``, pure).
+"""Why is this job not running: facts are read from the database, then judged gate by gate.
 
-``facts``    what is known of one job and of all that stands in its way
-``reading``  one database → facts; read-only
-``gates``    facts and channels → a verdict for each gate, and one sentence
-``words``    times and jobs, as people say them
+``facts``       what is known of one job and of everything in its way
+``statements``  the SQL
+``reading``     one database → facts; read-only
+``gates``       facts and channels → a verdict for each gate. Pure, like the rest
+``opening``     when a throttle or a rate lets the next job through
+``answer``      all gates in turn, and one sentence
+``naming``      jobs as parts of a sentence
 """

@@ -11,17 +11,17 @@ from .gates import Channels, Gate, Verdict
 
 WAITING = ("wait_dependencies", "pending", "enqueued")
 
-# The one that is told first when several are shut: what somebody has to do something about, or lasts longest.
-_WEIGHT = (
+# Which gate the sentence explains when several are shut: first those that need an action, then the lasting ones.
+_ORDER_OF_WEIGHT = (
     *("database", "dependencies", "leader", "pause", "sequential", "worker", "eta", "capacity", "throttle"),
     *("rate", "order"),
 )
-_UNKNOWN = "which channels there are is not known here: name the configuration with -c or --channels"
+_CHANNELS_UNKNOWN = "which channels there are is not known here: name the configuration with -c or --channels"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """``waits``: the job is one that has not started yet; else the only gate is its state."""
+    """``waits``: the job has not started yet; else its state is the only gate."""
 
     waits: bool
     summary: str
@@ -29,7 +29,7 @@ class Answer:
 
 
 def answer(facts: Facts, channels: Channels | None) -> Answer:
-    """``channels`` None: nobody said which channels there are."""
+    """Judge all gates. ``channels`` None: the configured channels are not known."""
     state = gates.state(facts)
     if facts.job.state not in WAITING:
         return Answer(False, f"{state.says[0].upper()}{state.says[1:]}.", (state,))
@@ -44,7 +44,7 @@ def answer(facts: Facts, channels: Channels | None) -> Answer:
 
 def _of_channels(facts: Facts, channels: Channels | None) -> list[Gate]:
     if channels is None:
-        return [Gate("channel", Verdict.UNKNOWN, _UNKNOWN)]
+        return [Gate("channel", Verdict.UNKNOWN, _CHANNELS_UNKNOWN)]
     tree = channels.tree
     path = tree.path(tree.resolve(facts.job.channel))
     return [
@@ -53,14 +53,15 @@ def _of_channels(facts: Facts, channels: Channels | None) -> list[Gate]:
     ]  # fmt: skip
 
 
-def _summary(passed: Iterable[Gate]) -> str:
+def _summary(gates_in_turn: Iterable[Gate]) -> str:
     shut = sorted(
-        (gate for gate in passed if gate.verdict is Verdict.SHUT), key=lambda gate: _WEIGHT.index(gate.name)
+        (gate for gate in gates_in_turn if gate.verdict is Verdict.SHUT),
+        key=lambda gate: _ORDER_OF_WEIGHT.index(gate.name),
     )
     if shut:
         besides = ", ".join(gate.name for gate in shut[1:])
         return f"It waits because {shut[0].says}." + (f" Shut as well: {besides}." if besides else "")
-    unknown = ", ".join(gate.name for gate in passed if gate.verdict is Verdict.UNKNOWN)
+    unknown = ", ".join(gate.name for gate in gates_in_turn if gate.verdict is Verdict.UNKNOWN)
     if unknown:
         return f"Nothing that can be seen from here holds it. Not known: {unknown}."
     return "Nothing holds it: it may start at any moment."

@@ -1,11 +1,11 @@
-"""What is known of one job, and of everything that may stand in its way. Ages and waits are seconds."""
+"""The facts about one job, and about everything that may hold it up. Ages and waits are seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-COUNTED = 10_000  # better jobs beyond this are not counted
+COUNTED = 10_000  # jobs that come before it are counted up to here
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,12 @@ class Worker:
 
     pid: int
     host: str
-    alive: bool  # its lock is held
+    alive: bool  # its session holds its lock
 
 
 @dataclass(frozen=True)
 class Job:
-    """The job that is asked about."""
+    """The job in question."""
 
     uuid: str
     call: str
@@ -34,14 +34,14 @@ class Job:
     started_ago: float | None = None
     ended_ago: float | None = None
     cancel_requested: bool = False
-    unknown_for: float | None = None  # since a worker first did not know its model or method
+    unknown_for: float | None = None  # since a worker found its model or method missing
     worker: Worker | None = None
-    doomed: bool = False  # it has failed for good, but for its on_fail_method
+    doomed: bool = False  # it has failed for good; only its on_fail_method is still to be called
 
 
 @dataclass(frozen=True)
-class Other:
-    """Another job, as far as it matters for this one."""
+class OtherJob:
+    """Another job, with what matters for this one."""
 
     uuid: str
     call: str
@@ -56,14 +56,14 @@ class Other:
 
 @dataclass(frozen=True)
 class Leader:
-    """Who leads the database."""
+    """The leadership of the database."""
 
-    led: bool  # the lock of leadership is held
-    takes_over: bool = False  # by a session that is not, or not yet, the one that says so
+    led: bool  # a session holds the lock
+    takes_over: bool = False  # that session is not the recorded leader, or not yet
     host: str = ""
     epoch: int = 0
     beat_ago: float | None = None
-    stock: bool = False  # beside Odoo: the addon's own runner does
+    stock: bool = False  # beside Odoo: the addon's own runner leads
 
 
 @dataclass(frozen=True)
@@ -76,30 +76,29 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Some:
-    """Some of many: ``shown`` are the first of ``count``."""
+class FirstJobs:
+    """The first of many jobs: ``shown`` are the first of ``count``."""
 
-    shown: tuple[Other, ...] = ()
+    shown: tuple[OtherJob, ...] = ()
     count: int = 0
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that was found."""
+    """Everything that was read."""
 
     database: str
     job: Job
     leader: Leader
     schema_problem: str = ""
-    modules: str = ""  # beside Odoo: those on their way in or out, for which jobs wait
-    parents: Some = Some()  # those that are not done
-    roots: Some = Some()  # jobs above that are not done, and do not wait for others themselves
-    better: Some = Some()  # ready jobs of its stored channel that start before it
-    running: tuple[Other, ...] = ()  # in every database that the supervisor serves
-    failed: tuple[Other, ...] = ()  # in sequential channels on its way
-    delayed: tuple[Other, ...] = ()  # there too, with a key before its own
-    starts: tuple[
-        tuple[str, float], ...
-    ] = ()  # stored channel and age of the last starts, where that matters
-    sessions: Mapping[str, int] = field(default_factory=dict)  # living workers that have worked here, by pool
-    pools: Mapping[str, Pool] | None = None  # None: no supervisor was found by its pid file
+    modules: str = ""  # beside Odoo: those being installed or removed, for which jobs wait
+    parents: FirstJobs = FirstJobs()  # not done yet
+    roots: FirstJobs = FirstJobs()  # ancestors that are not done and do not wait for others themselves
+    better: FirstJobs = FirstJobs()  # ready jobs of its stored channel that start before it
+    running: tuple[OtherJob, ...] = ()  # in every database that the supervisor serves
+    failed: tuple[OtherJob, ...] = ()  # in sequential channels that it would run in
+    delayed: tuple[OtherJob, ...] = ()  # there too, not due yet, and before it in order
+    # stored channel and age of the last starts, where a throttle or a rate needs them
+    starts: tuple[tuple[str, float], ...] = ()
+    sessions: Mapping[str, int] = field(default_factory=dict)  # live workers that have worked here, by pool
+    pools: Mapping[str, Pool] | None = None  # None: no running supervisor was found

@@ -1,4 +1,4 @@
-"""The gates that a job passes before it runs: facts → the verdict of each, and who holds it shut. Pure."""
+"""The gates that a job passes before it runs: facts → the verdict of each, and the jobs that hold it shut. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from queuemaster.channels.keys import show_rate
 from queuemaster.channels.parse import complete_name
 from queuemaster.words import counted, first_line, lasting
 
-from .facts import COUNTED, Facts, Other
+from .facts import COUNTED, Facts, OtherJob
 from .naming import listed, named
 from .opening import throttled_for, without_token_for
 
-BEAT_LATE = 30.0  # seconds: a leader that has not beaten for so long may be ended by another
-WORKERS_ARE_LATE = 15.0  # seconds that a job is ready, with a free slot, before its workers are suspected
+BEAT_LATE = 30.0  # seconds without a heartbeat after which another dispatcher may end the leader
+WORKERS_ARE_LATE = (
+    15.0  # seconds that a job is ready, with a free slot, before the workers are the likely cause
+)
 
 
 class Verdict(enum.Enum):
@@ -25,7 +27,7 @@ class Verdict(enum.Enum):
 
     OPEN = "open"
     SHUT = "shut"
-    UNKNOWN = "unknown"  # from here it cannot be seen
+    UNKNOWN = "unknown"  # the facts do not tell
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class Gate:
     name: str
     verdict: Verdict
     says: str
-    holders: tuple[Other, ...] = ()
+    holders: tuple[OtherJob, ...] = ()
 
 
 @dataclass(frozen=True)
 class Channels:
-    """The tree as configured, what each database changed live, and what counts."""
+    """The tree as configured, what each database changed live, and the tree in force."""
 
     configured: Tree
     overrides: Mapping[str, tuple[Override, ...]]
@@ -48,19 +50,20 @@ class Channels:
     @cached_property
     def tree(self) -> Tree:
         """With the live changes."""
-        return Tree(overridden(self.configured, [one for each in self.overrides.values() for one in each]))
+        every = [override for of_database in self.overrides.values() for override in of_database]
+        return Tree(overridden(self.configured, every))
 
 
 def _open(name: str, says: str) -> Gate:
     return Gate(name, Verdict.OPEN, says)
 
 
-def _shut(name: str, says: str, holders: tuple[Other, ...] = ()) -> Gate:
+def _shut(name: str, says: str, holders: tuple[OtherJob, ...] = ()) -> Gate:
     return Gate(name, Verdict.SHUT, says, holders)
 
 
 def state(facts: Facts) -> Gate:
-    """Whether it waits at all."""
+    """Whether the job waits at all."""
     job = facts.job
     if job.state == "started":
         return _shut("state", _running(facts))
@@ -69,21 +72,21 @@ def state(facts: Facts) -> Gate:
     if job.state == "done":
         return _shut("state", f"it does not wait: it was done{ended}")
     if job.state == "cancelled":
-        again = "to run it all the same: queuemaster jobs requeue " + job.uuid
+        again = f"to run it after all: queuemaster jobs requeue {job.uuid}"
         return _shut("state", f"it does not wait: it was cancelled{ended}; {again}")
     if job.state == "failed":
         tries = f"{job.retry} of {job.max_retries} tries" if job.max_retries else f"{job.retry} tries"
-        again = f"when that is mended: queuemaster jobs requeue {job.uuid}"
+        again = f"when that is fixed: queuemaster jobs requeue {job.uuid}"
         return _shut(
-            "state", f"it does not wait: it failed after {tries}, {error or 'without a word'}; {again}"
+            "state", f"it does not wait: it failed after {tries}, {error or 'without an error'}; {again}"
         )
     if job.doomed:
-        last = f"it has failed for good, {error or 'without a word'}"
+        last = f"it has failed for good, {error or 'without an error'}"
         return _open("state", f"{last}; it is not run again: a worker ends it and calls its on_fail_method")
     if job.unknown_for is not None:
-        asked = f"the workers do not know {job.call} (for {lasting(job.unknown_for)})"
-        how = "is the module named with --app, and the code deployed? It fails after unknown_model_grace"
-        return _open("state", f"{job.state}; {asked}: {how}")
+        missing = f"the workers do not know {job.call} (for {lasting(job.unknown_for)})"
+        advice = "is the module named with --app, and the code deployed? It fails after unknown_model_grace"
+        return _open("state", f"{job.state}; {missing}: {advice}")
     tried = f", tried {job.retry} of {job.max_retries or '∞'} times" if job.retry else ""
     last = f", the last one: {error}" if job.retry and error else ""
     return _open("state", f"{job.state} for {lasting(job.created_ago)}{tried}{last}")
@@ -94,21 +97,21 @@ def _running(facts: Facts) -> str:
     since = "" if job.started_ago is None else f" for {lasting(job.started_ago)}"
     attempt = f"attempt {job.attempt}"
     if job.worker is None or not job.worker.alive:
-        who = "its worker" if job.worker is None else f"its worker {job.worker.pid} on {job.worker.host}"
-        leads = (
+        worker = "its worker" if job.worker is None else f"its worker {job.worker.pid} on {job.worker.host}"
+        remedy = (
             "the leader puts it back"
             if facts.leader.led
             else "it is put back as soon as a supervisor leads here"
         )
-        return f"it was started ({attempt}){since}, but the session of {who} is gone: {leads}"
+        return f"it was started ({attempt}){since}, but the session of {worker} is gone: {remedy}"
     if job.doomed:
         return f"it has failed for good: worker {job.worker.pid} on {job.worker.host} ends it{since}"
-    asked = "; it is being cancelled" if job.cancel_requested else ""
-    return f"it runs{since}: {attempt}, worker {job.worker.pid} on {job.worker.host}{asked}"
+    cancelling = "; it is being cancelled" if job.cancel_requested else ""
+    return f"it runs{since}: {attempt}, worker {job.worker.pid} on {job.worker.host}{cancelling}"
 
 
 def dependencies(facts: Facts) -> Gate:
-    """The jobs that must be done first; the root cause when one of those above has failed."""
+    """The jobs that must be done first; when an ancestor has failed, that one."""
     parents, roots = facts.parents, facts.roots
     if not parents.count:
         if facts.job.state == "wait_dependencies":
@@ -119,30 +122,30 @@ def dependencies(facts: Facts) -> Gate:
     waits = f"it waits for {counted(parents.count, 'job')}"
     if stuck:
         first = stuck[0]
-        do = f"queuemaster jobs requeue {first.uuid}, or jobs done to go on without it"
+        advice = f"queuemaster jobs requeue {first.uuid}, or jobs done to go on without it"
         if first.state == "failed":
-            how = f"failed: {first_line(first.error)}" if first.error else "failed"
+            end = f"failed: {first_line(first.error)}" if first.error else "failed"
         else:
-            how = "was cancelled"
+            end = "was cancelled"
         where = "one of them" if any(first.uuid == parent.uuid for parent in parents.shown) else "above them"
         more = f", and {len(stuck) - 1} more like it" if len(stuck) > 1 else ""
-        says = f"{waits}, and {where} {first.uuid} ({first.call}) {how}{more}; {do}"
+        says = f"{waits}, and {where} {first.uuid} ({first.call}) {end}{more}; {advice}"
         return _shut("dependencies", says, stuck)
-    if roots.shown and {one.uuid for one in roots.shown} != {one.uuid for one in parents.shown}:
+    if roots.shown and {root.uuid for root in roots.shown} != {parent.uuid for parent in parents.shown}:
         turn = "which waits in turn for" if parents.count == 1 else "which wait in turn for"
         says = f"{waits}: {listed(parents.shown, parents.count)}, {turn}"
-        ask = f"; queuemaster why {roots.shown[0].uuid}" if roots.shown[0].state == "pending" else ""
-        return _shut("dependencies", f"{says} {_with_states(roots.shown, roots.count)}{ask}", roots.shown)
+        advice = f"; queuemaster why {roots.shown[0].uuid}" if roots.shown[0].state == "pending" else ""
+        return _shut("dependencies", f"{says} {_with_states(roots.shown, roots.count)}{advice}", roots.shown)
     return _shut("dependencies", f"{waits}: {_with_states(parents.shown, parents.count)}", parents.shown)
 
 
-def _with_states(jobs: tuple[Other, ...], count: int) -> str:
+def _with_states(jobs: tuple[OtherJob, ...], count: int) -> str:
     states = {job.state for job in jobs}
     return f"{listed(jobs, count)}, {'/'.join(sorted(states))}"
 
 
 def eta(facts: Facts) -> Gate:
-    """The time before which it does not start."""
+    """Whether the job is due."""
     wait = facts.job.eta_in
     if wait is None:
         return _open("eta", "it has no time to wait for")
@@ -153,7 +156,7 @@ def eta(facts: Facts) -> Gate:
 
 
 def channel(facts: Facts, tree: Tree) -> Gate:
-    """Where a job of its stored channel runs."""
+    """The channel that the job runs in, which may be one above its stored channel."""
     stored = complete_name(facts.job.channel)
     runs_in = tree.resolve(stored)
     if runs_in == stored:
@@ -165,7 +168,7 @@ def channel(facts: Facts, tree: Tree) -> Gate:
 
 
 def capacity(facts: Facts, tree: Tree, path: tuple[str, ...]) -> Gate:
-    """A slot in its channel and in each one above."""
+    """Whether its channel and each one above have a free slot."""
     within = [
         (name, tuple(job for job in facts.running if name in tree.path(tree.resolve(job.channel))))
         for name in path
@@ -180,53 +183,55 @@ def capacity(facts: Facts, tree: Tree, path: tuple[str, ...]) -> Gate:
                 f"{slots} of channel {name} {'is' if capacity == 1 else 'are'} in use, by {listed(holders)}"
             )
             return _shut("capacity", used, holders)
-    said = [
+    slots_in_use = [
         f"{name} {len(holders)} of {'any' if tree[name].capacity is None else tree[name].capacity}"
         for name, holders in within
     ]
-    return _open("capacity", f"slots in use: {', '.join(said)}")
+    return _open("capacity", f"slots in use: {', '.join(slots_in_use)}")
 
 
 def _timed(facts: Facts, tree: Tree, name: str) -> list[float]:
-    """How long ago jobs started in a channel and below it."""
+    """The ages of the last starts in a channel and below it."""
     return [ago for stored, ago in facts.starts if name in tree.path(tree.resolve(stored))]
 
 
 def throttle(facts: Facts, tree: Tree, path: tuple[str, ...]) -> Gate:
-    """The time between two starts."""
+    """Whether enough time has passed since the last start."""
 
     def wait(name: str) -> float:
         return throttled_for(_timed(facts, tree, name), tree[name].throttle)
 
+    limited = [name for name in path if tree[name].throttle]
     return _opening(
-        "throttle", path, wait, lambda name: f"{lasting(tree[name].throttle)} between two starts", tree
+        "throttle", limited, wait, lambda name: f"{lasting(tree[name].throttle)} between two starts"
     )
 
 
 def rate(facts: Facts, tree: Tree, path: tuple[str, ...]) -> Gate:
-    """The starts in a time."""
+    """Whether the rate allows another start."""
 
     def wait(name: str) -> float:
         return without_token_for(_timed(facts, tree, name), tree[name].rate, tree[name].burst)
 
-    return _opening("rate", path, wait, lambda name: f"{show_rate(tree[name].rate)} starts", tree)
+    limited = [name for name in path if tree[name].rate]
+    return _opening("rate", limited, wait, lambda name: f"{show_rate(tree[name].rate)} starts")
 
 
 def _opening(
-    kind: str, path: tuple[str, ...], wait: Callable[[str], float], limit: Callable[[str], str], tree: Tree
+    kind: str, limited: list[str], wait: Callable[[str], float], limit: Callable[[str], str]
 ) -> Gate:
-    limited = [name for name in path if getattr(tree[name], kind)]
+    """The gate of a throttle or a rate. ``limited``: the channels of the path that have one."""
     if not limited:
         return _open(kind, "none")
     latest = max(limited, key=wait)
     if wait(latest) > 0:
-        then = f"by what the database tells, the next in {lasting(wait(latest))}"
+        then = f"as far as the database knows, the next in {lasting(wait(latest))}"
         return _shut(kind, f"channel {latest} allows {limit(latest)}: {then}")
     return _open(kind, ", ".join(f"channel {name} allows {limit(name)}" for name in limited))
 
 
 def sequential(facts: Facts, tree: Tree, path: tuple[str, ...]) -> Gate:
-    """In a sequential channel: what stands before it."""
+    """Whether a sequential channel has a failed, delayed or ready job before it."""
     names = [name for name in path if tree[name].sequential]
     if not names:
         return _open("sequential", "none of its channels is sequential")
@@ -249,24 +254,24 @@ def sequential(facts: Facts, tree: Tree, path: tuple[str, ...]) -> Gate:
 
 
 def pause(channels: Channels, path: tuple[str, ...]) -> Gate:
-    """Whether somebody has paused a channel of its way, and where."""
+    """Whether its channel or one above is paused, and where that was set."""
     tree = channels.tree
     for name in path:
         if tree[name].paused:
-            where = [
-                database for database, each in channels.overrides.items()
-                if any(one.channel == name and one.paused for one in each)
+            databases = [
+                database for database, overrides in channels.overrides.items()
+                if any(override.channel == name and override.paused for override in overrides)
             ]  # fmt: skip
-            if where:
-                how = f"was paused live, in database {', '.join(where)}; queuemaster channel {name} --resume"
+            if databases:
+                cause = f"was paused live, in database {', '.join(databases)}; queuemaster channel {name} --resume"
             else:
-                how = "is paused by the configuration"
-            return _shut("pause", f"channel {name} {how}")
+                cause = "is paused by the configuration"
+            return _shut("pause", f"channel {name} {cause}")
     return _open("pause", "none of its channels is paused")
 
 
 def order(facts: Facts) -> Gate:
-    """The jobs of its channel that start first."""
+    """The ready jobs of its channel that come before it."""
     better = facts.better
     if not better.count:
         return _open("order", "no ready job of its channel comes before it")
@@ -277,32 +282,32 @@ def order(facts: Facts) -> Gate:
 
 
 def leader(facts: Facts) -> Gate:
-    """Whether anybody hands out the jobs of its database."""
-    leads = facts.leader
-    if leads.stock:
+    """Whether a dispatcher leads its database."""
+    leader = facts.leader
+    if leader.stock:
         return _shut(
             "leader",
             f"the stock runner of the addon leads {facts.database}, and starts its jobs; we stand by",
         )
-    if not leads.led:
+    if not leader.led:
         seen = (
             ""
-            if leads.beat_ago is None
-            else f", since {lasting(leads.beat_ago)}, when one did on {leads.host}"
+            if leader.beat_ago is None
+            else f", since {lasting(leader.beat_ago)}, when one did on {leader.host}"
         )
         return _shut("leader", f"no supervisor serves database {facts.database}{seen}: queuemaster status")
-    if leads.takes_over:
+    if leader.takes_over:
         return _shut("leader", f"a dispatcher is about to take over database {facts.database}")
-    if leads.beat_ago is not None and leads.beat_ago > BEAT_LATE:
+    if leader.beat_ago is not None and leader.beat_ago > BEAT_LATE:
         says = (
-            f"the dispatcher on {leads.host} leads, but has not been heard of for {lasting(leads.beat_ago)}"
+            f"the dispatcher on {leader.host} leads, but has not been heard of for {lasting(leader.beat_ago)}"
         )
         return _shut("leader", f"{says}: is that process stopped, or that host away?")
-    return _open("leader", f"a dispatcher on {leads.host} leads, epoch {leads.epoch}")
+    return _open("leader", f"a dispatcher on {leader.host} leads, epoch {leader.epoch}")
 
 
 def worker(facts: Facts, tree: Tree | None, free: bool) -> Gate:
-    """Who would run it. ``free``: no other gate is shut."""
+    """Whether a worker can run it. ``free``: no other gate is shut."""
     if tree is None:
         total = sum(facts.sessions.values())
         if total:
@@ -310,12 +315,12 @@ def worker(facts: Facts, tree: Tree | None, free: bool) -> Gate:
         return Gate("worker", Verdict.UNKNOWN, "no worker has worked on this database yet")
     pool = tree.resolve(facts.job.channel)
     if facts.pools is not None and pool in facts.pools:
-        found = facts.pools[pool]
-        if not found.alive and found.backoff > 0:
-            says = f"workers of {pool} die before they are of use: the next one starts in {lasting(found.backoff)}"
+        workers = facts.pools[pool]
+        if not workers.alive and workers.backoff > 0:
+            says = f"workers of {pool} die before they are of use: the next one starts in {lasting(workers.backoff)}"
             return _shut("worker", f"{says}; the log says why")
-        if found.alive:
-            return _open("worker", f"{counted(found.alive, 'worker')} of {pool}")
+        if workers.alive:
+            return _open("worker", f"{counted(workers.alive, 'worker')} of {pool}")
     sessions = facts.sessions.get(pool, 0)
     if sessions:
         return _open("worker", f"{counted(sessions, 'worker')} of {pool} with a session here")

@@ -1,4 +1,4 @@
-"""Other jobs, named as parts of a sentence."""
+"""Other jobs as parts of a sentence."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from queuemaster.words import first_line, lasting
 
-from .facts import Other
+from .facts import OtherJob
 
 SHOWN = 3  # jobs that are named in one sentence
 
 
-def named(job: Other) -> str:
-    """A job that is named as part of a sentence: its uuid, its call, what matters of its state."""
+def named(job: OtherJob) -> str:
+    """A job as part of a sentence: its uuid, its call, and details of its state."""
     words = [job.call]
     if job.started_ago is not None and job.state == "started":
         words.append(f"for {lasting(job.started_ago)}")
@@ -27,9 +27,9 @@ def named(job: Other) -> str:
     return f"{job.uuid} ({', '.join(words)})"
 
 
-def listed(jobs: Iterable[Other], count: int | None = None) -> str:
+def listed(jobs: Iterable[OtherJob], count: int | None = None) -> str:
     """The first few, and how many more there are."""
-    every = tuple(jobs)
-    more = (len(every) if count is None else count) - len(every[:SHOWN])
-    said = ", ".join(named(job) for job in every[:SHOWN])
-    return f"{said} and {more} more" if more > 0 else said
+    known = tuple(jobs)
+    more = (len(known) if count is None else count) - len(known[:SHOWN])
+    names = ", ".join(named(job) for job in known[:SHOWN])
+    return f"{names} and {more} more" if more > 0 else names

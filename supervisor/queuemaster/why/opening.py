@@ -1,7 +1,7 @@
-"""When a throttle or a rate lets the next job through, as far as past starts tell. Pure; ages are seconds.
+"""When a throttle or a rate lets the next job through, estimated from past starts. Pure; ages are seconds.
 
-The dispatcher's own buckets are in its memory; here they are filled anew from the starts that the database
-remembers, one for each job. What was tried again since, or removed, is missing: the truth may be later.
+The dispatcher's buckets are in its memory; here they are computed from the starts that the database has, the last one
+of each job. Earlier tries and removed jobs are missing, so the next start may in fact come later.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from queuemaster.channels.bucket import Bucket
 
 
 def throttled_for(starts: Collection[float], throttle: float) -> float:
-    """Seconds until ``throttle`` seconds have passed since the last start; 0: they have."""
+    """Seconds until ``throttle`` seconds have passed since the last start; 0 when they have."""
     return max(throttle - min(starts, default=math.inf), 0.0) if throttle else 0.0
 
 
 def without_token_for(starts: Collection[float], rate: float, burst: int) -> float:
-    """Seconds until a token is there; 0: one is."""
+    """Seconds until the bucket has a token; 0 when it has one."""
     if not rate or not starts:
         return 0.0
-    # full before the first start that is known
+    # the bucket is taken to be full before the first known start
     bucket = Bucket(rate, burst, -max(starts) - burst / rate)
     for ago in sorted(starts, reverse=True):
         bucket = bucket.taken(-ago)

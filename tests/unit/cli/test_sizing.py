@@ -35,8 +35,8 @@ def test_a_server_with_several_databases_needs_them_all() -> None:
     enough = Server(("a", "b"), 20, 3, 7)
     assert needed(size, enough) == 10
     assert shortages(size, [enough]) == []
-    (said,) = shortages(size, [Server(("a", "b"), 20, 3, 8)])
-    assert said.startswith(
+    (message,) = shortages(size, [Server(("a", "b"), 20, 3, 8)])
+    assert message.startswith(
         "server of a, b: 10 connections may be needed, and it has room for 9 (max_connections 20"
     )
 

@@ -34,8 +34,8 @@ def test_a_bare_name_is_a_database_of_the_default_server() -> None:
 
 
 def test_a_database_is_called_by_its_name_and_by_its_place_when_that_is_not_enough() -> None:
-    found = parse_databases("postgresql://one/sales, postgresql://two:6000/sales, stock")
-    assert [database.name for database in found] == ["sales@one:5432", "sales@two:6000", "stock"]
+    databases = parse_databases("postgresql://one/sales, postgresql://two:6000/sales, stock")
+    assert [database.name for database in databases] == ["sales@one:5432", "sales@two:6000", "stock"]
 
 
 def test_the_same_database_twice_is_served_once() -> None:
@@ -43,7 +43,7 @@ def test_the_same_database_twice_is_served_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("host=h", "names no database"),
         ("host=h dbnam=sales", 'invalid connection option "dbnam"'),
@@ -54,8 +54,8 @@ def test_the_same_database_twice_is_served_once() -> None:
         ("postgresql://u:secret/sales", "port is not a number"),
     ],
 )
-def test_what_is_no_database_is_refused_with_what_was_expected(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_is_no_database_is_refused_with_what_was_expected(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_databases(text)
 
 

@@ -38,7 +38,7 @@ def test_what_is_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"http": "0.0.0.0:80"}, "anybody who reaches this machine"),
         ({"http": "0.0.0.0:80", "http_user": "me"}, "expected both or neither"),
@@ -46,8 +46,8 @@ def test_what_is_none(text: str) -> None:
         ({"http": "[::]:80", "http_token": ""}, "http_token"),
     ],
 )
-def test_without_a_login_only_this_machine_may_read(options: dict[str, str], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said) as refused:
+def test_without_a_login_only_this_machine_may_read(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as refused:
         compile_settings(None, {}, [f"{name}={value}" for name, value in options.items()], {})
     assert "hunter2" not in str(refused.value)
 
@@ -62,6 +62,6 @@ def test_without_a_login_only_this_machine_may_read(options: dict[str, str], sai
     ],
 )
 def test_what_is_accepted_never_shows_its_secrets(options: dict[str, str]) -> None:
-    found = compile_settings(None, {}, [f"{name}={value}" for name, value in options.items()], {})
-    assert "hunter2" not in repr(found.values)
-    assert found.settings.http == options.get("http", "127.0.0.1:8079")
+    compiled = compile_settings(None, {}, [f"{name}={value}" for name, value in options.items()], {})
+    assert "hunter2" not in repr(compiled.values)
+    assert compiled.settings.http == options.get("http", "127.0.0.1:8079")

@@ -144,11 +144,11 @@ def test_two_databases_of_one_name_are_refused(file: Path) -> None:
 def test_without_a_name_the_server_is_to_be_asked(file: Path) -> None:
     file.write_text(ODOO.replace("db_name = sales,  crm\n", "db_template = mine\n"))
     compiled = compile_settings(file, {}, ["python=python3"], {})
-    asked = compiled.settings.discovery
-    assert asked is not None
-    assert parse_dsn(asked.dsn)["dbname"] == "postgres"
-    assert parse_dsn(asked.dsn)["host"] == "db1"
-    assert (asked.pattern, asked.template) == ("^only_for_the_web$", "mine")
+    discovery = compiled.settings.discovery
+    assert discovery is not None
+    assert parse_dsn(discovery.dsn)["dbname"] == "postgres"
+    assert parse_dsn(discovery.dsn)["host"] == "db1"
+    assert (discovery.pattern, discovery.template) == ("^only_for_the_web$", "mine")
     assert source_of(compiled, "dbfilter") == f"{file} [options] dbfilter"
 
 
@@ -172,10 +172,10 @@ def test_what_has_no_use_here_is_a_note_and_no_warning(file: Path) -> None:
 
 def test_variables_of_libpq_that_odoo_19_would_follow_are_said(file: Path) -> None:
     environ = {"PGHOST": "elsewhere", "PGUSER": "odoo", "PGPASSWORD": "hunter2"}
-    found = compile_settings(file, {}, ["python=python3"], environ)
-    assert [warning.split()[1] for warning in found.warnings] == ["PGHOST", "PGPASSWORD"]
-    assert "hunter2" not in " ".join(found.warnings)
-    assert places(found)[0]["host"] == "db1"
+    compiled = compile_settings(file, {}, ["python=python3"], environ)
+    assert [warning.split()[1] for warning in compiled.warnings] == ["PGHOST", "PGPASSWORD"]
+    assert "hunter2" not in " ".join(compiled.warnings)
+    assert places(compiled)[0]["host"] == "db1"
 
 
 def test_removing_old_jobs_is_odoos_own_business(file: Path) -> None:
@@ -211,13 +211,13 @@ def test_the_capacity_of_newer_addons_is_that_of_root_where_no_channels_are_give
     both = compile_settings(file, {}, ["python=python3"], {})
     assert (both.settings.channels[0].capacity, both.channels_given, len(both.notes)) == (4, True, 1)
     file.write_text("[options]\n[queue_job]\nmax_capacity = 3\ndb_max_capacity = sales:2\n")
-    found = compile_settings(file, {}, ["python=python3"], {})
-    assert [(channel.name, channel.capacity) for channel in found.settings.channels] == [("root", 3)]
-    assert not found.channels_given
-    assert [note.split()[1] for note in found.notes] == ["db_max_capacity"]
-    found = compile_settings(file, {}, ["python=python3"], environ)
-    assert found.settings.channels[0].capacity == 8
-    assert source_of(found, "channels") == "environment ODOO_QUEUE_JOB_MAX_CAPACITY"
+    compiled = compile_settings(file, {}, ["python=python3"], {})
+    assert [(channel.name, channel.capacity) for channel in compiled.settings.channels] == [("root", 3)]
+    assert not compiled.channels_given
+    assert [note.split()[1] for note in compiled.notes] == ["db_max_capacity"]
+    compiled = compile_settings(file, {}, ["python=python3"], environ)
+    assert compiled.settings.channels[0].capacity == 8
+    assert source_of(compiled, "channels") == "environment ODOO_QUEUE_JOB_MAX_CAPACITY"
     assert compile_settings(file, {}, ["python=python3"], {"ODOO_QUEUE_JOB_MAX_CAPACITY": "0"}).off
     with pytest.raises(ConfigurationError, match="ODOO_QUEUE_JOB_MAX_CAPACITY"):
         compile_settings(file, {}, ["python=python3"], {"ODOO_QUEUE_JOB_MAX_CAPACITY": "many"})

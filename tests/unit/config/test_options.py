@@ -27,7 +27,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "text", "said"),
+    ("option", "text", "message"),
     [
         ("max_workers", "0", "whole number from 1 to 4096"),
         ("max_workers", "many", "whole number from 1 to 4096"),
@@ -43,8 +43,8 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         ("database", "host=h", "names no database"),
     ],
 )
-def test_a_bad_value_is_refused_with_what_was_expected(option: str, text: str, said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_a_bad_value_is_refused_with_what_was_expected(option: str, text: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Options.model_validate({option: text})
 
 

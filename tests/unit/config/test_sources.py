@@ -1,4 +1,4 @@
-"""Where a value comes from, which one counts, and what is said of the others."""
+"""Where a value comes from, which one counts, and the warnings about the others."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_passwords_are_in_the_settings_and_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"channels = root:4\n", "line 1: expected a section first"),
         (b"[queue_job]\nchannels\n", "line 2: expected OPTION = VALUE"),
@@ -116,11 +116,11 @@ def test_passwords_are_in_the_settings_and_nowhere_else() -> None:
         (b"\xff\xfe\x00", "not UTF-8"),
     ],
 )
-def test_a_file_that_cannot_be_parsed_is_refused_by_line(file: Path, content: bytes, said: str) -> None:
+def test_a_file_that_cannot_be_parsed_is_refused_by_line(file: Path, content: bytes, message: str) -> None:
     file.write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
         compile_settings(file, {}, [], {})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(file) in str(caught.value)
 
 

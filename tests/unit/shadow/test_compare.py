@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from queuemaster.channels import Tree, parse_channels
-from queuemaster.shadow.compare import PATIENCE, Comparison, Look, Seen
+from queuemaster.shadow.compare import PATIENCE, Comparison, SeenJob, Snapshot
 
 
-def job(number: int, channel: str = "root", priority: int = 10) -> Seen:
-    return Seen("odoo", f"job-{number}", channel, (priority, "2026-01-01", number))
+def job(number: int, channel: str = "root", priority: int = 10) -> SeenJob:
+    return SeenJob("odoo", f"job-{number}", channel, (priority, "2026-01-01", number))
 
 
 class Eyes:
@@ -21,12 +21,12 @@ class Eyes:
         self.see()
 
     def see(
-        self, ready: Iterable[Seen] = (), taken: Iterable[Seen] = (), passed: Iterable[Seen] = (),
+        self, ready: Iterable[SeenJob] = (), taken: Iterable[SeenJob] = (), passed: Iterable[SeenJob] = (),
         failed: Iterable[str] = (), later: float = 0.5,
     ) -> list[tuple[str, str]]:  # fmt: skip
         self.now += later
-        look = Look(self.now, tuple(ready), tuple(taken), tuple(passed), frozenset(failed))
-        return [(difference.kind, difference.job.uuid) for difference in self.comparison.look(look)]
+        look = Snapshot(self.now, tuple(ready), tuple(taken), tuple(passed), frozenset(failed))
+        return [(difference.kind, difference.job.uuid) for difference in self.comparison.compare(look)]
 
 
 def test_a_runner_that_does_as_we_do_is_not_spoken_of() -> None:
@@ -79,5 +79,5 @@ def test_a_job_that_waits_for_a_slot_is_not_late() -> None:
 
 def test_what_runs_at_the_first_look_was_not_started_before_our_eyes() -> None:
     comparison = Comparison(Tree(parse_channels("root:1").channels), 0.0)
-    assert comparison.look(Look(1.0, (), (job(1), job(2)))) == []
+    assert comparison.compare(Snapshot(1.0, (), (job(1), job(2)))) == []
     assert comparison.starts == 0

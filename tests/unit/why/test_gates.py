@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from queuemaster.channels import Override, Tree, parse_channels
 from queuemaster.why import gates
 from queuemaster.why.answer import answer
-from queuemaster.why.facts import Facts, Job, Leader, Other, Pool, Some, Worker
+from queuemaster.why.facts import Facts, FirstJobs, Job, Leader, OtherJob, Pool, Worker
 from queuemaster.why.gates import Channels, Gate, Verdict
 from queuemaster.why.naming import listed
 from queuemaster.why.opening import throttled_for, without_token_for
@@ -29,8 +29,8 @@ def facts(state: str = "pending", **changes: Any) -> Facts:
     return replace(Facts("sales", replace(job, **of_job), LEADS), **changes)
 
 
-def other(uuid: str, state: str = "pending", channel: str = "root.mail", **changes: Any) -> Other:
-    return Other(uuid, "letter.write", state, channel, **changes)
+def other(uuid: str, state: str = "pending", channel: str = "root.mail", **changes: Any) -> OtherJob:
+    return OtherJob(uuid, "letter.write", state, channel, **changes)
 
 
 def channels(text: str, *overrides: Override) -> Channels:
@@ -43,16 +43,16 @@ def gate(name: str, known: Facts, tree: Channels | None) -> Gate:
 
 def test_a_job_that_is_over_or_runs_has_one_gate() -> None:
     for state in ("done", "failed", "cancelled", "started"):
-        found = answer(facts(state), channels("root:1"))
-        assert [each.name for each in found.gates] == ["state"]
-        assert not found.waits
+        result = answer(facts(state), channels("root:1"))
+        assert [each.name for each in result.gates] == ["state"]
+        assert not result.waits
 
 
 @pytest.mark.parametrize(
-    ("state", "changes", "said"),
+    ("state", "changes", "message"),
     [
         ("done", {"ended_ago": 60.0}, "it was done 1 min ago"),
-        ("cancelled", {"ended_ago": 60.0}, "it was cancelled 1 min ago; to run it all the same"),
+        ("cancelled", {"ended_ago": 60.0}, "it was cancelled 1 min ago; to run it after all"),
         ("failed", {"retry": 2, "max_retries": 0, "error": "E: x\ny"}, "it failed after 2 tries, E: x; when"),
         (
             "started",
@@ -75,29 +75,33 @@ def test_a_job_that_is_over_or_runs_has_one_gate() -> None:
         ),
     ],
 )
-def test_state(state: str, changes: dict[str, Any], said: str) -> None:
-    assert said in gates.state(facts(state, **changes)).says
+def test_state(state: str, changes: dict[str, Any], message: str) -> None:
+    assert message in gates.state(facts(state, **changes)).says
 
 
 def test_dependencies_name_the_failed_ancestor_before_the_parents() -> None:
     parent = other("parent", "wait_dependencies")
     root, runs = other("root", "failed", error="E: x"), other("runs", "started", started_ago=3.0)
     above = gates.dependencies(
-        facts("wait_dependencies", parents=Some((parent,), 1), roots=Some((root, runs), 2))
+        facts("wait_dependencies", parents=FirstJobs((parent,), 1), roots=FirstJobs((root, runs), 2))
     )
     assert (above.verdict, above.holders) == (SHUT, (root,))
     assert "above them root (letter.write) failed: E: x" in above.says
-    direct = gates.dependencies(facts("wait_dependencies", parents=Some((root,), 1), roots=Some((root,), 1)))
+    direct = gates.dependencies(
+        facts("wait_dependencies", parents=FirstJobs((root,), 1), roots=FirstJobs((root,), 1))
+    )
     assert "one of them root" in direct.says
-    deep = gates.dependencies(facts("wait_dependencies", parents=Some((parent,), 1), roots=Some((runs,), 1)))
+    deep = gates.dependencies(
+        facts("wait_dependencies", parents=FirstJobs((parent,), 1), roots=FirstJobs((runs,), 1))
+    )
     assert "which waits in turn for runs (letter.write, for 3 s), started" in deep.says
     ready = other("ready")
     behind = gates.dependencies(
-        facts("wait_dependencies", parents=Some((parent,), 1), roots=Some((ready,), 1))
+        facts("wait_dependencies", parents=FirstJobs((parent,), 1), roots=FirstJobs((ready,), 1))
     )
     assert behind.says.endswith("pending; queuemaster why ready")
     next_one = gates.dependencies(
-        facts("wait_dependencies", parents=Some((runs,), 1), roots=Some((runs,), 1))
+        facts("wait_dependencies", parents=FirstJobs((runs,), 1), roots=FirstJobs((runs,), 1))
     )
     assert next_one.holders == (runs,)
     stranded = gates.dependencies(facts("wait_dependencies"))
@@ -143,7 +147,7 @@ def test_throttle_and_rate_count_starts_below_the_channel() -> None:
     assert "the next in 6 s" in gate("throttle", facts(starts=starts), tree).says
     assert gate("throttle", facts(starts=(("root.mail", 11.0),)), tree).verdict is OPEN
     tree = channels("root:9:rate=6/m,mail:9")
-    assert "channel root allows 6/m starts: by what the database tells, the next in 9 s" in (
+    assert "channel root allows 6/m starts: as far as the database knows, the next in 9 s" in (
         gate("rate", facts(starts=starts[1:]), tree).says
     )
 
@@ -153,7 +157,7 @@ def test_sequential() -> None:
     failed, delayed = other("f", "failed", error="E: x"), other("d", eta_in=60.0)
     assert gate("sequential", facts(failed=(failed,), delayed=(delayed,)), tree).holders == (failed,)
     assert gate("sequential", facts(delayed=(delayed,)), tree).holders == (delayed,)
-    assert gate("sequential", facts(better=Some((other("b"),), 1)), tree).verdict is SHUT
+    assert gate("sequential", facts(better=FirstJobs((other("b"),), 1)), tree).verdict is SHUT
     elsewhere = other("e", "failed", "root.crm")
     assert gate("sequential", facts(failed=(elsewhere,)), tree).verdict is OPEN
 
@@ -170,7 +174,7 @@ def test_pause_says_by_whom() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leader", "verdict", "said"),
+    ("leader", "verdict", "message"),
     [
         (LEADS, OPEN, "on here leads, epoch 3"),
         (Leader(False), SHUT, "no supervisor serves database sales:"),
@@ -180,10 +184,10 @@ def test_pause_says_by_whom() -> None:
         (replace(LEADS, beat_ago=31.0), SHUT, "not been heard of for 31 s"),
     ],
 )
-def test_leader(leader: Leader, verdict: Verdict, said: str) -> None:
-    found = gates.leader(facts(leader=leader))
-    assert found.verdict is verdict
-    assert said in found.says
+def test_leader(leader: Leader, verdict: Verdict, message: str) -> None:
+    result = gates.leader(facts(leader=leader))
+    assert result.verdict is verdict
+    assert message in result.says
 
 
 def test_worker() -> None:
@@ -201,9 +205,9 @@ def test_worker() -> None:
 
 def test_what_somebody_must_do_is_told_first_and_the_rest_is_named() -> None:
     known = facts(eta_in=5.0, running=(other("a", "started"),), leader=Leader(False))
-    found = answer(known, channels("root:1,mail:1:paused"))
-    assert found.summary.startswith("It waits because no supervisor serves database sales")
-    assert found.summary.endswith("Shut as well: pause, eta, capacity.")
+    result = answer(known, channels("root:1,mail:1:paused"))
+    assert result.summary.startswith("It waits because no supervisor serves database sales")
+    assert result.summary.endswith("Shut as well: pause, eta, capacity.")
     problem = answer(replace(known, schema_problem="its schema is older"), channels("root:1"))
     assert problem.summary.startswith("It waits because no supervisor of this version accepts sales")
 
@@ -234,7 +238,7 @@ def test_a_time_is_said_in_two_units_at_most(seconds: float) -> None:
 
 
 def test_words() -> None:
-    said = {
+    message = {
         0.44: "0.4 s",
         3: "3 s",
         12.4: "12 s",
@@ -243,5 +247,5 @@ def test_words() -> None:
         3600: "1 h",
         90061: "1 d 1 h",
     }
-    assert {seconds: lasting(seconds) for seconds in said} == said
+    assert {seconds: lasting(seconds) for seconds in message} == message
     assert listed([other(str(n)) for n in range(5)], 9).endswith("2 (letter.write) and 6 more")

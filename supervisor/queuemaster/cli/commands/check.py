@@ -1,4 +1,4 @@
-"""``queuemaster check``: is the configuration right, and what does it mean."""
+"""``queuemaster check``: whether the configuration is right, and what it means."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rich.tree import Tree as Drawing
 from queuemaster.channels import Tree
 from queuemaster.channels.channel import ChannelConfig
 from queuemaster.channels.keys import show_rate, show_size
-from queuemaster.cli.estimate.report import Takes, what_it_takes
+from queuemaster.cli.estimate.report import Estimate, estimate
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option
-from queuemaster.cli.live_limits import Live, limits, reachable, words_of
-from queuemaster.cli.odoo.checks import beside
+from queuemaster.cli.live_limits import LiveLimits, limit_words, limits_document, read_overrides
+from queuemaster.cli.odoo.checks import check_odoo
 from queuemaster.cli.output import Refusal, console, note, print_json, printable, warn
 from queuemaster.config.compiled import Settings
 from queuemaster.config.option_values import ConfigurationError
 from queuemaster.config.sources import Compiled
 from queuemaster.words import counted, lasting
 
-LONG = 10_000  # seconds that nobody can read any more
+LONG = 10_000  # seconds; a longer duration is shown in days and hours
 # option → how its value is shown
 _SHOWN: dict[str, Callable[[Any], str]] = {
     "throttle": lambda seconds: f"{seconds:g} s",
@@ -45,7 +45,7 @@ _SHOWN: dict[str, Callable[[Any], str]] = {
 @databases_option
 @click.option("--strict", is_flag=True, help="Warnings are errors: exit code 2.")
 @click.option(
-    "--explain", is_flag=True, help="Say what each channel and option means, and what it all takes."
+    "--explain", is_flag=True, help="Say what each channel and option means; estimate memory and connections."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def check(
@@ -59,54 +59,53 @@ def check(
 ) -> None:
     """Validate the configuration; print the channel tree and every option with its source.
 
-    When databases are named and can be reached, what was changed live in them (queuemaster channel) is shown too.
-    Beside Odoo (-c odoo.conf, no app): whether its interpreter imports it, which databases there are, and how each
-    stands. Nothing is altered.
+    When databases are named and can be reached, limits that were changed live (queuemaster channel) are shown too.
+    Beside Odoo (-c odoo.conf, no app) it shows whether the interpreter can import Odoo, which databases there are,
+    and the state of each. Nothing is altered.
 
-    --explain imports the application in a process of its own, to see how large it is, and counts workers, processes
-    and database connections.
+    --explain imports the application in a process of its own, to measure its size, and counts workers, processes and
+    database connections.
     """
     try:
-        found = compiled(file, assignments, {"channels": channels, "database": database})
+        configuration = compiled(file, assignments, {"channels": channels, "database": database})
     except ConfigurationError as error:
         if as_json:
             print_json({"valid": False, "errors": list(error.problems), "warnings": []})
         raise
     odoo = None
-    if found.settings.odoo:
-        odoo = beside(found.settings)
-        found = replace(
-            found, settings=odoo.settings, warnings=(*found.warnings, *odoo.warnings(found.channels_given))
-        )
-    found = replace(
-        found, warnings=(*found.warnings, *refused_niceness(found.settings), *idle_batches(found.settings))
-    )
-    asked = odoo.served() if odoo is not None else found.settings.databases
-    live = Live(found.settings.channels, reachable(asked))
-    served = replace(found.settings, databases=tuple(asked))
-    takes = what_it_takes(served) if explain and not found.off else None
-    if takes is not None:
-        found = replace(found, warnings=(*found.warnings, *takes.warnings()))
+    warnings = list(configuration.warnings)
+    if configuration.settings.odoo:
+        odoo = check_odoo(configuration.settings)
+        configuration = replace(configuration, settings=odoo.settings)
+        warnings += odoo.warnings(configuration.channels_given)
+    settings = configuration.settings
+    warnings += [*refused_niceness(settings), *idle_batches(settings)]
+    served = odoo.served() if odoo is not None else settings.databases
+    live = LiveLimits(settings.channels, read_overrides(served))
+    needs = None
+    if explain and not configuration.off:
+        needs = estimate(replace(settings, databases=tuple(served)))
+        warnings += needs.warnings()
+    configuration = replace(configuration, warnings=tuple(warnings))
     if as_json:
         more = {
             **({"odoo": odoo.document()} if odoo else {}),
-            **({"takes": takes.document()} if takes else {}),
+            **({"takes": needs.document()} if needs else {}),
         }
-        print_json({**document(found, live, strict, explain), **more})
+        print_json({**document(configuration, live, strict, explain), **more})
     else:
-        draw(found, live, explain, takes)
+        draw(configuration, live, explain, needs)
         if odoo is not None:
             console().print(odoo.table())
-    for said in found.notes:
-        note(said)
-    warn(found.warnings)
-    if strict and found.warnings:
-        count = len(found.warnings)
-        raise Refusal(f"{count} warning{'s' if count > 1 else ''}, and --strict allows none")
+    for text in configuration.notes:
+        note(text)
+    warn(warnings)
+    if strict and warnings:
+        raise Refusal(f"{counted(len(warnings), 'warning')}, and --strict allows none")
 
 
 def refused_niceness(settings: Settings) -> list[str]:
-    """Going below 0 is root's, and root's workers run as the option user says."""
+    """Warnings: only root may give workers a niceness below 0, and they run as the option user."""
     if os.geteuid() == 0 and settings.user in ("", "root", "0"):
         return []
     return [
@@ -118,7 +117,7 @@ def refused_niceness(settings: Settings) -> list[str]:
 
 
 def idle_batches(settings: Settings) -> list[str]:
-    """Odoo's jobs have a transaction each."""
+    """Warnings: a batch is one transaction, and each job of Odoo's has its own."""
     return [
         f"channel {channel.name}: batch={channel.batch} has no effect beside Odoo"
         for channel in settings.channels
@@ -126,14 +125,14 @@ def idle_batches(settings: Settings) -> list[str]:
     ]
 
 
-def document(found: Compiled, live: Live, strict: bool, explain: bool) -> dict[str, Any]:
+def document(configuration: Compiled, live: LiveLimits, strict: bool, explain: bool) -> dict[str, Any]:
     """The answer of ``--json``. A capacity of null is unlimited, within the channels above.
 
-    All is as configured, but for ``live``, where the channel was changed: what counts now.
+    Channels are shown as configured; one that was changed live also has ``live``, its limits in force.
     """
     tree = live.configured
     channels = []
-    for channel in found.settings.channels:
+    for channel in configuration.settings.channels:
         entry: dict[str, Any] = {
             "name": channel.name,
             "capacity": channel.capacity,
@@ -142,53 +141,53 @@ def document(found: Compiled, live: Live, strict: bool, explain: bool) -> dict[s
         }
         if explain:
             entry["explanation"] = explanation(channel, tree)
-        if live.changed(channel.name):
-            entry["live"] = limits(live.tree, channel.name)
+        if channel.name in live.changed:
+            entry["live"] = limits_document(live.tree, channel.name)
         channels.append(entry)
     options: dict[str, Any] = {}
-    for value in found.values:
+    for value in configuration.values:
         options[value.option] = {"value": value.value, "source": value.source}
         if explain:
             options[value.option]["meaning"] = value.meaning
     return {
-        "valid": not (strict and found.warnings),
-        "off": found.off,
+        "valid": not (strict and configuration.warnings),
+        "off": configuration.off,
         "channels": channels,
         "options": options,
-        "warnings": list(found.warnings),
-        "notes": list(found.notes),
+        "warnings": list(configuration.warnings),
+        "notes": list(configuration.notes),
         "errors": [],
     }
 
 
-def draw(found: Compiled, live: Live, explain: bool, takes: Takes | None) -> None:
-    """The same for people."""
+def draw(configuration: Compiled, live: LiveLimits, explain: bool, needs: Estimate | None) -> None:
+    """Print the channels as a tree, the estimate, and the options as a table."""
     tree = live.configured
     branches: dict[str, Drawing] = {}
-    for channel in found.settings.channels:
+    for channel in configuration.settings.channels:
         label = Text(printable(label_of(channel, tree.effective(channel.name))))
-        if live.changed(channel.name):
-            label.append(f"  (live: {', '.join(words_of(live.tree, channel.name))})", style="bold")
+        if channel.name in live.changed:
+            label.append(f"  (live: {', '.join(limit_words(live.tree, channel.name))})", style="bold")
         if explain:
             label.append(f"\n{printable(explanation(channel, tree))}", style="dim")
-        if takes is not None:
+        if needs is not None:
             label.append(
-                f"\n{counted(takes.size.pools.get(channel.name, 0), 'worker')} kept ready", style="dim"
+                f"\n{counted(needs.size.pools.get(channel.name, 0), 'worker')} kept ready", style="dim"
             )
-        above = branches.get(channel.parent or "")
-        branches[channel.name] = above.add(label) if above is not None else Drawing(label)
+        parent = branches.get(channel.parent or "")
+        branches[channel.name] = parent.add(label) if parent is not None else Drawing(label)
     out = console()
-    out.print(branches[found.settings.channels[0].name])
-    if found.off:
+    out.print(branches[configuration.settings.channels[0].name])
+    if configuration.off:
         out.print("switched off: root has capacity 0")
     out.print()
-    if takes is not None:
-        out.print(takes.table())
+    if needs is not None:
+        out.print(needs.table())
         out.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("option", "value", "source", *(("meaning",) if explain else ())):
         table.add_column(heading, overflow="fold")
-    for value in found.values:
+    for value in configuration.values:
         shown = ", ".join(value.value) if isinstance(value.value, list) else value.value
         if isinstance(shown, float):
             # every option that is a float is a duration
@@ -199,7 +198,7 @@ def draw(found: Compiled, live: Live, explain: bool, takes: Takes | None) -> Non
 
 
 def options_of(channel: ChannelConfig) -> dict[str, Any]:
-    """What a channel has beside its capacity."""
+    """The keys of a channel that are not at their defaults, without its capacity."""
     return {
         option.name: value
         for option in fields(channel)
@@ -219,26 +218,25 @@ def label_of(channel: ChannelConfig, effective: int) -> str:
 
 
 def explanation(channel: ChannelConfig, tree: Tree) -> str:
-    """What a channel's line means for its jobs."""
+    """What the limits of a channel mean for its jobs, in words."""
     effective = tree.effective(channel.name)
     jobs = "1 job" if effective == 1 else f"{effective} jobs"
-    said = [f"at most {jobs} at a time, here and below" if effective else "no job ever starts here"]
+    parts = [f"at most {jobs} at a time, here and below" if effective else "no job ever starts here"]
     if channel.capacity is None or effective < channel.capacity:
-        narrow = next(name for name in tree.path(channel.name) if tree[name].capacity == effective)
-        said.append(f"bounded by {narrow}")
+        bound = next(name for name in tree.path(channel.name) if tree[name].capacity == effective)
+        parts.append(f"bounded by {bound}")
     if channel.sequential:
-        said.append("one after the other, a failed one holds the rest")
+        parts.append("one after the other, a failed one holds the rest")
     if channel.throttle:
-        said.append(f"{channel.throttle:g} s between two starts")
+        parts.append(f"{channel.throttle:g} s between two starts")
     if channel.rate:
-        said.append(f"{show_rate(channel.rate)} starts, up to {channel.burst} of them at once")
+        parts.append(f"{show_rate(channel.rate)} starts, up to {channel.burst} of them at once")
     if channel.batch > 1:
-        said.append(f"up to {channel.batch} jobs in one transaction")
+        parts.append(f"up to {channel.batch} jobs in one transaction")
     if channel.paused:
-        said.append("paused: nothing starts")
-    for name, which in (("retention", "done and cancelled"), ("failed_retention", "failed")):
-        seconds = getattr(channel, name)
+        parts.append("paused: nothing starts")
+    for seconds, states in ((channel.retention, "done and cancelled"), (channel.failed_retention, "failed")):
         if seconds is not None:
-            how = f"removed after {lasting(seconds)}" if seconds else "kept for ever"
-            said.append(f"{which} jobs are {how}")
-    return "; ".join(said)
+            end = f"removed after {lasting(seconds)}" if seconds else "kept for ever"
+            parts.append(f"{states} jobs are {end}")
+    return "; ".join(parts)

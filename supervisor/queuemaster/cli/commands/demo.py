@@ -1,4 +1,4 @@
-"""``queuemaster demo``: see it work, on a database of its own that is gone afterwards."""
+"""``queuemaster demo``: sample jobs on a database of their own, which is removed afterwards."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def demo(jobs: int, channels: str, kill: int, as_json: bool) -> None:
 
 
 class _Bars:
-    """One bar a channel, on stderr; nothing where nobody looks."""
+    """One progress bar for each channel, on stderr if that is a terminal."""
 
     def __init__(self) -> None:
         self.display = Progress(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
 
 from queuejobs.store import schema
-from queuemaster.cli.databases import embedded_server, located, upgrade
+from queuemaster.cli.databases import (
+    embedded_server,
+    for_each_database,
+    upgrade,
+    with_discovered_databases,
+)
 from queuemaster.cli.flags import compiled, configured, databases_option
-from queuemaster.cli.odoo.facts import look
-from queuemaster.cli.odoo.indexes import echo
-from queuemaster.cli.output import Failure, Refusal, warn
+from queuemaster.cli.odoo.facts import facts_of
+from queuemaster.cli.odoo.indexes import make_and_print
+from queuemaster.cli.output import Refusal, warn
 from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.config.dsn import describe
 
@@ -26,62 +30,45 @@ from queuemaster.config.dsn import describe
 def init(file: Path | None, assignments: tuple[str, ...], database: tuple[str, ...], indexes: bool) -> None:
     """Create or upgrade the queue in each database named; else in the embedded PostgreSQL.
 
-    It can be repeated at any time: what is there already stays, jobs are never lost. Beside Odoo there is nothing to
-    create beforehand; with --indexes the indexes are added that make a long queue fast.
+    It can be repeated at any time: what exists stays, and no job is lost. Beside Odoo there is nothing to create
+    beforehand; --indexes adds the indexes that make a long queue fast.
     """
     configuration = compiled(file, assignments, {"database": database})
     warn(configuration.warnings)
     if indexes:
-        add_indexes(located(configuration.settings))
+        add_indexes(with_discovered_databases(configuration.settings))
         return
     if configuration.settings.odoo:
         raise Refusal(
-            f"{configuration.settings.odoo} is Odoo's, and in Odoo's databases nothing is to be made beforehand: start"
-            " queuemaster run; init --indexes adds the indexes that make a long queue fast.\n  For a native queue name"
-            " its app too, or leave out this file"
+            f"{configuration.settings.odoo} is Odoo's, and in Odoo's databases there is nothing to create beforehand:"
+            " start queuemaster run; init --indexes adds the indexes that make a long queue fast.\n  For a native queue"
+            " name its app too, or leave out this file"
         )
     databases = configuration.settings.databases
     if not databases:
         with embedded_server() as embedded:
             click.echo(f"embedded PostgreSQL, {describe(embedded)}: {initialise(embedded)}")
         return
-    _each(databases, lambda each: click.echo(f"{describe(each)}: {initialise(each)}"))
+    for_each_database(databases, lambda database: click.echo(f"{describe(database)}: {initialise(database)}"))
 
 
 def add_indexes(settings: Settings) -> None:
-    """Those of Odoo's databases; of the ones that were found, the addon may not be in all."""
+    """Make our indexes in Odoo's databases."""
     if not settings.databases:
         raise Refusal("--indexes: expected Odoo's databases, named with --database or in odoo.conf (-c)")
 
     def work(database: DatabaseConfig) -> None:
-        # of those that were found, not named, the addon need not be in all
-        if settings.discovery is not None and (problem := look(database).problem):
+        # discovered databases need not all have the addon; a named one must
+        if settings.discovery is not None and (problem := facts_of(database).problem):
             click.echo(f"{describe(database)}: {problem}; passed over")
         else:
-            echo(database)
+            make_and_print(database)
 
-    _each(settings.databases, work)
-
-
-def _each(databases: Iterable[DatabaseConfig], work: Callable[[DatabaseConfig], None]) -> None:
-    """One bad database must not keep the others from being made."""
-    refused: list[str] = []
-    failed: list[str] = []
-    for each in databases:
-        try:
-            work(each)
-        except Refusal as refusal:
-            refused.append(refusal.message)
-        except Failure as failure:
-            failed.append(failure.message)
-    if refused:
-        raise Refusal("\n".join(refused + failed))
-    if failed:
-        raise Failure("\n".join(failed))
+    for_each_database(settings.databases, work)
 
 
 def initialise(database: DatabaseConfig) -> str:
-    """Bring one database to this version; what was done, in words."""
+    """Bring one database to this version. Returns what was done, in words."""
     applied = upgrade(database)
     names = [step.name for step in schema.steps() if step.version in applied]
     if not names:

@@ -1,4 +1,4 @@
-"""``queuemaster related-action``: what a person can open from a job, as the application says."""
+"""``queuemaster related-action``: what a person can open from a job, as the application defines it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from queuejobs.store.jobs import by_uuid
 from queuemaster.cli.databases import opened, require_native
 from queuemaster.cli.flags import compiled, configured, databases_option
 from queuemaster.cli.output import Failure, Refusal, print_json, warn
-from queuemaster.cli.targets import asked
+from queuemaster.cli.targets import target_databases
 from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.config.dsn import describe
 
@@ -31,7 +31,7 @@ _BOOTSTRAP = Path(queuejobs.worker.__file__).with_name("bootstrap.py")
     "--app", metavar="MODULE", multiple=True, help="A module that registers the models; repeatable."
 )
 @click.option("--python", metavar="PATH", help="The application's interpreter. Default: this one.")
-@click.option("--json", "as_json", is_flag=True, help="It is JSON in any case.")
+@click.option("--json", "as_json", is_flag=True, help="The output is JSON in any case.")
 def related_action(
     uuid: str, file: Path | None, assignments: tuple[str, ...], database: tuple[str, ...],
     app: tuple[str, ...], python: str | None, as_json: bool,
@@ -44,12 +44,12 @@ def related_action(
     warn(configuration.warnings)
     if configuration.settings.odoo:
         raise Refusal("the related action of a job of Odoo's is opened in Odoo: the button on the job's form")
-    with asked(configuration) as databases:
-        for each in databases:
-            if _has(each, uuid):
-                print_json(_ask(configuration.settings, each, uuid))
+    with target_databases(configuration) as databases:
+        for config in databases:
+            if _has(config, uuid):
+                print_json(_ask(configuration.settings, config, uuid))
                 return
-    where = ", ".join(describe(each) for each in databases)
+    where = ", ".join(describe(config) for config in databases)
     raise Failure(f"no job has the uuid {uuid} in {where}")
 
 
@@ -61,7 +61,7 @@ def _has(database: DatabaseConfig, uuid: str) -> bool:
 
 
 def _ask(settings: Settings, database: DatabaseConfig, uuid: str) -> Any:
-    """The answer of the application's interpreter. The DSN goes through a pipe: ps shows arguments."""
+    """The action, from the application's interpreter. The DSN goes through a pipe, since ps shows arguments."""
     python = settings.python or sys.executable
     request = json.dumps({"dsn": database.dsn, "uuid": uuid, "app": settings.app})
     receive, send = os.pipe()

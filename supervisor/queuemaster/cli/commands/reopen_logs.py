@@ -1,4 +1,4 @@
-"""``queuemaster reopen-logs``: after a rotation, let go of the old file at once."""
+"""``queuemaster reopen-logs``: close the old log file at once after a rotation."""
 
 from __future__ import annotations
 
@@ -6,26 +6,20 @@ import signal
 from pathlib import Path
 
 import click
-import psutil
 
 from queuemaster.cli.flags import compiled, configured, pidfile_option
-from queuemaster.cli.output import Failure, warn
-from queuemaster.cli.pidfile import find, named
+from queuemaster.cli.output import warn
+from queuemaster.cli.pidfile import pidfile_of, running_master
 
 
 @click.command("reopen-logs")
 @pidfile_option
 @configured
 def reopen_logs(file: Path | None, assignments: tuple[str, ...], pidfile: str | None) -> None:
-    """Have the log file opened anew, for logrotate. Exit code 1 if no master runs."""
+    """Make the master open its log file anew, for logrotate. Exit code 1 if no master runs."""
     configuration = compiled(file, assignments, {"pidfile": pidfile})
     warn(configuration.warnings)
-    path = named(configuration)
-    master = find(path)
-    try:
-        master.process.send_signal(signal.SIGUSR1)
-    except psutil.NoSuchProcess as error:
-        raise Failure(f"not running: the master of {path} has just ended") from error
-    except psutil.AccessDenied as error:
-        raise Failure(f"process {master.pid} of {path} belongs to another user") from error
+    master = running_master(pidfile_of(configuration))
+    if not master.send(signal.SIGUSR1):
+        raise master.just_ended()
     click.echo(f"reopening the log file (pid {master.pid})")

@@ -1,7 +1,7 @@
-"""``queuemaster run``: compile the configuration, look whether it can work, become the master.
+"""``queuemaster run``: compile the configuration, check that it can work, become the master.
 
-The master takes over this very process, so that its pid is the one of the command (what a shell or a
-service manager watches), and so that an embedded PostgreSQL that was started here stays its child.
+The master is exec'd in this very process: so its pid is that of the command, which a shell or a service manager
+watches, and an embedded PostgreSQL that was started here stays its child.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NoReturn
 import click
 
 from queuemaster import embedded
-from queuemaster.cli.databases import embedded_database, located, upgrade
+from queuemaster.cli.databases import embedded_database, upgrade, with_discovered_databases
 from queuemaster.cli.flags import channels_option, compiled, configured, databases_option, pidfile_option
 from queuemaster.cli.odoo.checks import advice
 from queuemaster.cli.output import Failure, Refusal, note, warn
@@ -32,10 +32,10 @@ from queuemaster.embedded.server import postmaster
 from queuemaster.master import register
 from queuemaster.shadow.watch import watch
 
-START_TIMEOUT = 60.0
+START_TIMEOUT = 60.0  # seconds, for the embedded server
 EXIT_TERMINATED = 128 + signal.SIGTERM
 _OF_THE_MASTER = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
-TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master before us
+TAKE_OVER_TIMEOUT = 15.0  # seconds, for the server of a master that was killed to end
 
 
 @click.command()
@@ -56,7 +56,9 @@ TAKE_OVER_TIMEOUT = 15.0  # for a server that is on its way out with the master 
     "--daemon", is_flag=True, help="Go into the background; return when it is ready. Needs a log file."
 )
 @click.option(
-    "--shadow", is_flag=True, help="Beside Odoo: decide only, and say where the stock runner does otherwise."
+    "--shadow",
+    is_flag=True,
+    help="Beside Odoo: start nothing, only report where the stock runner decides otherwise.",
 )
 @click.option("--compile-to", type=int, hidden=True)
 def run(
@@ -67,20 +69,20 @@ def run(
     compile_to: int | None,
     **flags: str | tuple[str, ...] | None,
 ) -> None:
-    """Run the supervisor, in the foreground, until it is told to stop.
+    """Run the supervisor, in the foreground, until it is stopped.
 
     With --daemon the command returns when the application is imported and the databases are served.
     """
-    # the first process of a container is not ended by a signal that it does not handle
+    # without a handler SIGTERM does not end the first process of a container
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(EXIT_TERMINATED))
     require_private_file(file)
     configuration = compiled(file, assignments, {**flags, "shadow": "yes" if shadow else None})
     warn(configuration.warnings)
     if daemon:
         require_log(configuration.settings.logfile)
-    for said in configuration.notes:
-        note(said)
-    if compile_to is not None:  # a running master is told to reload
+    for text in configuration.notes:
+        note(text)
+    if compile_to is not None:  # a running master reloads and wants the new settings
         compile_again(configuration, compile_to)
         return
     if configuration.off:
@@ -90,32 +92,32 @@ def run(
         )
         return
     if configuration.settings.shadow:
-        watch(located(configuration.settings), note)
+        watch(with_discovered_databases(configuration.settings), note)
         return
     settings = replace(preflight(configuration.settings, away=note), command=tuple(sys.argv[1:]))
     _advise(configuration, settings)
-    silence = detach(Path(settings.logfile)) if daemon else stay
-    # with the pid file others find us, and what they may send would end a program that has no handlers yet
+    leave_terminal = detach(Path(settings.logfile)) if daemon else keep_terminal
+    # the pid file makes us known: until the master has its handlers, signals meant for it would end us
     signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_MASTER)
-    held = lock(Path(settings.pidfile))
+    pidfile_fd = lock(Path(settings.pidfile))
     register.outwait(register.path_beside(Path(settings.pidfile)), settings.graceful_timeout, note)
     if settings.databases or settings.odoo:
-        become_master(settings, held, silence)
-    run_embedded(settings, held, silence)
+        become_master(settings, pidfile_fd, leave_terminal)
+    run_embedded(settings, pidfile_fd, leave_terminal)
 
 
-def stay() -> None:
-    """In the foreground, where one is."""
+def keep_terminal() -> None:
+    """Stay in the foreground."""
 
 
 def _advise(configuration: Compiled, settings: Settings) -> None:
-    """Beside Odoo: what should be done in its databases."""
+    """Beside Odoo: warn of what should be changed in its databases."""
     if settings.odoo:
         warn(advice(settings, configuration.channels_given))
 
 
 def _off_here(configuration: Compiled) -> str:
-    """Beside Odoo it may be the other runner that was to be switched off."""
+    """A hint beside Odoo, where root:0 is often meant to switch off the other runner."""
     if not configuration.settings.odoo:
         return ""
     source = next(value.source for value in configuration.values if value.option == "channels")
@@ -126,7 +128,7 @@ def _off_here(configuration: Compiled) -> str:
 
 
 def compile_again(configuration: Compiled, fd: int) -> None:
-    """Write the settings for a master that runs already; whatever is wrong is an error, as at the start."""
+    """Write the settings for a running master. Raises what a start would raise, and for a capacity 0 of root."""
     if configuration.off:
         raise Refusal("the channel root has capacity 0, which switches everything off: stop it instead")
     settings = preflight(configuration.settings)
@@ -135,8 +137,8 @@ def compile_again(configuration: Compiled, fd: int) -> None:
         stream.write(settings.to_json())
 
 
-def run_embedded(settings: Settings, held: int, silence: Callable[[], None]) -> NoReturn:
-    """The same with the embedded PostgreSQL, started first."""
+def run_embedded(settings: Settings, pidfile_fd: int, leave_terminal: Callable[[], None]) -> NoReturn:
+    """Become the master, with the embedded PostgreSQL, which is started first."""
     data_dir = paths.default_data_dir()
     try:
         plan = attach_or_start(data_dir)
@@ -149,27 +151,27 @@ def run_embedded(settings: Settings, held: int, silence: Callable[[], None]) -> 
             f"embedded PostgreSQL in {data_dir}: applications connect to {database.dsn!r}"
         )  # no password is in it
         served = replace(settings, databases=(database,), server=plan if plan.pid else None)
-        become_master(served, held, silence)
+        become_master(served, pidfile_fd, leave_terminal)
     except embedded.EmbeddedError as error:
         raise Refusal(f"embedded PostgreSQL in {data_dir}: {error}") from error
     finally:
-        # only reached when the master could not take over
+        # only reached when this process could not become the master
         if plan.pid:
             embedded.stop(plan.pid, START_TIMEOUT)
 
 
 def attach_or_start(data_dir: Path, patience: float = TAKE_OVER_TIMEOUT) -> ServerPlan:
-    """The running server of the data directory (pid 0: not ours), else one started as our child."""
+    """The running server of the data directory (pid 0: not our child), else one that is started as our child."""
     deadline = time.monotonic() + patience
-    while (there := postmaster(data_dir)) is not None:
-        # it may be on its way out, with a master that was killed: then it is not attached to, but waited for
-        found = embedded.attached(data_dir)
-        if found is not None:
+    while (server := postmaster(data_dir)) is not None:
+        # the server of a master that was killed is stopping: it cannot be used, but its end is waited for
+        plan = embedded.attached(data_dir)
+        if plan is not None:
             note(f"using the server that already runs in {data_dir}; it is not restarted if it ends")
-            return replace(found, pid=0)
+            return replace(plan, pid=0)
         if time.monotonic() > deadline:
             raise Failure(
-                f"the server in {data_dir} (process {there.pid}, {there.status}) takes no connections"
+                f"the server in {data_dir} (process {server.pid}, {server.status}) takes no connections"
             )
         time.sleep(0.1)
     plan = embedded.prepare(data_dir)
@@ -178,20 +180,20 @@ def attach_or_start(data_dir: Path, patience: float = TAKE_OVER_TIMEOUT) -> Serv
     return replace(plan, pid=process.pid)
 
 
-def become_master(settings: Settings, held: int, silence: Callable[[], None]) -> NoReturn:
-    """Replace this process by the master; settings, pid file and children go along.
+def become_master(settings: Settings, pidfile_fd: int, leave_terminal: Callable[[], None]) -> NoReturn:
+    """Replace this process by the master, which inherits the settings, the pid file and our children.
 
-    ``silence``: leaves the terminal, if it is to be left; called last.
+    ``leave_terminal`` is called last: until then errors are shown on the terminal.
     """
-    given = settings.to_descriptor()
-    for fd in (given, held):
+    settings_fd = settings.to_descriptor()
+    for fd in (settings_fd, pidfile_fd):
         os.set_inheritable(fd, True)
     sys.stdout.flush()
     sys.stderr.flush()
-    silence()
-    descriptors = ["--settings-fd", str(given), "--pidfile-fd", str(held)]
-    # our own modules are not to be looked for in the directory that somebody happens to stand in
+    leave_terminal()
+    descriptors = ["--settings-fd", str(settings_fd), "--pidfile-fd", str(pidfile_fd)]
+    # the current directory must not provide modules of the service
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    # what arrives before the master has its handlers waits for them
+    # signals that arrive before the master has its handlers wait for them
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD))
     os.execve(sys.executable, [sys.executable, "-m", "queuemaster.master", *descriptors], environment)

@@ -1,4 +1,4 @@
-"""``queuemaster status``: what the supervisor that runs here is doing; ``--watch`` goes on showing it."""
+"""``queuemaster status``: the state of the supervisor that runs here, once or (``--watch``) continuously."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.live import Live
 
 from queuemaster.cli.flags import compiled, configured, pidfile_option
 from queuemaster.cli.output import Failure, Refusal, console, print_json, warn
-from queuemaster.cli.pidfile import Running, find, named
-from queuemaster.cli.status_document import Names, standing
+from queuemaster.cli.pidfile import RunningMaster, pidfile_of, running_master
+from queuemaster.cli.status_document import RunningJobNames, status_document
 from queuemaster.cli.status_view import view
 from queuemaster.cli.supervisor import Supervisor, settings_of, supervisor_of
 from queuemaster.status_board import NoStatus
 
-INTERVAL = 1.0  # seconds between two looks: the board is not written more often
+INTERVAL = 1.0  # seconds between two refreshes; the board is not written more often
 
 
 @click.command()
@@ -30,7 +30,7 @@ INTERVAL = 1.0  # seconds between two looks: the board is not written more often
 def status(
     file: Path | None, assignments: tuple[str, ...], pidfile: str | None, watch: bool, as_json: bool
 ) -> None:
-    """Show the supervisor that runs here: its processes, databases, channels, and what its workers do.
+    """Show the supervisor that runs here: its processes, databases, channels, and the jobs of its workers.
 
     Exit codes: 0 it runs; 1 it does not; 2 usage or configuration error.
     """
@@ -39,17 +39,17 @@ def status(
     configuration = compiled(file, assignments, {"pidfile": pidfile})
     warn(configuration.warnings)
     try:
-        master = find(named(configuration))
+        master = running_master(pidfile_of(configuration))
         supervisor = _supervisor(master)
     except Failure as failure:
         if as_json:
             print_json({"running": False, "reason": failure.message})
         raise
-    with contextlib.closing(Names(supervisor.settings.databases)) as names:
+    with contextlib.closing(RunningJobNames(supervisor.settings.databases)) as names:
         if watch:
             _watch(master, supervisor, names)
             return
-        document = standing(supervisor, names.of)
+        document = status_document(supervisor, names.of)
     if as_json:
         print_json(document)
     else:
@@ -57,22 +57,24 @@ def status(
         out.print(view(document, out.width))
 
 
-def _supervisor(master: Running) -> Supervisor:
+def _supervisor(master: RunningMaster) -> Supervisor:
     try:
         return supervisor_of(master.pid)
     except NoStatus as problem:
         raise Failure(str(problem)) from problem
 
 
-def _watch(master: Running, supervisor: Supervisor, names: Names) -> None:
-    """Until Ctrl-C, which is how one leaves, or until the master has ended, which is a failure."""
+def _watch(master: RunningMaster, supervisor: Supervisor, names: RunningJobNames) -> None:
+    """Show it until Ctrl-C, or until the master has ended, which is a failure."""
     out = console()
     with contextlib.suppress(KeyboardInterrupt), Live(console=out, screen=True, auto_refresh=False) as live:
         while not master.gone():
-            with contextlib.suppress(NoStatus):  # it reloads, or has just ended
+            with contextlib.suppress(
+                NoStatus
+            ):  # the master reloads, or has just ended: the settings known so far will do
                 supervisor = replace(supervisor, settings=settings_of(master.pid))
                 names.serve(supervisor.settings.databases)
-            document = standing(supervisor, names.of)
+            document = status_document(supervisor, names.of)
             lines = len(document["processes"]) + len(document["databases"]) + len(document["channels"]) + 9
             live.update(view(document, out.width, max(out.height - lines, 1)), refresh=True)
             time.sleep(INTERVAL)

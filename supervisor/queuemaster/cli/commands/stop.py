@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 
 import click
-import psutil
 from rich.console import Console
 
 from queuemaster.cli.flags import compiled, configured, pidfile_option
-from queuemaster.cli.output import Failure, warn
-from queuemaster.cli.pidfile import Running, find, named
+from queuemaster.cli.output import warn
+from queuemaster.cli.pidfile import RunningMaster, pidfile_of, running_master
 
-INTERVAL = 0.05
+INTERVAL = 0.05  # seconds
 
 
 @click.command()
@@ -26,20 +25,14 @@ def stop(file: Path | None, assignments: tuple[str, ...], pidfile: str | None, n
     """Stop the master; running jobs may finish within graceful_timeout. Exit code 1 if none runs."""
     configuration = compiled(file, assignments, {"pidfile": pidfile})
     warn(configuration.warnings)
-    path = named(configuration)
-    master = find(path)
-    try:
-        master.process.send_signal(signal.SIGINT if now else signal.SIGTERM)
-    except psutil.NoSuchProcess:
-        pass  # it ended by itself just now: what was wanted
-    except psutil.AccessDenied as error:
-        raise Failure(f"process {master.pid} of {path} belongs to another user") from error
+    master = running_master(pidfile_of(configuration))
+    master.send(signal.SIGINT if now else signal.SIGTERM)  # one that has just ended is stopped, too
     _wait(master, "stopping now" if now else "waiting for running jobs")
     click.echo(f"stopped (pid {master.pid})")
 
 
-def _wait(master: Running, doing: str) -> None:
-    """Until it is gone: how long that may take is the master's own business."""
+def _wait(master: RunningMaster, doing: str) -> None:
+    """Wait until the master has ended, without a limit: the master keeps to graceful_timeout by itself."""
     if not sys.stderr.isatty():
         while not master.gone():
             time.sleep(INTERVAL)

@@ -1,1 +1,1 @@
-"""What the configuration takes: memory and connections, estimated for ``check --explain``."""
+"""The memory, processes and connections that a configuration needs, estimated for ``check --explain``."""

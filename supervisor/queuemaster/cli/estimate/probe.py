@@ -1,4 +1,4 @@
-"""What ``check --explain`` asks of the world: the servers' connections, the size of the application."""
+"""The measured part of an estimate: the room that the servers have, and the size of the application."""
 
 from __future__ import annotations
 
@@ -17,42 +17,35 @@ import queuejobs.worker
 from queuejobs.store.connection import connect
 from queuemaster.cli.estimate.sizing import BARE, Memory, Server
 from queuemaster.cli.live_limits import PATIENCE
+from queuemaster.cli.statements import SERVER_ROOM
 from queuemaster.config.compiled import DatabaseConfig, Settings
 
 IMPORT_PATIENCE = 30.0  # seconds for the application's import
-_ODOO = "odoo.modules.registry"  # what a registry needs; the registries themselves come on top
+_ODOO = "odoo.modules.registry"  # all that a registry imports; the registries themselves come on top
 _BOOTSTRAP = Path(queuejobs.worker.__file__).with_name("bootstrap.py")
 
-# One row: which server it is, its limits, and the sessions of other programs than ours.
-_ROOM = """
-select pg_postmaster_start_time()::text || ' ' || current_setting('port'),
-       current_setting('max_connections')::integer, current_setting('superuser_reserved_connections')::integer,
-       (select count(*) from pg_stat_activity
-         where datid is not null and coalesce(application_name, '') not like 'queuemaster%')
-"""
 
-
-def servers(databases: Iterable[DatabaseConfig]) -> list[Server]:
-    """The servers that can be asked, each with those of the databases that lie on it."""
-    found: dict[str, Server] = {}
+def read_servers(databases: Iterable[DatabaseConfig]) -> list[Server]:
+    """The servers that answer, each with its databases among these."""
+    servers: dict[str, Server] = {}
     for database in databases:
         try:
             connection = connect(database.dsn, "queuemaster command", connect_timeout=PATIENCE)
-        except psycopg2.Error:  # that it cannot be reached has been said with its live limits
+        except psycopg2.Error:  # read_overrides has said so
             continue
         try:
             with connection, connection.cursor() as cursor:
-                cursor.execute(_ROOM)
-                identifier, most, reserved, in_use = cursor.fetchone() or ("", 0, 0, 0)
+                cursor.execute(SERVER_ROOM)
+                identity, most, reserved, in_use = cursor.fetchone() or ("", 0, 0, 0)
         finally:
             connection.close()
-        names = (*found[identifier].databases, database.name) if identifier in found else (database.name,)
-        found[identifier] = Server(names, most, reserved, in_use)
-    return list(found.values())
+        names = (*servers[identity].databases, database.name) if identity in servers else (database.name,)
+        servers[identity] = Server(names, most, reserved, in_use)
+    return list(servers.values())
 
 
-def memory(settings: Settings) -> Memory:
-    """Of an interpreter of the application, with the application imported, in a process of its own."""
+def measure_memory(settings: Settings) -> Memory:
+    """The size of an interpreter with the application imported, in a process of its own."""
     receive, send = os.pipe()
     modules = (_ODOO,) if settings.odoo else settings.app
     command = [settings.python or sys.executable, str(_BOOTSTRAP), "footprint", str(send), *modules]
@@ -80,10 +73,10 @@ def _answer(process: subprocess.Popen[bytes], descriptor: int) -> Memory:
             text += part
             continue
         if not text:
-            return Memory(BARE, False, "the application's interpreter ended without a word")
-        said = json.loads(text)
-        if "error" in said:
-            return Memory(BARE, False, f"the application cannot be imported: {said['error']}")
-        return Memory(said["resident"], True)
+            return Memory(BARE, False, "the application's interpreter ended without an answer")
+        measured = json.loads(text)
+        if "error" in measured:
+            return Memory(BARE, False, f"the application cannot be imported: {measured['error']}")
+        return Memory(measured["resident"], True)
     process.kill()
     return Memory(BARE, False, f"importing the application takes longer than {IMPORT_PATIENCE:g} s")

@@ -1,4 +1,4 @@
-"""What a configuration takes: workers, processes, database connections, memory. Pure."""
+"""The counted part of an estimate: workers, processes, database connections, memory. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from queuemaster.channels import Tree
 from queuemaster.config.compiled import Settings
 
-# Resident, as measured on Python 3.11 and x86-64, rounded up: an interpreter with queuejobs and psycopg2; a process of
-# ours (the master has 19 MiB, the dispatcher 36).
+# Resident bytes, as measured on Python 3.11 and x86-64, rounded up: an interpreter with queuejobs and psycopg2; a
+# process of the service (the master has 19 MiB, the dispatcher 36).
 BARE = 28 << 20
 OURS = 45 << 20
 
 
 @dataclass(frozen=True)
 class Sizing:
-    """How much of everything. ``most``: with all workers that may be forked on demand."""
+    """The counts. ``most``: workers when all that may be forked on demand are."""
 
     pools: Mapping[str, int]  # workers kept ready, by channel
     ready: int  # their sum
@@ -27,23 +27,23 @@ class Sizing:
 
     @property
     def processes_at_most(self) -> int:
-        """All together."""
+        """All processes, workers included."""
         return sum(self.processes.values()) + self.most
 
 
 @dataclass(frozen=True)
 class Server:
-    """What a PostgreSQL server has room for."""
+    """The connections of a PostgreSQL server."""
 
-    databases: tuple[str, ...]  # of ours on it
+    databases: tuple[str, ...]  # the served ones on it
     max_connections: int
     reserved: int  # for superusers
-    in_use: int  # by others than us, now
+    in_use: int  # now, by other programs
 
 
 @dataclass(frozen=True)
 class Memory:
-    """``resident``: of an interpreter with the application, bytes."""
+    """The size of an interpreter with the application; ``resident`` in bytes."""
 
     resident: int
     measured: bool  # else it is a guess, without the application
@@ -51,7 +51,7 @@ class Memory:
 
 
 def sizing(settings: Settings, embedded: bool) -> Sizing:
-    """For as long as nothing is reloaded: then there are two templates for a while."""
+    """The counts of these settings. (During a reload there is a second template for a while.)"""
     tree = Tree(settings.channels)
     ready = sum(settings.pools.values())
     wanted = sum(tree.effective(channel.name) for channel in tree)
@@ -61,31 +61,31 @@ def sizing(settings: Settings, embedded: bool) -> Sizing:
     if embedded:
         processes["server"] = 1
     most = max(ready, min(settings.max_workers, wanted))
-    # each worker has a session in each database it has worked on, beside Odoo another one of Odoo's; the dispatcher has
-    # one, the exporter one
+    # in each database: one session of every worker that has worked there, beside Odoo another one of Odoo's; one of the
+    # dispatcher, one of the exporter
     sessions = 2 if settings.odoo else 1
     connections = most * sessions + 1 + bool(settings.http)
     return Sizing(settings.pools, ready, most, processes, connections, sessions)
 
 
 def needed(size: Sizing, server: Server) -> int:
-    """Connections to one server: workers go from one of its databases to the other and keep their sessions."""
+    """Connections to one server: workers that go from one of its databases to another keep their sessions."""
     return size.connections * len(server.databases)
 
 
 def room(server: Server) -> int:
-    """Connections that it has for us."""
+    """Connections that the server can give us."""
     return server.max_connections - server.reserved - server.in_use
 
 
 def at_most(size: Sizing, memory: Memory) -> int:
-    """Bytes, if no worker shared anything any more: each as large as the whole application, before its jobs."""
+    """Bytes, if no worker shared any memory: each then has the size of the application, without its jobs."""
     processes = sum(count for name, count in size.processes.items() if name not in ("template", "server"))
     return memory.resident * (1 + size.most) + OURS * processes
 
 
 def shortages(size: Sizing, servers: Sequence[Server]) -> list[str]:
-    """A warning for each server that has not got enough connections."""
+    """A warning for each server without enough connections."""
     return [
         f"server of {', '.join(server.databases)}: {needed(size, server)} connections may be needed, and it has room"
         f" for {max(room(server), 0)} (max_connections {server.max_connections}, {server.reserved} of them reserved,"

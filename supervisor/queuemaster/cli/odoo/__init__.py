@@ -1,1 +1,1 @@
-"""What the command line asks an Odoo installation and its databases."""
+"""Checks of an Odoo installation and its databases, and our indexes there."""

@@ -1,4 +1,4 @@
-"""Beside Odoo: can its interpreter import it, and how do its databases stand."""
+"""Beside Odoo: whether its interpreter can import it, and the state of its databases."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from queuemaster.cli.databases import located
-from queuemaster.cli.odoo.facts import OdooFacts, look
+from queuemaster.cli.databases import with_discovered_databases
+from queuemaster.cli.odoo.facts import OdooFacts, facts_of
 from queuemaster.cli.output import Refusal, printable
 from queuemaster.cli.privileges import acting_as
 from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.master.account import Account, UnknownAccount, account
 
-PATIENCE = 60.0  # seconds: before 19 importing Odoo imports nearly all of it
+PATIENCE = 60.0  # seconds: before 19 nearly all of Odoo is imported at once
 
-# The package alone proves nothing: addons that were installed make a namespace of that name.
+# Importing the package alone proves nothing: installed addons make a namespace package of the same name.
 _IMPORT = """
 import sys
 sys.path[:0] = [path for path in sys.argv[1:] if path]
@@ -33,7 +33,7 @@ print(odoo.release.version)
 
 @dataclass(frozen=True)
 class BesideOdoo:
-    """What ``check`` finds out beyond the configuration."""
+    """The results of ``check`` beside Odoo."""
 
     settings: Settings  # with the databases that the server has
     version: str  # Odoo's, "" when it cannot be imported
@@ -41,30 +41,30 @@ class BesideOdoo:
     facts: Mapping[str, OdooFacts]  # by database
 
     def warnings(self, channels_given: bool) -> list[str]:
-        """What should be done before it is started."""
+        """Problems, and advice about the databases."""
         return [*self.problems, *_advice(self.facts, channels_given)]
 
     def served(self) -> list[DatabaseConfig]:
         """The databases that have a queue."""
-        return [each for each in self.settings.databases if not self.facts[each.name].problem]
+        return [database for database in self.settings.databases if not self.facts[database.name].problem]
 
     def document(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The value of ``odoo`` in ``check --json``."""
         databases = {name: facts.document() for name, facts in self.facts.items()}
         return {"version": self.version or None, "databases": databases}
 
     def table(self) -> Table:
-        """For people."""
+        """The databases for people."""
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("database", "how it stands"):
+        for heading in ("database", "state"):
             table.add_column(heading, overflow="fold")
         for name, facts in self.facts.items():
-            table.add_row(Text(printable(name)), Text(printable(facts.says())))
+            table.add_row(Text(printable(name)), Text(printable(facts.summary())))
         table.caption = f"Odoo {self.version}" if self.version else None
         return table
 
 
-def beside(settings: Settings) -> BesideOdoo:
+def check_odoo(settings: Settings) -> BesideOdoo:
     """Ask the interpreter, the server, and each database."""
     problems: list[str] = []
     version, become = "", None
@@ -75,26 +75,32 @@ def beside(settings: Settings) -> BesideOdoo:
         problems.append(str(problem))
     with acting_as(become):
         try:
-            settings = located(settings)
+            settings = with_discovered_databases(settings)
         except Refusal as refusal:
             problems.append(refusal.message)
-        facts = {each.name: look(each) for each in settings.databases}
+        facts = {database.name: facts_of(database) for database in settings.databases}
     return BesideOdoo(settings, version, tuple(problems), facts)
 
 
 def advice(settings: Settings, channels_given: bool) -> list[str]:
-    """What should be done in the databases of these settings, as far as they can be asked."""
+    """Advice about the databases of these settings, as far as they can be reached."""
     with acting_as(account(settings.user, settings.group)):
-        return _advice({each.name: look(each) for each in settings.databases}, channels_given)
+        return _advice({database.name: facts_of(database) for database in settings.databases}, channels_given)
 
 
 def _advice(facts: Mapping[str, OdooFacts], channels_given: bool) -> list[str]:
-    return [one for name, found in facts.items() for one in found.warnings(name, channels_given)]
+    return [
+        warning
+        for name, of_database in facts.items()
+        for warning in of_database.warnings(name, channels_given)
+    ]
 
 
 def require_odoo(settings: Settings, become: Account | None) -> None:
-    """Raise :class:`Refusal` unless the interpreter can import Odoo, as the user that will do so."""
-    if not settings.python or shutil.which(settings.python) is not None:  # that it is not there has been said
+    """Raise :class:`Refusal` unless the interpreter can import Odoo as the user of the service."""
+    if (
+        not settings.python or shutil.which(settings.python) is not None
+    ):  # require_program has said that it is missing
         odoo_version(settings, become)
 
 
@@ -104,7 +110,7 @@ def odoo_version(settings: Settings, become: Account | None) -> str:
     environment = {**os.environ, **(become.environment() if become else {})}
     environment.pop("PYTHONSAFEPATH", None)
     try:
-        asked = subprocess.run(
+        ran = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, env=environment,
             user=become.uid if become else None, group=become.gid if become else None,
             extra_groups=become.groups if become else None, check=False,
@@ -113,10 +119,10 @@ def odoo_version(settings: Settings, become: Account | None) -> str:
         raise Refusal(_wrong(settings, f"it cannot be started: {error.strerror}")) from error
     except subprocess.TimeoutExpired as error:
         raise Refusal(_wrong(settings, f"importing Odoo takes longer than {PATIENCE:g} s")) from error
-    if asked.returncode != 0:
-        last = next(reversed(asked.stderr.strip().splitlines()), f"status {asked.returncode}")
+    if ran.returncode != 0:
+        last = next(reversed(ran.stderr.strip().splitlines()), f"status {ran.returncode}")
         raise Refusal(_wrong(settings, f"it cannot import Odoo: {last.strip()}"))
-    return next(reversed(asked.stdout.strip().splitlines()), "")
+    return next(reversed(ran.stdout.strip().splitlines()), "")
 
 
 def _wrong(settings: Settings, reason: str) -> str:

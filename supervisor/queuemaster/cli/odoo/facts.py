@@ -1,4 +1,4 @@
-"""What a database of Odoo's says of itself: the addon, its table, our indexes, who leads. Nothing is altered."""
+"""The state of one of Odoo's databases: the addon, its table, our indexes, the leader. Nothing is altered."""
 
 from __future__ import annotations
 
@@ -10,99 +10,79 @@ import psycopg2
 from queuejobs.store import oca
 from queuejobs.store.connection import connect
 from queuemaster.cli.databases import server_message
+from queuemaster.cli.statements import (
+    ARE_JOBS_UNDER_WAY,
+    ESTIMATED_ROWS,
+    HAS_CHANNEL_FORMS,
+    INVALID_INDEXES,
+    LEADING_PROGRAM,
+    LIMITED_FORMS,
+)
 from queuemaster.config.compiled import DatabaseConfig
 
 PATIENCE = 3  # seconds
-FEW = 10_000  # rows: below that a scan of the whole table is nothing that anybody notices
-
-# An index that CREATE INDEX CONCURRENTLY left when it was broken off: nobody uses it, everybody pays for it.
-_BROKEN = """
-select class.relname from pg_index join pg_class class on class.oid = indexrelid
- where indrelid = to_regclass('public.queue_job') and class.relname = any(%s) and not indisvalid
-"""
-# An estimate, of VACUUM and ANALYZE; where neither has been there yet it comes from the size of the file.
-_SIZE = """
-select case when reltuples >= 0 then reltuples else pg_relation_size(oid) / 500 end::bigint
-  from pg_class where oid = 'public.queue_job'::regclass
-"""
-_LEADER = f"""
-select coalesce(application_name, '') from pg_locks join pg_stat_activity using (pid)
- where locktype = 'advisory' and granted and objsubid = 1
-   and (classid::bigint << 32 | objid::bigint) = {oca.STOCK_LEADER}
-   and pg_locks.database = (select oid from pg_database where datname = current_database())
-"""
-# Limits entered in the forms of channels, as newer addons have them.
-_HAS_FORMS = """
-select count(*) = 2 from information_schema.columns
- where table_schema = 'public' and table_name = 'queue_job_channel' and column_name in ('capacity', 'paused')
-"""
-_FORMS = """
-select complete_name from public.queue_job_channel where capacity > 0 or sequential or throttle > 0 or paused
- order by complete_name
-"""
-# Rows on their way to Odoo's workers that none of ours has sent there.
-_SENT = "select exists (select from public.queue_job where state in ('enqueued', 'started'))"
+FEW = 10_000  # rows: a scan of a smaller table goes unnoticed
 
 
 @dataclass(frozen=True)
 class OdooFacts:
-    """How a database stands; ``problem``: why it is not served at all, "" when it is."""
+    """The state of a database; ``problem``: why it is not served, "" when it is."""
 
     problem: str
-    busy: str = ""  # why its jobs wait
-    rows: int = 0  # jobs, about
-    lock_table: bool = True  # 16 and newer; without it the stock runner takes no lock either
-    missing: tuple[str, ...] = ()  # of our indexes
-    broken: tuple[str, ...] = ()
-    leader: str = ""  # "queuemaster", "the stock runner", "": nobody, or nobody can tell
-    at_work: bool = False  # jobs are on their way or run
+    busy: str = ""  # why its jobs wait, "" when they do not
+    rows: int = 0  # estimated number of jobs
+    lock_table: bool = True  # the addon of 16 and newer has it; the older stock runner takes no lock at all
+    missing: tuple[str, ...] = ()  # our indexes that do not exist
+    broken: tuple[str, ...] = ()  # our indexes that are not valid
+    leader: str = ""  # "queuemaster", "the stock runner", "": none, or one that takes no lock
+    at_work: bool = False  # jobs are enqueued or run
     forms: tuple[str, ...] = ()  # channels whose form has limits, which we do not read
 
     def document(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """The facts, for ``check --json``."""
         return asdict(self)
 
-    def says(self) -> str:
-        """In words."""
+    def summary(self) -> str:
+        """The facts in one line."""
         if self.problem:
             return f"not served: {self.problem}"
-        said = [f"waits: {self.busy}" if self.busy else "ready", f"about {self.rows:,} jobs"]
-        said.append(f"{self.leader} leads" if self.leader else "nobody leads")
-        return ", ".join(said)
+        state = f"waits: {self.busy}" if self.busy else "ready"
+        leader = f"{self.leader} leads" if self.leader else "nobody leads"
+        return f"{state}, about {self.rows:,} jobs, {leader}"
 
     def warnings(self, name: str, channels_given: bool) -> list[str]:
-        """What should be done. ``channels_given``: then the addon's runner does not look at its forms either."""
-        found = []
+        """Advice. ``channels_given``: channels are configured, so the addon's runner ignores its forms too."""
+        warnings = []
         if self.broken:
-            found.append(
-                f"database {name}: indexes that were never finished ({', '.join(self.broken)}) cost every write:"
-                " queuemaster init --indexes makes them anew"
+            warnings.append(
+                f"database {name}: indexes that were never finished ({', '.join(self.broken)}) slow down every"
+                " write: queuemaster init --indexes makes them anew"
             )
         elif self.missing and self.rows >= FEW:
-            found.append(
+            warnings.append(
                 f"database {name}: {len(self.missing)} of our {len(oca.INDEXES)} indexes are missing, on about"
                 f" {self.rows:,} jobs, so that finding the next one reads many: queuemaster init --indexes makes them,"
                 " while jobs go on"
             )
         if self.forms and not channels_given:
-            found.append(
+            warnings.append(
                 f"database {name}: limits in the forms of channels are not read ({', '.join(self.forms)}): put them"
                 " into the option channels, or change them live with queuemaster channel"
             )
         if not self.problem and not self.lock_table:
-            found.append(
+            warnings.append(
                 f"database {name}: its addon (14 or 15) takes no lock that keeps a second runner off; switch the stock"
                 " runner off before this one runs: ODOO_QUEUE_JOB_CHANNELS=root:0 in the environment of Odoo's service"
-                + (" (jobs are under way just now: it may still be on)" if self._other_runner() else "")
+                + (" (jobs are under way just now: it may still be on)" if self._may_run_elsewhere() else "")
             )
-        return found
+        return warnings
 
-    def _other_runner(self) -> bool:
+    def _may_run_elsewhere(self) -> bool:
         return self.at_work and self.leader != "queuemaster"
 
 
-def look(database: DatabaseConfig) -> OdooFacts:
-    """Ask it, for some seconds at most."""
+def facts_of(database: DatabaseConfig) -> OdooFacts:
+    """Read the facts; a database that does not answer within seconds has that as its problem."""
     try:
         connection = connect(database.dsn, "queuemaster command", connect_timeout=PATIENCE)
     except psycopg2.Error as error:
@@ -119,39 +99,40 @@ def look(database: DatabaseConfig) -> OdooFacts:
 
 def read(cursor: Any) -> OdooFacts:
     """The facts, in a transaction of the caller's."""
-    found = oca.look(cursor)
-    if found.problem:
-        return OdooFacts(found.problem)
-    cursor.execute(_LEADER)
-    holder = cursor.fetchone()
+    addon = oca.look(cursor)
+    if addon.problem:
+        return OdooFacts(addon.problem)
+    cursor.execute(LEADING_PROGRAM)
+    row = cursor.fetchone()
     leader = ""
-    if holder is not None:
-        leader = "queuemaster" if holder[0].startswith("queuemaster") else "the stock runner"
-    cursor.execute(_SENT)
+    if row is not None:
+        leader = "queuemaster" if row[0].startswith("queuemaster") else "the stock runner"
+    cursor.execute(ARE_JOBS_UNDER_WAY)
     at_work = bool(cursor.fetchone()[0])
     lock_table = oca.features(cursor).lock_table
     missing = tuple(oca.missing_or_present(cursor))
     return OdooFacts(
-        "", found.busy, size(cursor), lock_table, missing, tuple(broken(cursor)), leader, at_work, _forms(cursor)
+        "", addon.busy, estimated_rows(cursor), lock_table, missing, tuple(invalid_indexes(cursor)), leader, at_work,
+        _limited_forms(cursor),
     )  # fmt: skip
 
 
-def _forms(cursor: Any) -> tuple[str, ...]:
-    cursor.execute(_HAS_FORMS)
+def _limited_forms(cursor: Any) -> tuple[str, ...]:
+    cursor.execute(HAS_CHANNEL_FORMS)
     if not cursor.fetchone()[0]:
         return ()
-    cursor.execute(_FORMS)
+    cursor.execute(LIMITED_FORMS)
     return tuple(name for (name,) in cursor.fetchall())
 
 
-def size(cursor: Any) -> int:
+def estimated_rows(cursor: Any) -> int:
     """About how many jobs the table has."""
-    cursor.execute(_SIZE)
+    cursor.execute(ESTIMATED_ROWS)
     rows: int = cursor.fetchone()[0]
     return rows
 
 
-def broken(cursor: Any) -> list[str]:
+def invalid_indexes(cursor: Any) -> list[str]:
     """The names of our indexes that were never finished."""
-    cursor.execute(_BROKEN, (list(oca.INDEXES),))
+    cursor.execute(INVALID_INDEXES, (list(oca.INDEXES),))
     return [name for (name,) in cursor.fetchall()]

@@ -1,4 +1,4 @@
-"""``queuemaster init --indexes``: our indexes on the addon's table, without stopping anybody."""
+"""``queuemaster init --indexes``: our indexes on the addon's table, made while jobs go on."""
 
 from __future__ import annotations
 
@@ -11,42 +11,41 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from queuejobs.store import locks, oca
+from queuejobs.store import oca
 from queuejobs.store.connection import connect
 from queuemaster.cli.databases import opened, server_message
-from queuemaster.cli.odoo.facts import broken, size
+from queuemaster.cli.odoo.facts import estimated_rows, invalid_indexes
 from queuemaster.cli.output import Failure, Refusal
+from queuemaster.cli.statements import CREATE_INDEX, DROP_INDEX_CONCURRENTLY, INDEX_PROGRESS, LOCK_INDEXES
 from queuemaster.config.compiled import DatabaseConfig
 from queuemaster.config.dsn import describe
 
-TOLD_EVERY = 5.0  # seconds between two lines about an index that takes long
-
-_PROGRESS = "select phase, blocks_done, blocks_total from pg_stat_progress_create_index where pid = %s"
+PROGRESS_EVERY = 5.0  # seconds between two lines about an index that takes long
 
 
 def make_indexes(database: DatabaseConfig) -> Iterator[str]:
-    """Make those that are missing, one after the other; what is done, line by line, while it is done.
+    """Make the indexes that are missing, one after the other; yields a line about each step, for people.
 
-    CREATE INDEX CONCURRENTLY: jobs are enqueued and run meanwhile. It can be broken off and repeated at any time.
+    CREATE INDEX CONCURRENTLY: jobs are enqueued and run meanwhile. It can be interrupted and repeated at any time.
     """
     with opened(database) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            found = oca.look(cursor)
-            if found.problem:
+            addon = oca.look(cursor)
+            if addon.problem:
                 raise Refusal(
-                    f"database {describe(database)}: {found.problem}; --indexes is for Odoo's databases"
+                    f"database {describe(database)}: {addon.problem}; --indexes is for Odoo's databases"
                 )
-            cursor.execute("select pg_try_advisory_lock(%s, 1)", (locks.SCHEMA,))
+            cursor.execute(LOCK_INDEXES)
             if not cursor.fetchone()[0]:  # type: ignore[index]
                 raise Failure(
                     f"database {describe(database)}: another process is making its indexes just now"
                 )
-            for name in broken(cursor):
+            for name in invalid_indexes(cursor):
                 yield f"{name}: left over from an attempt that was broken off, dropped"
-                cursor.execute(sql.SQL("drop index concurrently public.{}").format(sql.Identifier(name)))
+                cursor.execute(sql.SQL(DROP_INDEX_CONCURRENTLY).format(name=sql.Identifier(name)))
             missing = oca.missing_or_present(cursor)
-            rows = size(cursor)
+            rows = estimated_rows(cursor)
         if not missing:
             yield f"all {len(oca.INDEXES)} indexes are there; nothing to do"
         for number, name in enumerate(missing, 1):
@@ -55,11 +54,9 @@ def make_indexes(database: DatabaseConfig) -> Iterator[str]:
 
 
 def _make(database: DatabaseConfig, connection: Connection, name: str) -> Iterator[str]:
-    """In a thread, so that somebody can tell how far it is; Ctrl-C takes the statement back."""
+    """Make one index in a thread, and yield its progress meanwhile; Ctrl-C cancels the statement."""
     failure: list[psycopg2.Error] = []
-    statement = sql.SQL("create index concurrently if not exists {} on public.queue_job {}").format(
-        sql.Identifier(name), sql.SQL(oca.INDEXES[name])
-    )
+    statement = sql.SQL(CREATE_INDEX).format(name=sql.Identifier(name), definition=sql.SQL(oca.INDEXES[name]))
 
     def create() -> None:
         try:
@@ -72,10 +69,10 @@ def _make(database: DatabaseConfig, connection: Connection, name: str) -> Iterat
     thread = threading.Thread(target=create, daemon=True)
     thread.start()
     try:
-        thread.join(TOLD_EVERY)
+        thread.join(PROGRESS_EVERY)
         while thread.is_alive():
             yield f"{name}: {_progress(database, connection.get_backend_pid())}"
-            thread.join(TOLD_EVERY)
+            thread.join(PROGRESS_EVERY)
     except BaseException:
         connection.cancel()
         thread.join()
@@ -89,24 +86,24 @@ def _make(database: DatabaseConfig, connection: Connection, name: str) -> Iterat
 
 
 def _progress(database: DatabaseConfig, pid: int) -> str:
-    """What the server says; it is asked on another session, since this one is busy."""
+    """How far the server is, in words. It is asked in another session, since this one is busy."""
     try:
-        asked = connect(database.dsn, "queuemaster command")
+        connection = connect(database.dsn, "queuemaster command")
         try:
-            with asked, asked.cursor() as cursor:
-                cursor.execute(_PROGRESS, (pid,))
-                found = cursor.fetchone()
+            with connection, connection.cursor() as cursor:
+                cursor.execute(INDEX_PROGRESS, (pid,))
+                row = cursor.fetchone()
         finally:
-            asked.close()
+            connection.close()
     except psycopg2.Error as error:
         return f"under way; the server does not say how far ({server_message(error)})"
-    if found is None:
+    if row is None:
         return "under way"
-    phase, done, total = found
+    phase, done, total = row
     return f"{phase}, {100 * done // total} %" if total else str(phase)
 
 
-def echo(database: DatabaseConfig) -> None:
-    """The same on stdout."""
+def make_and_print(database: DatabaseConfig) -> None:
+    """Make the indexes and print the steps."""
     for line in make_indexes(database):
         click.echo(f"{describe(database)}: {line}")

@@ -1,1 +1,1 @@
-"""What ``run`` does before it becomes the master."""
+"""The steps of ``run`` before it becomes the master."""

@@ -1,4 +1,4 @@
-"""What must be true before the master starts: better said now, by the command, than later in a log."""
+"""Checks before the master starts: the command shows at once what would otherwise stand in a log later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from queuemaster import embedded
-from queuemaster.cli.databases import located, require_queue
+from queuemaster.cli.databases import require_queue, with_discovered_databases
 from queuemaster.cli.odoo.checks import require_odoo
 from queuemaster.cli.output import Failure, Refusal
 from queuemaster.cli.privileges import acting_as, give_logfile, pwd_name
@@ -21,9 +21,9 @@ from queuemaster.master.pidfile import AlreadyRunning, PidFileError, acquire
 
 
 def preflight(settings: Settings, away: Callable[[str], None] | None = None) -> Settings:
-    """The settings with the interpreter resolved and the databases found. Raises Refusal with all that is wrong.
+    """The settings with the interpreter resolved and the databases found. Raises Refusal with everything wrong.
 
-    ``away``: whom to tell that the server, which is asked for the databases, cannot be reached; None: that is wrong.
+    ``away``: called with a message when the server that has the databases cannot be reached; None: that is an error.
     """
     try:
         become = account(settings.user, settings.group)
@@ -43,13 +43,13 @@ def preflight(settings: Settings, away: Callable[[str], None] | None = None) -> 
         attempt(partial(require_program, settings.python))
         if settings.odoo:
             try:
-                settings = located(settings)
+                settings = with_discovered_databases(settings)
             except Refusal as refusal:
                 if away is None:
                     problems.append(refusal.message)
                 else:
                     away(f"{refusal.message}\n  starting without; the databases are found when it is back")
-        # Odoo's databases are not ours to make ready: that of a module that is missing is what the dispatcher waits for
+        # Odoo's databases need no preparation: the dispatcher waits for one without the addon
         for database in () if settings.odoo else settings.databases:
             attempt(partial(require_queue, database))
     if settings.odoo:
@@ -62,7 +62,7 @@ def preflight(settings: Settings, away: Callable[[str], None] | None = None) -> 
 
 
 def lock(path: Path) -> int:
-    """Take the pid file: the descriptor that holds its lock. One master a file."""
+    """Take the lock of the pid file, one master a file. Returns the descriptor that holds it."""
     try:
         return acquire(path)
     except AlreadyRunning as error:
@@ -72,7 +72,7 @@ def lock(path: Path) -> int:
 
 
 def require_logfile(path: str) -> None:
-    """The log needs a directory, and the right to write it."""
+    """Raise Refusal unless the log file can be written; its directory must exist."""
     parent = Path(path).parent
     if not path:
         return
@@ -83,7 +83,7 @@ def require_logfile(path: str) -> None:
 
 
 def require_same_user(become: Account) -> None:
-    """The embedded server's socket is open to its own user only."""
+    """Raise Refusal unless the embedded server runs as this user: its socket is open to no other."""
     data_dir = paths.default_data_dir()
     try:
         uid, _ = embedded.server_user(data_dir)
@@ -98,7 +98,7 @@ def require_same_user(become: Account) -> None:
 
 
 def require_program(python: str) -> None:
-    """The application's interpreter must be there; what it can import shows when the template starts."""
+    """Raise Refusal unless the interpreter exists; whether it can import the application shows in the template."""
     if python and shutil.which(python) is None:
         raise Refusal(
             f"option python = {python!r}: not an executable file; expected the application's interpreter,"

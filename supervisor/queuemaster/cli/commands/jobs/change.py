@@ -1,29 +1,26 @@
-"""``queuemaster jobs requeue``, ``cancel`` and ``done``: for jobs named, or for all in a state.
+"""``queuemaster jobs requeue``, ``cancel`` and ``done``: one command in three forms, for named jobs or all in a state.
 
-What may be done in which state is guarded in the database. Each job is a transaction of its own: thousands in one
-would hold locks that workers wait for, and two such at once could deadlock.
+The database guards which action is allowed in which state. Each job is a transaction of its own: thousands in one would
+hold locks that workers wait for, and two such transactions at once could deadlock.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from queuejobs.store import actions
 from queuemaster.channels.parse import complete_name
-from queuemaster.cli.databases import opened, require_schema, server_message
+from queuemaster.cli.databases import queue_session
 from queuemaster.cli.flags import compiled, configured, databases_option
-from queuemaster.cli.output import Failure, Refusal, note, print_json, warn
-from queuemaster.cli.statements import MATCHING
-from queuemaster.cli.targets import asked
+from queuemaster.cli.output import Failure, Refusal, confirmation, note, print_json, warn
+from queuemaster.cli.statements import MATCHING_UUIDS
+from queuemaster.cli.targets import target_databases
 from queuemaster.config.compiled import DatabaseConfig
 from queuemaster.config.dsn import describe
 
@@ -37,7 +34,7 @@ _HELP = {
 
 
 class Selection(NamedTuple):
-    """Which jobs: those named, or all that match."""
+    """Which jobs: the named ones, or all that match."""
 
     uuids: tuple[str, ...]
     state: str | None
@@ -45,7 +42,7 @@ class Selection(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of one job; ``refused`` says why nothing."""
+    """The result for one job. ``state``: None for a job that does not exist; ``refused``: why nothing was done."""
 
     database: str
     uuid: str
@@ -71,28 +68,18 @@ def _command(name: str) -> click.Command:
         selection = _selection(uuids, state, channel)
         configuration = compiled(file, assignments, {"database": database})
         warn(configuration.warnings)
-        with asked(configuration) as databases:
+        with target_databases(configuration) as databases:
             outcomes = (
                 _named(name, databases, uuids)
                 if uuids
-                else _matching(name, databases, selection, asking(yes))
+                else _matching(name, databases, selection, confirmation(yes))
             )
-        _tell(name, outcomes, bool(uuids), as_json)
+        _report(name, outcomes, bool(uuids), as_json)
 
     return command
 
 
 requeue, cancel, done = (_command(name) for name in ("requeue", "cancel", "done"))
-
-
-def asking(yes: bool) -> Callable[[str], None]:
-    """Ask the person at the terminal, if there is one; a "no" ends the command."""
-
-    def ask(question: str) -> None:
-        if not yes and sys.stdin.isatty() and not click.confirm(question, err=True):
-            raise Failure("nothing was changed")
-
-    return ask
 
 
 def _selection(uuids: tuple[str, ...], state: str | None, channel: str | None) -> Selection:
@@ -104,48 +91,38 @@ def _selection(uuids: tuple[str, ...], state: str | None, channel: str | None) -
 
 
 def _named(name: str, databases: Iterable[DatabaseConfig], uuids: Iterable[str]) -> list[Outcome]:
-    found: dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     for database in databases:
-        with session(database) as connection:
+        with queue_session(database) as connection:
             for uuid in uuids:
-                if uuid not in found and (outcome := _act(connection, database, name, uuid)).state:
-                    found[uuid] = outcome
-    where = ", ".join(describe(each) for each in databases)
-    missing = f"no job has the uuid {{}} in {where}"
-    return [found.get(uuid) or Outcome("", uuid, None, missing.format(uuid)) for uuid in dict.fromkeys(uuids)]
+                if uuid not in outcomes and (outcome := _act(connection, database, name, uuid)).state:
+                    outcomes[uuid] = outcome
+    where = ", ".join(describe(database) for database in databases)
+    return [
+        outcomes.get(uuid) or Outcome("", uuid, None, f"no job has the uuid {uuid} in {where}")
+        for uuid in dict.fromkeys(uuids)
+    ]
 
 
 def _matching(
     name: str, databases: Iterable[DatabaseConfig], selection: Selection, ask: Callable[[str], None]
 ) -> list[Outcome]:
-    wanted = {"state": selection.state, "channel": selection.channel}
+    filters = {"state": selection.state, "channel": selection.channel}
     matching: dict[DatabaseConfig, list[str]] = {}
     for database in databases:
-        with session(database) as connection, connection.cursor() as cursor:
-            cursor.execute(MATCHING, wanted)
-            matching[database] = [row[0] for row in cursor.fetchall()]
+        with queue_session(database) as connection, connection.cursor() as cursor:
+            cursor.execute(MATCHING_UUIDS, filters)
+            matching[database] = [uuid for (uuid,) in cursor.fetchall()]
     total = sum(map(len, matching.values()))
     if total:
         where = f" of {selection.channel}" if selection.channel else ""
         ask(f"{name}: {total} jobs that are {selection.state}{where}. Go on?")
     outcomes = []
     for database, uuids in matching.items():
-        with session(database) as connection:
+        with queue_session(database) as connection:
             outcomes += [_act(connection, database, name, uuid) for uuid in uuids]
-    # one that was purged meanwhile is no failure
+    # a job without a state was purged meanwhile, which is no failure
     return [outcome for outcome in outcomes if outcome.state]
-
-
-@contextlib.contextmanager
-def session(database: DatabaseConfig) -> Iterator[Connection]:
-    """A connection in autocommit mode to a queue; what the server objects to is a failure in words."""
-    with opened(database) as connection:
-        require_schema(database, connection)
-        connection.autocommit = True
-        try:
-            yield connection
-        except psycopg2.Error as error:
-            raise Failure(f"database {describe(database)}: {server_message(error)}") from error
 
 
 def _act(connection: Connection, database: DatabaseConfig, name: str, uuid: str) -> Outcome:
@@ -154,8 +131,8 @@ def _act(connection: Connection, database: DatabaseConfig, name: str, uuid: str)
     return Outcome(database.name, uuid, state, actions.refusal(name, uuid, state) if state else None)
 
 
-def _tell(name: str, outcomes: list[Outcome], named: bool, as_json: bool) -> None:
-    """What was done on stdout, what was not on stderr. A job named that was refused is a failure."""
+def _report(name: str, outcomes: list[Outcome], named: bool, as_json: bool) -> None:
+    """Say on stdout what was done, on stderr what was refused. Raises Failure when a named job was refused."""
     refused = [outcome for outcome in outcomes if outcome.refused]
     states = Counter(outcome.state for outcome in outcomes if not outcome.refused)
     stopping = states.pop("started", 0)
@@ -164,8 +141,8 @@ def _tell(name: str, outcomes: list[Outcome], named: bool, as_json: bool) -> Non
         listed = {"jobs": [outcome._asdict() for outcome in outcomes]} if named else {}
         print_json({**document, "refused": len(refused), **listed})
     else:
-        said = f"{states.total()} jobs {_DID[name]}"
-        click.echo(f"{said}; {stopping} running jobs are being stopped" if stopping else said)
+        summary = f"{states.total()} jobs {_DID[name]}"
+        click.echo(f"{summary}; {stopping} running jobs are being stopped" if stopping else summary)
     if named and refused:
         raise Failure("\n".join(str(outcome.refused) for outcome in refused))
     if refused:

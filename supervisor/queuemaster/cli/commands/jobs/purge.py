@@ -1,4 +1,4 @@
-"""``queuemaster jobs purge``: remove finished jobs that are old, now."""
+"""``queuemaster jobs purge``: remove old finished jobs now."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from queuejobs.shared.amounts import read_duration
 from queuejobs.store.retention import FAILED, FINISHED, START, Place
 from queuejobs.store.retention import purge as purge_batch
 from queuemaster.channels.parse import complete_name
-from queuemaster.cli.commands.job_actions import asking, session
+from queuemaster.cli.databases import queue_session
 from queuemaster.cli.flags import compiled, configured, databases_option
-from queuemaster.cli.output import Refusal, print_json, warn
-from queuemaster.cli.targets import asked
+from queuemaster.cli.output import Refusal, confirmation, print_json, warn
+from queuemaster.cli.targets import target_databases
 from queuemaster.dispatcher.retention import Age, Ages, due
 
 
 class Duration(click.ParamType[float]):
-    """``30d``, ``12h``, ``90``."""
+    """A flag's duration, in seconds: ``30d``, ``12h``, ``90``."""
 
     name = "duration"
 
@@ -53,12 +53,15 @@ def purge(
     configuration = compiled(file, assignments, {"database": database})
     warn(configuration.warnings)
     ages = Ages(configuration.settings)
-    wanted = list(states or FINISHED)
+    purged_states = list(states or FINISHED)
     if older_than is None:
-        wanted = [state for state in ages.states if state in (states or ages.states)]
-    if not wanted:
-        raise Refusal("these are kept for ever (retention, failed_retention): say how old with --older-than")
-    asking(yes)(f"remove jobs that are {', '.join(wanted)}, for good?")
+        purged_states = [state for state in ages.states if state in (states or ages.states)]
+    if not purged_states:
+        raise Refusal(
+            "these jobs are kept for ever (retention, failed_retention): say how old with --older-than"
+        )
+    ask = confirmation(yes)
+    ask(f"remove jobs that are {', '.join(purged_states)}, for good?")
 
     def age(state: str, stored: str) -> float | None:
         if channel and not f"{complete_name(stored)}.".startswith(f"{complete_name(channel)}."):
@@ -66,10 +69,10 @@ def purge(
         return ages.age(state, stored) if older_than is None else older_than
 
     removed = 0
-    with asked(configuration) as databases:
-        for each in databases:
-            with session(each) as connection:
-                removed += _purge(connection, wanted, age)
+    with target_databases(configuration) as databases:
+        for config in databases:
+            with queue_session(config) as connection:
+                removed += _purge(connection, purged_states, age)
     if as_json:
         print_json({"removed": removed})
     else:
@@ -77,14 +80,16 @@ def purge(
 
 
 def _purge(connection: Connection, states: list[str], age: Age) -> int:
-    """All of it, in batches of a transaction each."""
+    """Remove all that are due, in batches of a transaction each; how many."""
     removed = 0
     with connection.cursor() as cursor:
-        for each in due(lambda: cursor, states, age):
-            if isinstance(each, int):
+        for step in due(lambda: cursor, states, age):
+            if isinstance(
+                step, int
+            ):  # how many channels were looked at, which only the dispatcher paces itself by
                 continue
             place: Place | None = START
             while place is not None:
-                batch = purge_batch(cursor, *each, place)
+                batch = purge_batch(cursor, *step, place)
                 removed, place = removed + batch.removed, batch.place
     return removed
