@@ -68,8 +68,7 @@ def __getattr__(name: str) -> Any:
     # only public names: `from . import registry` asks here too, before it looks for a module of that name
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # delaying goes through the model queue.job, which is registered when its module is imported: an application
-    # that imports Model alone needs it too
+    # it registers the model queue.job, through which jobs are enqueued
     importlib.import_module(".queue", __name__)
     value = getattr(importlib.import_module(f".{_MODULES.get(name, 'exception')}", __name__), name)
     globals()[name] = value

@@ -18,7 +18,7 @@ _OFF = ("", "0", "false", "no", "off")
 
 
 def is_bypassed(env: Environment) -> bool:
-    """Whether an environment variable of the process or the context of ``env`` turns the bypass on."""
+    """Whether the process or the context of ``env`` asks for calls to be made at once."""
     if any(os.environ.get(name, "").strip().lower() not in _OFF for name in _VARIABLES):
         return True
     return any(env.context.get(key) for key in _CONTEXT_KEYS)
