@@ -16,9 +16,7 @@ from psycopg2.sql import SQL
 from queuejobs import FailedJobError, Model, RetryableJobError, job_function
 
 _hoard: list[bytearray] = []
-_running_children: list[
-    subprocess.Popen[bytes]
-] = []  # referenced here, since nobody waits for them
+_running_children: list[subprocess.Popen[bytes]] = []
 EFFECTS = "create table effect (number integer not null, pid integer not null default pg_backend_pid())"
 
 
