@@ -1,1 +1,1 @@
-"""Benchmarks: ``python -m bench.drain``, ``bench.latency``, ``bench.recovery``."""
+"""Benchmarks, one a module: ``python -m bench.drain``, ``python -m bench.latency``, …"""

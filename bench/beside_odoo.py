@@ -1,8 +1,8 @@
-"""On a real Odoo, in one run: the addon's own runner, and we, directly and by the addon's path, all at root:4.
+"""On a real Odoo: the addon's own runner beside Queuemaster on its two paths, each with four jobs at a time (root:4).
 
-How fast a full queue of jobs that do nothing is drained; how long a single job waits for its start; how much memory
-the processes use that run four jobs at a time. Rounds alternate, since the machine is not equally fast at all times.
-Wants ``tests`` on the path: ``make bench-odoo ODOO_PATH=… ODOO_PYTHON=…``.
+Measured are how fast a full queue of jobs that do nothing is drained, how long a single job waits for its start, and
+how much memory the processes use. The rounds of the three alternate, since the machine is not equally fast at all
+times. Needs ``tests`` on the path: ``make bench-odoo ODOO_PATH=… ODOO_PYTHON=…``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LIVE = "select count(*) from queue_job where state not in ('done', 'failed', 'c
 
 @contextlib.contextmanager
 def running(odoo: Odoo, way: str) -> Iterator[psutil.Process]:
-    """The first process of that way of running jobs, ready for them."""
+    """Start one of ``WAYS`` of running jobs; its first process, when it is ready for jobs."""
     channels = f"root:{_CAPACITY}"
     if way == WAYS[0]:
         odoo.configure(channels)
@@ -59,8 +59,8 @@ def running(odoo: Odoo, way: str) -> Iterator[psutil.Process]:
 
 
 def drain(odoo: Odoo, jobs: int) -> float:
-    """Jobs a second, from the commit that enqueues all of them until another session sees none left."""
-    odoo.run("for number in range(20): env['queuemaster.effect'].with_delay().noop()")  # everybody is awake
+    """Jobs per second, from the commit that enqueues all of them until another session sees none unfinished."""
+    odoo.run("for number in range(20): env['queuemaster.effect'].with_delay().noop()")  # wake all workers up
     common.wait(lambda: not odoo.value(_LIVE), 0.01)
     odoo.run(_FILL.format(jobs))
     began = time.monotonic()
@@ -75,7 +75,7 @@ def drain(odoo: Odoo, jobs: int) -> float:
 def latency(odoo: Odoo, samples: int) -> list[tuple[float, float]]:
     """Milliseconds from the end of the commit that enqueues a job, on an idle queue.
 
-    Until another session, which asks all the time, sees it started; until its code runs.
+    A pair for each job: until another session, which polls without a pause, sees it started, and until its code runs.
     """
     waited = []
     for number in range(samples + 5):
@@ -85,18 +85,18 @@ def latency(odoo: Odoo, samples: int) -> list[tuple[float, float]]:
         started = time.time()
         common.wait(lambda: not odoo.value(_LIVE), 0.005)
         if number >= 5:
-            seen = (started, float(odoo.job(uuid)["result"]))
-            waited.append(((seen[0] - enqueued) * 1000, (seen[1] - enqueued) * 1000))
+            code_began = float(odoo.job(uuid)["result"])
+            waited.append(((started - enqueued) * 1000, (code_began - enqueued) * 1000))
     return waited
 
 
 def memory(first: psutil.Process) -> int:
-    """MiB of all its processes together, pages that several share counted once."""
+    """MiB used by a process and its descendants together; a page that several share counts once."""
     return pss([process.pid for process in [first, *first.children(recursive=True)]])
 
 
 def measure(make: Callable[[], Odoo], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each way."""
+    """A row of results for each of ``WAYS``."""
     speeds: dict[str, list[float]] = {way: [] for way in WAYS}
     waits: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     sizes: dict[str, int] = {}
@@ -120,8 +120,8 @@ def measure(make: Callable[[], Odoo], options: argparse.Namespace) -> list[dict[
             "jobs/s, median": round(statistics.median(speeds[way])),
             "least and greatest": f"{min(speeds[way]):.0f} to {max(speeds[way]):.0f}",
             "times the addon's": round(statistics.median(speeds[way]) / stock, 2),
-            "ms to started, p50": round(common.quantile([seen for seen, _ in waits[way]], 0.5), 1),
-            "p95": round(common.quantile([seen for seen, _ in waits[way]], 0.95), 1),
+            "ms to started, p50": round(common.quantile([started for started, _ in waits[way]], 0.5), 1),
+            "p95": round(common.quantile([started for started, _ in waits[way]], 0.95), 1),
             "ms to its code, p50": round(common.quantile([code for _, code in waits[way]], 0.5), 1),
             "PSS MiB, all processes": sizes[way],
         }
@@ -130,7 +130,7 @@ def measure(make: Callable[[], Odoo], options: argparse.Namespace) -> list[dict[
 
 
 def where(odoo: Odoo, jobs: int) -> list[dict[str, Any]]:
-    """Where the time of a job goes: one worker, nobody beside it."""
+    """How the time of a job on the direct path divides into steps, with one worker and nothing else at work."""
     odoo.configure("root:1")
     script = Path(__file__).with_name("beside_odoo_time.py")
     workers = Path(__file__).parents[1] / "workers"
@@ -148,7 +148,7 @@ def where(odoo: Odoo, jobs: int) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def databases(server: ServerPlan, directory: Path) -> Iterator[Callable[[], Odoo]]:
-    """Makes databases of Odoo with the addon and the test addon."""
+    """A function that creates databases of Odoo with the addon queue_job and the test addon."""
     realodoo.make_role(server)
     realodoo.install(server, "template_odoo", directory, "queuemaster_test")
     console = Console(server, directory)

@@ -1,6 +1,7 @@
-"""Where the time of one job goes on the direct path: a worker's runtime in Odoo's interpreter, each wait timed.
+"""How the time of a job on the direct path divides into steps: a worker's runtime in Odoo's interpreter, timed.
 
-Called by ``bench.beside_odoo --where`` with Odoo's own Python: odoo.conf, Odoo's directory, a DSN, how many jobs.
+``bench.beside_odoo --where`` calls it with Odoo's own Python. The arguments are the path of odoo.conf, Odoo's
+directory, a DSN, and the number of jobs.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ _spent: Counter[str] = Counter()
 
 
 def watch(kind: Any, name: str) -> None:
-    """Add up what the calls of a method take, by the step that they are."""
+    """Replace a method by one that adds the time of its calls to the step that they belong to."""
     original = getattr(kind, name)
 
-    def timed(self: Any, *given: Any, **options: Any) -> Any:
+    def timed(self: Any, *arguments: Any, **options: Any) -> Any:
         began = time.perf_counter()
         try:
-            return original(self, *given, **options)
+            return original(self, *arguments, **options)
         finally:
-            text = str(given[0]) if name == "execute" else name
+            text = str(arguments[0]) if name == "execute" else name
             step = next((step for part, step in _STEPS.items() if part in text), "other statements")
             _spent[step] += time.perf_counter() - began  # type: ignore[assignment]
 
@@ -73,7 +74,7 @@ class NoOrders:
 
 
 def settings(conf: str, path: str, dsn: str, name: str) -> WorkerSettings:
-    """One database, one channel, no limits."""
+    """A worker's settings with one database, one channel and no limits."""
     channel = ChannelSettings(RetrySettings(), 0, 0, 0, 0, 0, 0, 0)
     return WorkerSettings(
         databases=(Database(name, dsn, 0),), app=(), odoo=conf, odoo_path=path, direct=True,
@@ -89,8 +90,8 @@ def main() -> None:
     oca.install(connection)
     connection.autocommit = True
     cursor = connection.cursor()
-    given = settings(conf, path, dsn, connection.info.dbname)
-    process.preload(conf, path, given.databases)
+    worker_settings = settings(conf, path, dsn, connection.info.dbname)
+    process.preload(conf, path, worker_settings.databases)
     with process.registry(connection.info.dbname).cursor() as odoo:
         env = process.environment(odoo)
         for _ in range(count + 20):
@@ -101,9 +102,9 @@ def main() -> None:
     grant = Grant(1, 0, epoch, "root", None, None, 1, None)
     entry = Scoreboard.create().entry(0)
     entry.reserve(1, 0)
-    runtime = OdooRuntime(given, entry, Interrupter(entry), "root")
+    runtime = OdooRuntime(worker_settings, entry, Interrupter(entry), "root")
     for number in range(count + 20):
-        if number == 20:  # sessions and caches are there
+        if number == 20:  # by now sessions are open and caches are filled
             for name in ("execute", "commit", "close", "__init__"):
                 watch(process.module("odoo.sql_db").Cursor, name)
             watch(session.JobCursor, "execute")

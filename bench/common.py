@@ -1,4 +1,4 @@
-"""What the benchmarks share: a durable server, a database, a supervisor, and how results are told."""
+"""Shared by the benchmarks: a durable server, a database, a supervisor, and the output of results."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from queuemaster.config.compiled import ServerPlan
 
 from . import jobs
 
-PATIENCE = 120.0  # seconds without the end of what is measured: something is broken
+PATIENCE = 120.0  # seconds after which a measurement that has not ended is an error
 _ROOT = Path(__file__).parents[1]
 _numbers = itertools.count(1)
 
 
 @contextlib.contextmanager
 def durable_server() -> Iterator[ServerPlan]:
-    """The embedded PostgreSQL as ``queuemaster run`` starts it: fsync on, all at its defaults."""
+    """The embedded PostgreSQL as ``queuemaster run`` starts it: with fsync, and all settings at their defaults."""
     with tempfile.TemporaryDirectory(prefix="queuemaster-bench-") as directory:
-        Path(directory).chmod(0o711)  # as root: the server's user passes through
+        Path(directory).chmod(0o711)  # run as root, the server has a user of its own, who must get through
         with embedded.running(Path(directory, "data")) as server:
             yield server
 
@@ -56,7 +56,7 @@ def new_database(server: ServerPlan) -> str:
 def supervisor(
     dsn: str, channels: str, *options: str, app: str = "bench.jobs", path: str = "", http: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """``queuemaster run`` on that database. ``path``: where the application is, if it is not one of ours."""
+    """``queuemaster run`` on a database. ``path``: directory of the application ``app`` if it is not one of ours."""
     parent = os.getpid()
     paths = [str(_ROOT / "supervisor"), str(_ROOT / "workers"), *([path] if path else [])]
     with tempfile.TemporaryDirectory(prefix="queuemaster-bench-") as directory:
@@ -69,7 +69,7 @@ def supervisor(
         process = subprocess.Popen(
             command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log.open("w"),
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            # one thread only here, and two system calls
+            # safe, since this process has one thread and the function makes two system calls
             preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509
         )  # fmt: skip
         try:
@@ -92,7 +92,7 @@ def connected(dsn: str) -> Iterator[Connection]:
 
 
 def value(connection: Connection, statement: str, *parameters: Any) -> Any:
-    """The first value of the first row."""
+    """The first value of a statement's first row, None if there is no row."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         row = cursor.fetchone()
@@ -100,36 +100,36 @@ def value(connection: Connection, statement: str, *parameters: Any) -> Any:
 
 
 def wait(condition: Callable[[], bool], interval: float) -> None:
-    """Ask until it is so."""
+    """Wait until the condition holds, with ``interval`` seconds between checks. ``TimeoutError`` after ``PATIENCE``."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"nothing for {PATIENCE:g} s: the supervisor does not do what is measured")
+            raise TimeoutError(f"the condition that is measured did not come true within {PATIENCE:g} s")
         time.sleep(interval)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that ``share`` of all are not above (nearest rank)."""
+    """The least value that a ``share`` (0 to 1) of all values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, min(len(ordered) - 1, round(share * len(ordered) + 0.5) - 1))]
 
 
 def machine(server: ServerPlan) -> dict[str, Any]:
-    """In general words, what was measured on."""
+    """The machine, the interpreter and the server that results depend on."""
     with connected(embedded.dsn(server, "postgres")) as connection:
-        shown = {name: value(connection, f"show {name}") for name in ("server_version", "fsync")}
+        version, fsync = (value(connection, f"show {name}") for name in ("server_version", "fsync"))
     return {
         "cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(), "postgresql": shown["server_version"], "fsync": shown["fsync"],
+        "python": platform.python_version(), "postgresql": version, "fsync": fsync,
     }  # fmt: skip
 
 
 def tell(title: str, about: dict[str, Any], rows: Sequence[dict[str, Any]], as_json: bool) -> None:
-    """One JSON document, or a table in Markdown."""
+    """Print results as one JSON document, or as a table in Markdown."""
     if as_json:
         print(json.dumps({"benchmark": title, **about, "rows": rows}, indent=2))
         return
-    print(f"\n{title} ({', '.join(f'{name} {what}' for name, what in about.items())})\n")
+    print(f"\n{title} ({', '.join(f'{name} {fact}' for name, fact in about.items())})\n")
     print("| " + " | ".join(rows[0]) + " |")
     print("|" + "---|" * len(rows[0]))
     for row in rows:

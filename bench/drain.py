@@ -1,8 +1,8 @@
-"""How fast a full queue is drained, beside what a bare psycopg2 loop reaches on the same server in the same run.
+"""How fast a full queue is drained, compared with a bare psycopg2 loop on the same server in the same run.
 
-The bare loop does what no queue can do without: claim the next job (asynchronous commit, one call of a function),
-do its work, mark it done (durable commit). It has no channels, no fences, no recovery, one narrow table. Rounds
-alternate between the two, since the machine is not equally fast at all times; medians are reported.
+The bare loop does only what every queue must do: claim the next job (asynchronous commit, one function call), do its
+work, mark it done (durable commit). It has no channels, no fences, no recovery, and one narrow table. Rounds alternate
+between the two, since the machine is not equally fast at all times; medians are reported.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _RAW_DONE = "update raw_job set state = 'done' where id = %s"
 
 
 def raw(server: ServerPlan, kind: str, workers: int, jobs: int) -> float:
-    """Jobs a second of the bare loop."""
+    """Jobs per second of the bare loop."""
     dsn = common.new_database(server)
     with common.connected(dsn) as connection, connection.cursor() as cursor:
         cursor.execute(_RAW)
@@ -82,16 +82,16 @@ def _loop(dsn: str, kind: str, barrier: multiprocessing.synchronize.Barrier, res
 
 
 def ours(server: ServerPlan, kind: str, workers: int, jobs: int, keys: str = "") -> float:
-    """Jobs a second of Queuemaster, from the first start to the last end. ``keys``: of the channel."""
+    """Jobs per second of Queuemaster, from the first start to the last end. ``keys``: settings of the channel."""
     dsn = common.new_database(server)
     with common.connected(dsn) as connection:
         env = Environment(connection)
         env.delay_many(
             getattr(env["bench"].browse(number).delayable(), kind)() for number in range(1, jobs + 1)
         )
-        left = "select exists (select from queuemaster.queue_job where state <> 'done')"
+        unfinished = "select exists (select from queuemaster.queue_job where state <> 'done')"
         with common.supervisor(dsn, f"root:{workers}{keys}"):
-            common.wait(lambda: not common.value(connection, left), 0.1)
+            common.wait(lambda: not common.value(connection, unfinished), 0.1)
         span = "select extract(epoch from max(date_done) - min(date_started)) from queuemaster.queue_job"
         return jobs / float(common.value(connection, span))
 

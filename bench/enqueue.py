@@ -1,4 +1,4 @@
-"""What it takes to store jobs, alone and as graphs: time of the client and of the whole, and the client's memory."""
+"""The cost of storing jobs, alone and as graphs: elapsed time, the client's processor time, and the client's memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SHAPES: dict[str, Callable[[Environment, int], None]] = {
 
 
 def measure(server: ServerPlan, shape: str, jobs: int) -> tuple[float, float]:
-    """Seconds until the commit is through, and the processor time of the client in it."""
+    """Seconds until the commit has returned, and seconds of the client's processor time."""
     dsn = common.new_database(server)
     with common.connected(dsn) as connection:
         connection.autocommit = False
@@ -53,14 +53,14 @@ def measure(server: ServerPlan, shape: str, jobs: int) -> tuple[float, float]:
 
 
 def memory(server: ServerPlan, shape: str, jobs: int) -> float:
-    """The most that Python had allocated, bytes a job."""
+    """The peak of memory that Python has allocated, in bytes per job."""
     dsn = common.new_database(server)
     with common.connected(dsn) as connection:
         tracemalloc.start()
         SHAPES[shape](Environment(connection), jobs)
-        most = tracemalloc.get_traced_memory()[1]
+        peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    return most / jobs
+    return peak / jobs
 
 
 def main() -> None:
@@ -74,14 +74,14 @@ def main() -> None:
     with common.durable_server() as server:
         about = {**common.machine(server), "jobs": options.jobs, "rounds": options.rounds}
         for shape in SHAPES:
-            found = [measure(server, shape, options.jobs) for _ in range(options.rounds)]
-            wall = statistics.median(wall for wall, _ in found)
+            times = [measure(server, shape, options.jobs) for _ in range(options.rounds)]
+            wall = statistics.median(wall for wall, _ in times)
             rows.append(
                 {
                     "shape": shape,
                     "jobs/s": round(options.jobs / wall),
                     "client, µs a job": round(
-                        statistics.median(cpu for _, cpu in found) * 1e6 / options.jobs
+                        statistics.median(cpu for _, cpu in times) * 1e6 / options.jobs
                     ),
                     "KiB a job": round(memory(server, shape, options.jobs) / 1024, 1),
                     "with a tenth of the jobs": round(memory(server, shape, options.jobs // 10) / 1024, 1),

@@ -1,9 +1,9 @@
-"""What metrics cost: the statement on a large table, and whether jobs notice that somebody reads, or that it dies.
+"""The cost of metrics: the exporter's statement on a large table, and how reading it, or its death, slows jobs down.
 
-While one queue is worked off, windows of a second follow each other in a random order: without anybody asking, the same
-again, with clients that ask for ``/metrics`` without a pause, with the exporter killed again and again, and with a
-process that only spins at the exporter's priority. The second quiet one is the control: what its ratio is off from 1,
-the machine's other work has done; the last tells what any process costs that takes a processor.
+While one queue is drained, windows of a second follow each other in a random order: quiet; quiet again; with clients
+that request ``/metrics`` without a pause; with the exporter killed again and again; and with a process that only spins
+at the exporter's priority. The second quiet window is the control: as far as its ratio differs from 1, the cause is
+other work of the machine. The spinning process shows what any process costs that uses a processor.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from . import common
 from .interleaved import Window, by_round, effects, orders
 
 WAYS = ("quiet", "quiet again", "hammered", "killed", "others spin")
-SETTLE = 0.2  # seconds at the beginning of a window that do not count
+SETTLE = 0.2  # seconds before a window, with its disturbance under way, that do not count
 _PORT = 18079
 _LEFT = "select exists (select from queuemaster.queue_job where state <> 'done')"
 _ENDS = "select extract(epoch from date_done) from queuemaster.queue_job where state = 'done' order by 1"
@@ -53,30 +53,33 @@ select gen_random_uuid()::text, 'bench', 'noop', '{{}}', '{state}', 'root.c' || 
 def statement(
     server: ServerPlan, rows: int, done: float, times: int, settled: bool
 ) -> tuple[list[float], bool]:
-    """Milliseconds of the exporter's statement, and whether it gave up counting.
+    """The times of the exporter's statement in milliseconds, and whether it estimated instead of counting.
 
-    ``done``: the share of finished rows, ``settled``: after VACUUM.
+    ``done``: the share of finished rows, 0 to 1. ``settled``: whether the table was vacuumed.
     """
     dsn = common.new_database(server)
     with common.connected(dsn) as connection, connection.cursor() as cursor:
-        # without a trigger's notification for each row
+        # else a trigger would send a notification for each row
         cursor.execute("alter table queuemaster.queue_job disable trigger user")
         for state, share in (("done", done), ("pending", 1 - done)):
             cursor.execute(_FILL.format(state=state, rows=int(rows * share)))
         if settled:
             cursor.execute("vacuum analyze queuemaster.queue_job")
-    asked = QueueRows(DatabaseConfig("bench", dsn))
-    taken = []
+    counts = QueueRows(DatabaseConfig("bench", dsn))
+    milliseconds = []
     for _ in range(times + 1):
-        asked.ask()
-        if asked.rows is None:
+        counts.ask()
+        if counts.rows is None:
             raise RuntimeError("the statement was not answered")
-        taken.append(asked.took * 1000)
-    return taken[1:], asked.estimated  # the first one connects
+        milliseconds.append(counts.took * 1000)
+    return milliseconds[1:], counts.estimated  # without the first time, which includes connecting
 
 
 def hammer(on: Event, over: Event) -> None:
-    """Ask without a pause, as one client after the other. Clients elsewhere would take no processor here at all."""
+    """Request ``/metrics`` without a pause while ``on`` is set, each time on a new connection.
+
+    It has the least priority, since clients on other machines would use none of this machine's processors.
+    """
     os.nice(19)
     while not over.is_set():
         on.wait()
@@ -88,7 +91,7 @@ def hammer(on: Event, over: Event) -> None:
 
 
 def kill(on: Event, over: Event, master: int) -> None:
-    """SIGKILL of whatever exporter there is, five times a second."""
+    """Kill the current exporter with SIGKILL five times a second, while ``on`` is set."""
     os.nice(19)
     while not over.is_set():
         on.wait()
@@ -100,7 +103,7 @@ def kill(on: Event, over: Event, master: int) -> None:
 
 
 def spin(on: Event, over: Event) -> None:
-    """What anything costs that takes processors at this priority, whatever it does: for comparison."""
+    """Use a processor at the exporter's priority while ``on`` is set, for comparison."""
     os.nice(10)
     while not over.is_set():
         on.wait()
@@ -108,7 +111,7 @@ def spin(on: Event, over: Event) -> None:
 
 
 class Disturbance:
-    """Processes that stand by from the beginning, and disturb while they are told to: none is started in a window."""
+    """Processes that disturb between ``start`` and ``stop``. They exist from the beginning: none starts in a window."""
 
     def __init__(self, target: Callable[..., None], count: int, *arguments: Any) -> None:
         self._on, self._over = multiprocessing.Event(), multiprocessing.Event()
@@ -133,7 +136,7 @@ class Disturbance:
 
 
 def watch(server: ServerPlan, workers: int, rounds: int, window: float) -> list[dict[str, float]]:
-    """Jobs a second in each window of each round, while the queue is never empty."""
+    """For each round, the jobs per second in each kind of window, while the queue is never empty."""
     dsn = common.new_database(server)
     with common.connected(dsn) as connection:
         with common.supervisor(dsn, f"root:{workers}", http=f"127.0.0.1:{_PORT}") as supervisor:
@@ -174,9 +177,9 @@ def _windows(master: int, rounds: int, window: float) -> list[Window]:
         "killed": Disturbance(kill, 1, master),
         "others spin": Disturbance(spin, 1),
     }
-    found = []
+    windows = []
     try:
-        time.sleep(2.0)  # it gets going
+        time.sleep(2.0)  # until the workers run at full speed
         for ways in orders(WAYS, rounds, seed=rounds):
             for how in ways:
                 if how in disturbances:
@@ -184,15 +187,15 @@ def _windows(master: int, rounds: int, window: float) -> list[Window]:
                 time.sleep(SETTLE)
                 began = time.time()
                 time.sleep(window)
-                found.append(Window(how, began, time.time()))
+                windows.append(Window(how, began, time.time()))
                 if how in disturbances:
                     disturbances[how].stop()
                 if how == "killed":
-                    common.wait(_listens, 0.05)  # it comes back by and by, which belongs to no window
+                    common.wait(_listens, 0.05)  # until the exporter is back, which belongs to no window
     finally:
         for disturbance in disturbances.values():
             disturbance.end()
-    return found
+    return windows
 
 
 def _listens() -> bool:
@@ -210,27 +213,27 @@ def _statements(server: ServerPlan, rows: int, times: int) -> list[dict[str, Any
         ("all pending, vacuumed", 0.0, True),
         ("all pending, not yet", 0.0, False),
     )
-    found = []
+    results = []
     for name, done, settled in cases:
-        taken, estimated = statement(server, rows, done, times, settled)
-        found.append(
+        milliseconds, estimated = statement(server, rows, done, times, settled)
+        results.append(
             {
                 "rows": rows,
                 "jobs": name,
-                "median ms": round(statistics.median(taken), 1),
-                "max ms": round(max(taken), 1),
+                "median ms": round(statistics.median(milliseconds), 1),
+                "max ms": round(max(milliseconds), 1),
                 "live jobs": "estimated" if estimated else "counted",
             }
         )
-    return found
+    return results
 
 
 def _drains(server: ServerPlan, workers: int, rounds: int, window: float) -> list[dict[str, Any]]:
     measured = watch(server, workers, rounds, window)
-    found = effects(measured, (WAYS[0], WAYS[1]))
+    effect_of = effects(measured, (WAYS[0], WAYS[1]))
     rows = []
     for how in WAYS:
-        effect = found.get(how)
+        effect = effect_of.get(how)
         rows.append(
             {
                 "exporter": how,

@@ -1,8 +1,8 @@
-"""Conditions in turn, in short windows of one run: what a condition does, told from what the machine does by itself.
+"""Conditions that take turns in short windows of one run, to tell their effect from the machine's own variation.
 
-A busy machine is faster and slower by a third from one minute to the next, and so two runs differ whatever is changed
-between them. Windows of a second that follow each other in a random order share what the machine does meanwhile. In
-each round every condition has one window; what counts is the ratio to the quiet windows of the same round.
+The speed of a busy machine changes by a third from one minute to the next, so two runs differ whatever is changed
+between them. Windows of a second in a random order are all exposed to the same variation. In each round every
+condition has one window, and its rate is divided by that of the quiet windows of the same round.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True)
 class Window:
-    """So long one condition was in force. Times are seconds of one clock."""
+    """A time in which one condition was in force. ``began`` and ``ended`` are seconds of the same clock."""
 
     how: str
     began: float
@@ -29,7 +29,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Effect:
-    """Of a condition: the median of its ratios, and between what the true one is in 95 of 100 cases."""
+    """The effect of a condition: the median of its ratios to quiet, and the limits of the 95 % confidence interval."""
 
     ratio: float
     low: float
@@ -37,13 +37,13 @@ class Effect:
 
 
 def orders(ways: Sequence[str], rounds: int, seed: int) -> list[list[str]]:
-    """For each round its own order: no condition always comes after the same one."""
+    """A random order of the conditions for each round, so that no condition always follows the same other one."""
     dice = random.Random(seed)
     return [dice.sample(ways, len(ways)) for _ in range(rounds)]
 
 
 def rates(windows: Sequence[Window], ends: Sequence[float]) -> list[float]:
-    """Ends a second in each window; ``ends`` are sorted."""
+    """How many of ``ends`` (sorted times) fall into each window, per second."""
     return [
         (bisect.bisect_left(ends, window.ended) - bisect.bisect_left(ends, window.began))
         / (window.ended - window.began)
@@ -52,22 +52,27 @@ def rates(windows: Sequence[Window], ends: Sequence[float]) -> list[float]:
 
 
 def effects(rounds: Sequence[dict[str, float]], quiet: tuple[str, str], seed: int = 0) -> dict[str, Effect]:
-    """What each condition does; of the second quiet one, the control, against the first alone."""
-    one, other = quiet
-    found = {}
+    """The effect of each condition, by its ratio to the mean of the two quiet ones.
+
+    The second quiet condition is the control and is compared with the first alone.
+    """
+    first, control = quiet
+    by_condition = {}
     for how in rounds[0]:
-        if how == one:
+        if how == first:
             continue
         logs = [
-            math.log(rates[how] / (rates[one] if how == other else math.sqrt(rates[one] * rates[other])))
+            math.log(
+                rates[how] / (rates[first] if how == control else math.sqrt(rates[first] * rates[control]))
+            )
             for rates in rounds
         ]
-        found[how] = _bootstrap(logs, seed)
-    return found
+        by_condition[how] = _bootstrap(logs, seed)
+    return by_condition
 
 
 def _bootstrap(logs: Sequence[float], seed: int) -> Effect:
-    """The interval by drawing as many rounds again and again, without assuming how they are spread."""
+    """The median and its interval from random samples of the rounds, without an assumption on their distribution."""
     dice = random.Random(seed)
     medians = sorted(statistics.median(dice.choices(logs, k=len(logs))) for _ in range(RESAMPLES))
     low, high = medians[round(0.025 * RESAMPLES)], medians[round(0.975 * RESAMPLES) - 1]
@@ -76,6 +81,6 @@ def _bootstrap(logs: Sequence[float], seed: int) -> Effect:
 
 def by_round(windows: Sequence[Window], ends: Sequence[float], ways: int) -> list[dict[str, float]]:
     """The rates of each round, by condition."""
-    reached = list(zip((window.how for window in windows), rates(windows, ends), strict=True))
-    chunks = (reached[start : start + ways] for start in itertools.count(0, ways))
+    measured = list(zip((window.how for window in windows), rates(windows, ends), strict=True))
+    chunks = (measured[start : start + ways] for start in itertools.count(0, ways))
     return [dict(chunk) for chunk in itertools.takewhile(bool, chunks)]

@@ -1,4 +1,4 @@
-"""The jobs that are measured. Imported by the template as ``--app bench.jobs``."""
+"""The jobs of the benchmarks. Imported by the template as ``--app bench.jobs``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from queuejobs import Model
 from queuejobs.shared.linux import private_memory
 
 TABLE = "create table bench_effect (number integer not null)"
-# what a child computes: to the limit, which it notes, and on
+# a child process that computes up to its limit, notes when it got there, and computes on
 CHILD = """
 import pathlib, sys, time
 while time.process_time() < float(sys.argv[1]): pass
@@ -28,14 +28,14 @@ class Bench(Model):
     _name = "bench"
 
     def noop(self) -> None:
-        """Nothing but claim and finish."""
+        """Do nothing, which leaves claim and finish to be measured."""
 
     def insert(self) -> None:
-        """One row, in the job's transaction."""
+        """Insert one row in the job's transaction."""
         self.env.cr.execute("insert into bench_effect (number) values (%s)", (self.id,))
 
     def run_away(self, how: str) -> None:
-        """Never end by itself."""
+        """Run until it is stopped from outside."""
         while True:
             try:
                 if how == "query":
@@ -43,7 +43,7 @@ class Bench(Model):
                 elif how == "child":
                     subprocess.run(["sleep", "3600"], check=True)
                 elif how == "interpreter lock":
-                    ctypes.PyDLL("").sleep(3600)  # unlike CDLL it keeps the lock meanwhile
+                    ctypes.PyDLL("").sleep(3600)  # PyDLL, unlike CDLL, keeps the lock during the call
                 elif how != "busy loop":
                     time.sleep(3600)
             except Exception:
@@ -51,7 +51,7 @@ class Bench(Model):
                     raise
 
     def use_up(self, what: str, limit: float, note: str) -> None:
-        """Go beyond a limit, write into the file ``note`` when that was, and never end by itself."""
+        """Exceed a limit, write the time into the file ``note``, and run until stopped from outside."""
         if what == "child":
             subprocess.run([sys.executable, "-c", CHILD, str(limit), note], check=True)
         elif what == "busy loop":
@@ -66,7 +66,7 @@ class Bench(Model):
         self.run_away("busy loop" if what == "busy loop" else "sleep")
 
     def hold(self, seconds: float, in_query: bool) -> None:
-        """Stay in the first attempt until killed, in a query or in Python; be done at once in the next."""
+        """Wait in the first attempt, in a query or in Python, to be killed; be done at once in the next attempt."""
         self.env.cr.execute(
             "select attempt from queuemaster.queue_job where uuid = %s", (self.env.context["job_uuid"],)
         )

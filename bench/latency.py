@@ -1,7 +1,7 @@
-"""From the commit that enqueues a job to its start and its end, on an idle queue.
+"""The time from the commit that enqueues a job to its start and to its end, on an idle queue.
 
-The clock starts just before COMMIT is sent: its own durable write counts. The end is when another session sees the
-job done, which it asks for all the time.
+The clock starts just before COMMIT is sent, so the durable write of the commit is included. The end is the moment at
+which another session, which polls without a pause, sees the job done.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _DONE = "select state = 'done' from queuemaster.queue_job where uuid = %s"
 
 
 def sample(dsn: str, count: int) -> tuple[list[float], list[float]]:
-    """Milliseconds to the start and to the end, one of each a job."""
+    """Milliseconds to the start and to the end, a value for each job in each list."""
     started, done = [], []
     with common.connected(dsn) as enqueuing, common.connected(dsn) as watching:
         enqueuing.autocommit = False
         bench = Environment(enqueuing)["bench"]
         for number in range(count + 5):
-            time.sleep(random.uniform(0.005, 0.02))  # idle again, and out of step with any clock
+            time.sleep(random.uniform(0.005, 0.02))  # the queue is idle again, and in step with no timer
             job = bench.browse(number).with_delay().noop()
             began = time.time()
             enqueuing.commit()

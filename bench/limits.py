@@ -1,4 +1,4 @@
-"""From the moment at which a job is over its limit to its end, by the limit and by what the job is doing."""
+"""The time from the moment at which a job exceeds a limit to its end, by the limit and by what the job is doing."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from queuejobs import Environment
 
 from . import common
 
-TIMEOUT, CPU, MEMORY, KILL_GRACE = (
-    1.0,
-    1.0,
-    200 << 20,
-    1.0,
-)  # seconds, seconds of processor time, bytes, seconds
+TIMEOUT = 1.0  # seconds
+CPU = 1.0  # seconds of processor time
+MEMORY = 200 << 20  # bytes
+KILL_GRACE = 1.0  # seconds
 
 
 class Case(NamedTuple):
-    """A limit, and what the job does that goes beyond it."""
+    """A limit, and what the job does to exceed it."""
 
     limit: str
     job: str
 
 
-# "swallow" catches whatever is raised in it, and under "interpreter lock" nothing can be raised: both are killed
+# "swallow" catches any exception, and under "interpreter lock" none can be raised: both jobs must be killed
 CASES = (
     *(
         Case("timeout", job)
@@ -49,7 +47,7 @@ select extract(epoch from clock_timestamp())::float from queuemaster.queue_job
 
 
 def enqueue(bench: Any, case: Case, note: Path) -> Any:
-    """A job of this case. Time passes by itself; of the others the job writes down when it is over."""
+    """Enqueue a job of a case. For a limit other than the timeout the job writes into ``note`` when it exceeds it."""
     if case.limit == "timeout":
         return bench.with_delay(timeout=TIMEOUT, max_retries=1).run_away(case.job)
     limit: float = {"cpu": CPU, "memory": MEMORY}[case.limit]
@@ -57,15 +55,15 @@ def enqueue(bench: Any, case: Case, note: Path) -> Any:
     return limited.use_up(case.job, limit, str(note))
 
 
-def ended(connection: Connection, uuid: str, found: list[float]) -> bool:
-    """Whether the row says failed; ``found`` takes the time at which it was seen."""
+def ended(connection: Connection, uuid: str, moments: list[float]) -> bool:
+    """Whether the job has failed; the time at which that was seen is appended to ``moments``."""
     moment = common.value(connection, _ENDED, uuid)
-    found += [] if moment is None else [moment]
-    return bool(found)
+    moments += [] if moment is None else [moment]
+    return bool(moments)
 
 
 def sample(dsn: str, case: Case, count: int) -> list[float]:
-    """Milliseconds from the limit to the row that says failed, one a job."""
+    """Milliseconds from exceeding the limit until the job is seen failed, a value for each job."""
     values = []
     with (
         common.connected(dsn) as connection,
@@ -76,13 +74,13 @@ def sample(dsn: str, case: Case, count: int) -> list[float]:
         for number in range(1, count + 1):
             note = Path(directory, str(number))
             job = enqueue(bench.browse(number), case, note)
-            found: list[float] = []
-            common.wait(partial(ended, connection, job.uuid, found), 0.005)
+            moments: list[float] = []
+            common.wait(partial(ended, connection, job.uuid, moments), 0.005)
             if case.limit == "timeout":
-                over = common.value(connection, _STARTED, job.uuid) + TIMEOUT
+                exceeded = common.value(connection, _STARTED, job.uuid) + TIMEOUT
             else:
-                over = float(note.read_text())
-            values.append((found[0] - over) * 1000)
+                exceeded = float(note.read_text())
+            values.append((moments[0] - exceeded) * 1000)
     return values
 
 

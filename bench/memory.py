@@ -1,4 +1,4 @@
-"""What an application costs in memory: imported once and forked from, or imported by each process."""
+"""The memory that an application takes: imported once by the template and forked, or imported by each process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from queuejobs import Environment, Model
 from . import common
 
 WORKERS = 8
-# an application that keeps many small objects, as a registry of models or a catalogue does
+# an application with many small objects in memory, such as a registry of models or a catalogue
 APPLICATION = """
 import time
 from queuejobs import Model
@@ -47,7 +47,7 @@ class Catalogue(Model):
 
 
 class Catalogue(Model):
-    """The same without the data, for whoever enqueues."""
+    """The application's model without the data, to enqueue its jobs."""
 
     _name = "catalogue"
 
@@ -62,14 +62,14 @@ def pss(pids: list[int]) -> int:
     """MiB that the processes use together: a page that several share counts once."""
     total = 0
     for pid in pids:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that has just been replaced
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the process has just ended
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total // 1024
 
 
 def family(master: int) -> tuple[list[int], list[int]]:
-    """Template and workers of a supervisor, by what ps shows of them."""
+    """The pids of the templates and of the workers of a supervisor, by their process titles."""
     children = psutil.Process(master).children()
     titles = {child.pid: " ".join(child.cmdline()) for child in children}
     workers = [pid for pid, title in titles.items() if "queuemaster: worker" in title]
@@ -77,7 +77,7 @@ def family(master: int) -> tuple[list[int], list[int]]:
 
 
 def forked(dsn: str, directory: str) -> Iterator[tuple[str, int]]:
-    """Template and workers together, after jobs that leave the data alone, and after jobs that read all of it."""
+    """MiB of template and workers together, after jobs that leave the data alone, and after jobs that read it all."""
     with (
         common.supervisor(dsn, f"root:{WORKERS}", app="catalogue", path=directory) as master,
         common.connected(dsn) as connection,
@@ -99,7 +99,7 @@ def _all_done(connection: Connection) -> bool:
 
 
 def separate(directory: str) -> int:
-    """As many interpreters that import the application, each for itself."""
+    """MiB of as many interpreters, each of which imports the application."""
     code = "import catalogue, sys; print('ready', flush=True); sys.stdin.read()"
     workers = Path(__file__).parents[1] / "workers"
     environment = {**os.environ, "PYTHONPATH": f"{workers}:{directory}"}

@@ -1,4 +1,4 @@
-"""From SIGKILL of a worker to the next start of the job it ran."""
+"""The time from the SIGKILL of a worker to the next start of the job that it ran."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AGAIN = """
 select extract(epoch from date_started)::float from queuemaster.queue_job
  where uuid = %s and attempt > 1 and state = 'done'
 """
-# a worker that was killed in its job has an idle one beside it, or a new one must be forked
+# by name: the number of workers, and whether the job is in a query
 CASES = {
     "in Python, another worker idle": (2, False),
     "in Python, a new one must be forked": (1, False),
@@ -26,11 +26,11 @@ CASES = {
 
 
 def sample(dsn: str, count: int, in_query: bool) -> list[float]:
-    """Milliseconds, one a kill."""
-    found = []
+    """Milliseconds, a value for each kill."""
+    values = []
     with common.connected(dsn) as connection:
         bench = Environment(connection)["bench"]
-        # one done job first: a worker that dies before any useful work is what back-off is for
+        # a job that gets done first: back-off would delay the successor of a worker that dies before any useful work
         warm = bench.browse(0).with_delay().noop()
         warm.wait(timeout=common.PATIENCE)
         for number in range(1, count + 1):
@@ -41,8 +41,8 @@ def sample(dsn: str, count: int, in_query: bool) -> list[float]:
             killed = time.time()
             os.kill(pid, signal.SIGKILL)
             common.wait(lambda uuid=job.uuid: common.value(connection, _AGAIN, uuid) is not None, 0.005)  # type: ignore[misc]
-            found.append((common.value(connection, _AGAIN, job.uuid) - killed) * 1000)
-    return found
+            values.append((common.value(connection, _AGAIN, job.uuid) - killed) * 1000)
+    return values
 
 
 def main() -> None:

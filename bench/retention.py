@@ -1,6 +1,6 @@
-"""What retention costs: a look that finds nothing among a million jobs, a batch, and the index that every job pays for.
+"""The cost of retention: a search that finds nothing among a million jobs, the removal of a batch, and the index.
 
-Rounds with and without the index alternate, since the machine is not equally fast at all times.
+Every job pays for the index. Rounds with and without it alternate, since the machine is not equally fast at all times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ select n::text, 'bench', 'noop', '{"ids": [1]}', repeat('x', 300), 'done', 'root
 """
 
 
-# neither round trips nor waiting for the disk, which cost far more, hide the difference
+# in one statement: round trips and waiting for the disk cost far more than the index and would hide its cost
 _LOOP = """
 do $$
 declare
@@ -44,12 +44,12 @@ end $$
 
 
 def looks(server: ServerPlan, rows: int, count: int) -> dict[str, Any]:
-    """Milliseconds of a look into all channels, whatever their jobs' age, and of a batch that removes a thousand."""
+    """Milliseconds to search all channels for jobs that may be removed, and to remove a batch of a thousand."""
     dsn = common.new_database(server)
     with common.connected(dsn) as connection, connection.cursor() as cursor:
         cursor.execute(_FILL, {"rows": rows, "channels": count})
         cursor.execute("vacuum analyze queuemaster.queue_job")
-        nothing = [_milliseconds(lambda: [channels(cursor, state) for state in FINISHED]) for _ in range(20)]
+        searches = [_milliseconds(lambda: [channels(cursor, state) for state in FINISHED]) for _ in range(20)]
         batches = [
             _milliseconds(lambda: purge(cursor, "done", f"root.c{n % min(count, 20)}", 86400.0))  # noqa: B023
             for n in range(20)
@@ -57,7 +57,7 @@ def looks(server: ServerPlan, rows: int, count: int) -> dict[str, Any]:
     return {
         "rows": rows,
         "channels": count,
-        "a look, ms": round(statistics.median(nothing), 2),
+        "a look, ms": round(statistics.median(searches), 2),
         "1,000 removed, ms": round(statistics.median(batches), 1),
     }
 
@@ -69,7 +69,7 @@ def _milliseconds(call: Callable[[], object]) -> float:
 
 
 def cost(server: ServerPlan, jobs: int, with_index: bool) -> tuple[float, float]:
-    """Microseconds of the server for claim and finish of a job, and bytes of write-ahead log."""
+    """Microseconds that claim and finish of a job take in the server, and bytes of write-ahead log for each job."""
     dsn = common.new_database(server)
     with common.connected(dsn) as connection, connection.cursor() as cursor:
         if not with_index:
@@ -97,12 +97,17 @@ def main() -> None:
     options = parser.parse_args()
     with common.durable_server() as server:
         about = common.machine(server)
-        found = [looks(server, options.rows, count) for count in (20, 500)]
-        pairs = [[cost(server, options.jobs, kind) for kind in (False, True)] for _ in range(options.rounds)]
-    columns = list(zip(*pairs, strict=True))
+        searches = [looks(server, options.rows, count) for count in (20, 500)]
+        pairs = [
+            [cost(server, options.jobs, with_index) for with_index in (False, True)]
+            for _ in range(options.rounds)
+        ]
     without, indexed = (
-        {"time": statistics.median(t for t, _ in c), "wal": statistics.median(w for _, w in c)}
-        for c in columns
+        {
+            "time": statistics.median(micros for micros, _ in costs),
+            "wal": statistics.median(written for _, written in costs),
+        }
+        for costs in zip(*pairs, strict=True)
     )
     row = {
         "µs a job without the index": round(without["time"]),
@@ -111,9 +116,9 @@ def main() -> None:
         "with the index": round(indexed["wal"]),
     }
     if options.json:
-        common.tell("retention", about, [*found, row], True)
+        common.tell("retention", about, [*searches, row], True)
     else:
-        common.tell("retention", about, found, False)
+        common.tell("retention", about, searches, False)
         common.tell("the index that it needs", about, [row], False)
 
 

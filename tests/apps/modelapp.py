@@ -1,4 +1,4 @@
-"""The job model's features, one method each. Imported by templates as ``--app modelapp``."""
+"""An application with a method for each feature of the job model. Imported by templates as ``--app modelapp``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STATE = "do $$ begin raise exception 'as ordered' using errcode = '{}'; end $$"
 
 
 class Shown(Model):
-    """The ids are numbers that are written into the table ``effect``."""
+    """Its ids are numbers, which the jobs write into the table ``effect``."""
 
     _name = "shown"
 
@@ -28,7 +28,7 @@ class Shown(Model):
         """The ids plus a hundred."""
         return [int(number) + 100 for number in self.ids]
 
-    # after the end
+    # called after the final failure
 
     @job_function(on_fail_method="tell", retry_pattern={1: 0})
     def fail_at_last(self, word: str) -> None:
@@ -72,14 +72,14 @@ class Shown(Model):
         return level
 
     def collide(self, code: str) -> None:
-        """A concurrency error, the first time."""
+        """Fail with a concurrency error in the first attempt."""
         self.write()
-        if self._attempt() < 2:
+        if _attempt(self) < 2:
             self.env.cr.execute(_STATE.format(code))
 
     @job_function(isolation="repeatable read")
     def count_up(self) -> None:
-        """Two at once: PostgreSQL ends one of them."""
+        """Read and write a counter: of two such jobs at once PostgreSQL ends one."""
         self.env.cr.execute("select value from counter")
         value = self.env.cr.fetchone()[0]
         self.env.cr.execute("select pg_advisory_xact_lock_shared(4711, 1)")
@@ -105,14 +105,14 @@ class Shown(Model):
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    # what it runs as, what it delays
+    # the context of a job, and calls that are delayed
 
     def what(self, other: Any = None) -> Any:
         contexts = [dict(records.env.context) for records in (self, other) if records is not None]
         return [{**context, "job_uuid": bool(context.pop("job_uuid"))} for context in contexts]
 
     def write_by_itself(self, number: int) -> None:
-        """Delayed when it is called plainly."""
+        """A plain call of it is delayed, if the context has ``delay_it``."""
         self.write(number)
 
     def write_by_itself_job_options(self, number: int) -> dict[str, Any]:
@@ -125,8 +125,8 @@ class Shown(Model):
         logging.getLogger("modelapp").warning(text)
 
     def hold_then_retry(self) -> None:
-        """Wait for the test, then ask for another try, the first time."""
-        if self._attempt() < 2:
+        """In the first attempt, wait for the test and then ask for another try."""
+        if _attempt(self) < 2:
             self.env.cr.execute("select pg_advisory_xact_lock_shared(4711, 1)")
             raise RetryableJobError("not yet", seconds=0)
         self.write()
@@ -134,7 +134,7 @@ class Shown(Model):
     # graphs
 
     def follow(self, *parents: int) -> None:
-        """Write, having seen what the parents wrote."""
+        """Write, after checking that everything that the parents wrote is visible."""
         self.env.cr.execute(
             "select count(distinct number) from effect where number = any(%s)", (list(parents),)
         )
@@ -142,18 +142,12 @@ class Shown(Model):
             raise AssertionError(f"{self.ids} started before its parents {parents} were done")
         self.write()
 
-    def _attempt(self) -> int:
-        uuid = self.env.context["job_uuid"]
-        self.env.cr.execute("select attempt from queuemaster.queue_job where uuid = %s", (uuid,))
-        attempt: int = self.env.cr.fetchone()[0]
-        return attempt
-
 
 Shown._patch_job_auto_delay("write_by_itself", context_key="delay_it")
 
 
 class Vertex(Model):
-    """A node of a random graph: its id is its number, and it writes that."""
+    """A node of a random graph. Its id is its number, which its job writes into the table ``effect``."""
 
     _name = "vertex"
 
@@ -162,19 +156,20 @@ class Vertex(Model):
         time.sleep(int(self.id) % 5 / 1000)
         if kind == "tired":
             raise RetryableJobError("never", seconds=0)
-        if kind == "retrying" and self._attempt() < 3:
+        if kind == "retrying" and _attempt(self) < 3:
             raise RetryableJobError("not yet", seconds=0)
         if kind == "broken" and not self._is_repaired():
-            raise FailedJobError("somebody has to repair it")
+            raise FailedJobError("the test has to repair it")
         if kind == "held":
             self.env.cr.execute("select pg_advisory_xact_lock_shared(4711, 1)")
-
-    def _attempt(self) -> int:
-        uuid = self.env.context["job_uuid"]
-        self.env.cr.execute("select attempt from queuemaster.queue_job where uuid = %s", (uuid,))
-        attempt: int = self.env.cr.fetchone()[0]
-        return attempt
 
     def _is_repaired(self) -> bool:
         self.env.cr.execute("select exists (select from repaired where number = %s)", (self.id,))
         return bool(self.env.cr.fetchone()[0])
+
+
+def _attempt(records: Model) -> int:
+    uuid = records.env.context["job_uuid"]
+    records.env.cr.execute("select attempt from queuemaster.queue_job where uuid = %s", (uuid,))
+    attempt: int = records.env.cr.fetchone()[0]
+    return attempt

@@ -1,4 +1,4 @@
-"""An application for the tests: jobs that behave and jobs that do not. Imported by templates as ``--app sampleapp``."""
+"""An application with jobs that behave and jobs that do not. Imported by templates as ``--app sampleapp``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from psycopg2.sql import SQL
 from queuejobs import FailedJobError, Model, RetryableJobError, job_function
 
 _hoard: list[bytearray] = []
-_left: list[subprocess.Popen[bytes]] = []
+_running_children: list[subprocess.Popen[bytes]] = []
 EFFECTS = "create table effect (number integer not null, pid integer not null default pg_backend_pid())"
 
 
@@ -26,7 +26,7 @@ class Sample(Model):
     _name = "sample"
 
     def write(self) -> int:
-        """The ordinary job."""
+        """Write the numbers, as an ordinary job does."""
         self.env.cr.execute("insert into effect (number) select unnest(%s::integer[])", (self.ids,))
         return len(self)
 
@@ -41,18 +41,18 @@ class Sample(Model):
         self.env.cr.execute("select pg_advisory_xact_lock_shared(4711, %s)", (key,))
 
     def write_when_tried_again(self) -> None:
-        """Ask for another try, the first time."""
+        """Ask for another try in the first attempt."""
         self.write()
         if self._attempt() < 2:
             raise RetryableJobError("not yet", seconds=0)
 
     def fail(self) -> None:
-        """A failure of the business."""
+        """Fail for good, with an error that the application intends."""
         self.write()
         raise FailedJobError("it may not be")
 
     def crash(self) -> None:
-        """A failure of the code."""
+        """Fail with an error in the code."""
         self.write()
         raise ZeroDivisionError("one by zero")
 
@@ -62,7 +62,7 @@ class Sample(Model):
         raise RetryableJobError("never")
 
     def die(self, how: str) -> None:
-        """Take the worker down, the first time."""
+        """End the worker's process in the first attempt."""
         self.write()
         if self._attempt() > 1:
             return
@@ -74,12 +74,12 @@ class Sample(Model):
             os.kill(os.getpid(), getattr(signal, how))
 
     def always_die(self) -> None:
-        """Take the worker down each time."""
+        """End the worker's process in every attempt."""
         os.kill(os.getpid(), signal.SIGKILL)
 
     @job_function(on_fail_method="say_goodbye")
     def run_into_the_end(self, marker: str, how: str) -> None:
-        """Note that it ran, where no rollback reaches, and take the worker down or run away."""
+        """Append to the file ``marker``, which no rollback undoes, and end the worker's process or run away."""
         with open(marker, "a") as stream:
             stream.write(f"{self.ids[0]}\n")
         if how == "die":
@@ -87,13 +87,13 @@ class Sample(Model):
         self.run_away(how)
 
     def say_goodbye(self, marker: str, how: str) -> None:
-        """What is called after the last failure."""
+        """Write other numbers; called after the final failure."""
         self.browse([int(number) + 100 for number in self.ids]).write()
 
     def commit(self, how: str) -> None:
-        """End the transaction in the middle, which is forbidden."""
+        """End the transaction in the middle of the job, which is forbidden."""
         connection = self.env.cr.connection
-        if how.startswith("first "):  # before any statement, so in no transaction yet
+        if how.startswith("first "):  # before the first statement no transaction has begun
             setattr(connection, how[6:], True)
         self.write()
         if how in ("commit", "rollback"):
@@ -121,7 +121,7 @@ class Sample(Model):
             self.env.cr.execute(how)
 
     def use_savepoints(self) -> None:
-        """What is allowed instead."""
+        """Roll back and release savepoints, which is allowed."""
         self.env.cr.execute("savepoint here")
         self.write()
         self.env.cr.execute("rollback to savepoint here")
@@ -131,7 +131,7 @@ class Sample(Model):
             self.env.cr.execute("release savepoint here; select %s", (cursor.fetchone()["number"],))
 
     def leave(self) -> None:
-        """End the interpreter, as code that was a script once does."""
+        """End the interpreter, as code that was written as a script does."""
         sys.exit(3)
 
     def break_transaction(self) -> None:
@@ -142,7 +142,7 @@ class Sample(Model):
             self.env.context.get("nothing", error)
 
     def run_away(self, how: str) -> None:
-        """Go on for ever, in one of the ways that are known."""
+        """Run until stopped from outside, in one of several ways."""
         self.write()
         if how == "child":
             subprocess.run(["sleep", "600.4711"], check=True)
@@ -167,72 +167,72 @@ class Sample(Model):
 
     @job_function(cpu=4, memory="300M", timeout=600)
     def run_away_within_limits(self, how: str) -> None:
-        """The same, where its function says what it may use."""
+        """Run away with limits that are declared for the function."""
         self.run_away(how)
 
     def use_children(self, seconds: float, leave: bool) -> None:
-        """Have a child compute for so long; or leave it behind, computing."""
+        """Start a child process that computes for ``seconds``, and wait for it or leave it behind."""
         script = f"import time\nwhile time.process_time() < {seconds}: pass  # 600.4711"
         child = subprocess.Popen([sys.executable, "-c", script])
         if leave:
-            _left.append(child)
+            _running_children.append(child)
         else:
             child.wait()
 
     def leave_an_orphan(self, marker: str) -> None:
-        """Start a process that outlives the job and belongs to nobody; wait until it is there."""
+        """Start a process that outlives the job and has no parent, and wait until its pid is in ``marker``."""
         script = f"setsid sleep 600.4712 & echo $! >> {marker}"
         subprocess.run(["sh", "-c", script], check=True)
 
     def stop(self) -> None:
-        """Stop the own process, so that it beats no more."""
+        """Stop the worker's process with SIGSTOP, so that its heartbeat ends."""
         os.kill(os.getpid(), signal.SIGSTOP)
-        time.sleep(600)  # the call may return before all threads stand
+        time.sleep(600)  # kill() may return before all threads are stopped
 
     def retry_later(self, seconds: float | None, ignore_retry: bool) -> None:
-        """Ask for another try."""
+        """Ask for another try after ``seconds``."""
         self.write()
         raise RetryableJobError("later", seconds=seconds, ignore_retry=ignore_retry)
 
     @job_function(retry_pattern={1: 100, 3: 3000})
     def retry_by_pattern(self) -> None:
-        """Ask for another try, when is declared."""
+        """Ask for another try, whose delay the function's pattern declares."""
         raise RetryableJobError("as declared")
 
     def delay_more(self, how: str) -> None:
-        """Delay a job for each number, then go on or not."""
+        """Delay a job for each number, then end or crash."""
         for record in self:
             record.with_delay().write()
         if how == "crash":
             raise ZeroDivisionError
 
     def returns(self, what: object) -> object:
-        """A result."""
+        """Return the argument."""
         return what
 
     def returns_much(self, letter: str, count: int) -> str:
-        """A result of this length."""
+        """Return a text of this length."""
         return letter * count
 
     def log(self, text: str) -> None:
-        """Say something."""
+        """Log a warning."""
         logging.getLogger("sampleapp").warning(text)
 
     def backend(self) -> int:
-        """The process that it runs in."""
+        """Return the pid of the process that the job runs in."""
         return os.getpid()
 
     def environment(self, *names: str) -> object:
-        """What the process was given, which setproctitle has overwritten where others would look."""
+        """Return environment variables of the process, which /proc does not show after setproctitle."""
         return {name: os.environ[name] for name in names if name in os.environ}
 
     def context(self) -> object:
-        """What the job runs as."""
+        """Return the user, company, context and ids that the job runs with."""
         context = dict(self.env.context)
         return {"user": self.env.user_id, "company": self.env.company_id, "context": context, "ids": self.ids}
 
     def echo(self, *args: object, **kwargs: object) -> str:
-        """The arguments as they arrive."""
+        """Return the arguments as text, as they arrive."""
         return repr((args, kwargs))
 
     def _attempt(self) -> int:

@@ -1,7 +1,7 @@
 """What an application imports: delay calls of methods as jobs in PostgreSQL.
 
-Standard library and psycopg2 only, Python 3.8 and later. The public names are loaded when the first of
-them is used: the service's master imports modules of this package, and must not load a database driver with them.
+Standard library and psycopg2 only, Python 3.8 and later. Each public name is loaded when it is first used: the
+service's master imports modules of this package, and must not load a database driver along with them.
 """
 
 from __future__ import annotations
@@ -49,14 +49,27 @@ __all__ = [
     "job_function",
 ]
 
-# where the public names are; ``queue`` and ``model`` register what they define, so all are loaded at once
-_MODULES = ("delay", "environment", "exception", "functions", "identity", "job", "model", "queue")
+# the module of each public name that is not in ``exception``
+_MODULES = {
+    "Delayable": "delay",
+    "Environment": "environment",
+    "Job": "job",
+    "JobFunction": "functions",
+    "Model": "model",
+    "Queue": "queue",
+    "chain": "delay",
+    "group": "delay",
+    "identity_exact": "identity",
+    "job_function": "functions",
+}
 
 
 def __getattr__(name: str) -> Any:
     # only public names: `from . import registry` asks here too, before it looks for a module of that name
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for module in [importlib.import_module(f".{path}", __name__) for path in _MODULES]:
-        globals().update({public: vars(module)[public] for public in __all__ if public in vars(module)})
-    return globals()[name]
+    # it registers the model queue.job, through which jobs are enqueued
+    importlib.import_module(".queue", __name__)
+    value = getattr(importlib.import_module(f".{_MODULES.get(name, 'exception')}", __name__), name)
+    globals()[name] = value
+    return value

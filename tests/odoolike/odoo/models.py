@@ -1,4 +1,4 @@
-"""Recordsets that hold ids, and one model with methods to call as jobs."""
+"""Recordsets that hold ids, and one model whose methods the tests call as jobs."""
 
 import os
 import time
@@ -53,7 +53,7 @@ MODELS["base"] = BaseModel
 
 
 class Partner(BaseModel):
-    """Each method leaves a row in the table effect, which a test made."""
+    """Each method leaves a row in the table ``effect``, which the test has created."""
 
     _name = "res.partner"
 

@@ -1,4 +1,4 @@
-"""Cursors with a connection each, as Odoo has them: REPEATABLE READ, a transaction from the first statement on."""
+"""Odoo's cursors: each has a connection of its own, with REPEATABLE READ and a transaction from the first statement."""
 
 import contextlib
 import itertools
@@ -16,31 +16,31 @@ class PsycoConnection(connection):
 
 
 class ConnectionPool:
-    """Connections are kept, and given again to who asks for the same."""
+    """Keeps returned connections, and lends them again for the same parameters."""
 
     def __init__(self):
         self._connections = []
 
     def borrow(self, info):
-        self._connections = [one for one in self._connections if not one.closed]
-        for one in self._connections:
-            if not one._pool_in_use and one.info_given == info:
-                one.reset()
+        self._connections = [borrowed for borrowed in self._connections if not borrowed.closed]
+        for borrowed in self._connections:
+            if not borrowed._pool_in_use and borrowed.parameters == info:
+                borrowed.reset()
                 break
         else:
-            one = psycopg2.connect(connection_factory=PsycoConnection, **info)
-            one.info_given = dict(info)
-            self._connections.append(one)
-        one.set_isolation_level(ISOLATION_LEVEL_REPEATABLE_READ)
-        one._pool_in_use = True
-        return one
+            borrowed = psycopg2.connect(connection_factory=PsycoConnection, **info)
+            borrowed.parameters = dict(info)
+            self._connections.append(borrowed)
+        borrowed.set_isolation_level(ISOLATION_LEVEL_REPEATABLE_READ)
+        borrowed._pool_in_use = True
+        return borrowed
 
-    def give_back(self, one):
-        one._pool_in_use = False
+    def give_back(self, borrowed):
+        borrowed._pool_in_use = False
 
     def close_all(self):
-        for one in self._connections:
-            one.close()
+        for opened in self._connections:
+            opened.close()
         self._connections = []
 
 
@@ -118,10 +118,10 @@ class Cursor:
 
 
 def connection_info_for(database):
-    given = {
+    options = {
         name: config[f"db_{name}"] for name in ("host", "port", "user", "password") if config[f"db_{name}"]
     }
-    return database, {"database": database, "application_name": "odoo", **given}
+    return database, {"database": database, "application_name": "odoo", **options}
 
 
 def close_all():

@@ -1,4 +1,4 @@
-"""Arguments survive the way through the database, or are refused by name."""
+"""Arguments come back from the database as they were, or are refused by name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ values = st.recursive(
 def test_what_goes_in_comes_out(value: Any) -> None:
     text = encode(value)
     assert decode(text, ENV) == value
-    # a driver may have parsed it already
+    # psycopg2 parses a jsonb column by itself
     assert decode(json.loads(text), ENV) == value if not isinstance(value, str) else True
 
 
@@ -55,8 +55,8 @@ def test_a_recordset_keeps_its_user_and_the_allowed_part_of_its_context() -> Non
         "su": False,
         "context": {"lang": "de_DE"},
     }
-    found = decode(encode(records), Environment(None, user_id=1, context={"job_uuid": "u"}))
-    assert (found.env.user_id, found.env.context) == (7, {"lang": "de_DE", "job_uuid": "u"})
+    decoded = decode(encode(records), Environment(None, user_id=1, context={"job_uuid": "u"}))
+    assert (decoded.env.user_id, decoded.env.context) == (7, {"lang": "de_DE", "job_uuid": "u"})
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,15 @@ def test_a_string_that_only_mentions_a_tag_is_a_string() -> None:
 
 
 def test_elements_come_back_as_elements() -> None:
-    found = decode(encode(ElementTree.fromstring("<a b='1'><c/>ü</a>")), ENV)
-    assert isinstance(found, ElementTree.Element)
-    assert ElementTree.tostring(found, "unicode") == '<a b="1"><c />ü</a>'
+    element = decode(encode(ElementTree.fromstring("<a b='1'><c/>ü</a>")), ENV)
+    assert isinstance(element, ElementTree.Element)
+    assert ElementTree.tostring(element, "unicode") == '<a b="1"><c />ü</a>'
 
 
 def test_elements_of_lxml_come_back_as_such() -> None:
     lxml = pytest.importorskip("lxml.etree")
-    found = decode(encode([lxml.fromstring("<a><b/>ü</a>")]), ENV)[0]
-    assert lxml.tostring(found, encoding="unicode") == "<a><b/>ü</a>"
+    element = decode(encode([lxml.fromstring("<a><b/>ü</a>")]), ENV)[0]
+    assert lxml.tostring(element, encoding="unicode") == "<a><b/>ü</a>"
 
 
 def test_rows_written_by_the_addon_are_read() -> None:

@@ -35,8 +35,8 @@ def test_what_is_declared_twice_is_merged_and_the_later_wins() -> None:
 
 
 def test_a_method_inherits_its_declaration() -> None:
-    found = lookup("test.functions.child", "export")
-    assert (found.channel, found.timeout, found.on_error) == ("root.sale", 30, "retry")
+    function = lookup("test.functions.child", "export")
+    assert (function.channel, function.timeout, function.on_error) == ("root.sale", 30, "retry")
 
 
 def test_somebody_elses_method_is_declared_by_its_name_and_heirs_get_it() -> None:
@@ -50,8 +50,8 @@ def test_somebody_elses_method_is_declared_by_its_name_and_heirs_get_it() -> Non
 
 def test_a_size_is_declared_in_bytes_or_with_a_unit() -> None:
     job_function("<test.functions.base>.plain", memory="1.5G", cpu=2)
-    found = lookup("test.functions.base", "plain")
-    assert (found.memory, found.cpu) == (3 * 2**29, 2.0)
+    function = lookup("test.functions.base", "plain")
+    assert (function.memory, function.cpu) == (3 * 2**29, 2.0)
     job_function("<test.functions.base>.plain", memory=4096)
     assert lookup("test.functions.base", "plain").memory == 4096
 
@@ -61,7 +61,7 @@ def test_nothing_declared_is_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"chanel": "x"}, "unknown setting 'chanel'"),
         ({"channel": "a b"}, "channel 'a b'"),
@@ -84,8 +84,8 @@ def test_nothing_declared_is_the_defaults() -> None:
         ({"isolation": "chaos"}, "isolation"),
     ],
 )
-def test_a_wrong_declaration_is_refused_where_it_is_made(settings: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_a_wrong_declaration_is_refused_where_it_is_made(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         job_function(**settings)
 
 

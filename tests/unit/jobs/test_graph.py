@@ -1,4 +1,4 @@
-"""Graphs: who waits for whom, and what is refused."""
+"""Graphs: which job waits for which, and what is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Leaf(Node):
 def waits(top: Node) -> set[tuple[str, str]]:
     """(parent, child) by name."""
     wired = wire(top)
-    return {(wired.vertices[one].name, wired.vertices[two].name) for one, two in wired.edges}
+    return {(wired.vertices[parent].name, wired.vertices[child].name) for parent, child in wired.edges}
 
 
 def leaves(names: str) -> list[Leaf]:
@@ -40,10 +40,10 @@ def test_what_follows_a_group_waits_for_all_of_it() -> None:
 
 
 def test_nested_chains_start_with_their_head_and_end_with_their_tail() -> None:
-    # the addon starts a at once here …
+    # here the addon starts a at once …
     p, a, b, c = leaves("pabc")
     assert waits(Chain(p, Chain(Chain(a, b), c))) == {("p", "a"), ("a", "b"), ("b", "c")}
-    # … and lets p wait for c instead of d here
+    # … and here it lets p wait for c instead of d
     a, b, c, d, p = leaves("abcdp")
     assert waits(Chain(a, Chain(b, Chain(c, d)), p)) == {("a", "b"), ("b", "c"), ("c", "d"), ("d", "p")}
 
@@ -146,14 +146,17 @@ def test_one_waits_for_another_only_if_the_innermost_whole_of_both_is_a_chain(sh
     assert sorted(names) == sorted(paths)
 
     before: dict[str, set[str]] = {name: set() for name in names}
-    for one, two in wired.edges:  # sorted by parent: parents' own sets are complete when they are used
-        before[names[two]] |= before[names[one]] | {names[one]}
+    # edges are sorted by parent, so that a parent's own set is complete when it is used
+    for parent, descendant in wired.edges:
+        before[names[descendant]] |= before[names[parent]] | {names[parent]}
 
     for child in names:
         expected = set()
         for other in names:
             pairs = list(zip(paths[other], paths[child], strict=False))
-            fork = next((i for i, (one, two) in enumerate(pairs) if one != two), None)
+            fork = next(
+                (depth for depth, (branch, other_branch) in enumerate(pairs) if branch != other_branch), None
+            )
             is_earlier = fork is not None and pairs[fork][0] < pairs[fork][1]
             if is_earlier and composite_at(shape, paths[child][:fork]):
                 expected.add(other)

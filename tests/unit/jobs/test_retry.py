@@ -1,4 +1,4 @@
-"""What becomes of a job that raised."""
+"""What happens to a job that raised: whether it runs again, when, and whether the try counts."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from queuejobs.shared.scoreboard import Entry, Scoreboard, State
+from queuejobs.shared.work_counts import RunOutcome
 from queuemaster.master.core.events import Run
 from queuemaster.master.core.pools import Worker, WorkerState
 from queuemaster.master.measure import obituary, read
@@ -30,7 +31,7 @@ def worker() -> Worker:
 
 
 def test_a_busy_worker_leaves_its_run(board: Scoreboard, entry: Entry, worker: Worker) -> None:
-    entry.count("done", 0.1)
+    entry.count(RunOutcome.DONE, 0.1)
     entry.change(State.BUSY, 1, database=1, job=8, attempt=2)
     event = obituary(board, worker, KILLED, "a traceback")
     assert (event.pid, event.status, event.words) == (50, KILLED, "a traceback")
@@ -54,7 +55,7 @@ def test_the_counts_of_a_later_worker_are_not_its_own(
     board: Scoreboard, entry: Entry, worker: Worker
 ) -> None:
     entry.reserve(8, 0)
-    entry.count("done", 0.1)
+    entry.count(RunOutcome.DONE, 0.1)
     event = obituary(board, worker, KILLED, "")
     assert event.counts is None
     assert not event.useful

@@ -1,4 +1,4 @@
-"""When a worker is replaced: the dice are rolled once, and what is asked for first is what is said."""
+"""When a worker is replaced: its limits are drawn once, and the first one that is exceeded is the reason."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MIB = 1 << 20
 
 
 class Loaded:
-    """Dice that fall as they are told, and count."""
+    """A source of numbers that returns the same share of every range, and records the ranges."""
 
     def __init__(self, share: float) -> None:
-        self._share = share  # 0: the least, 1: the most
+        self._share = share  # 0: the lower bound, 1: the upper bound
         self.rolled: list[tuple[float, float]] = []
 
     def uniform(self, a: float, b: float) -> float:
@@ -36,7 +36,7 @@ def recycling(share: float = 0.5, **limits: Any) -> Recycling:
 
 
 def leaves_after(worker: Recycling) -> int:
-    """How many jobs it does."""
+    """How many jobs the worker runs until it leaves."""
     return next(count for count in range(1, 10_000) if worker.reason(BORN, 0, count))
 
 
@@ -46,7 +46,7 @@ def test_without_limits_it_stays() -> None:
 
 
 def test_the_dice_are_rolled_once_for_jobs_and_age_together() -> None:
-    """Else an average of many rolls would bring together those that shall leave apart."""
+    """With a new draw for each job, the limits of all workers would average out and they would leave together."""
     dice = Loaded(1.0)
     worker = Recycling(NO_LIMITS._replace(max_jobs=100, max_age=50.0), BORN, dice)
     for _ in range(20):

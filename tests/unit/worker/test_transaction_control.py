@@ -1,4 +1,4 @@
-"""Which statements a job may not execute, and which only look like them."""
+"""The statements that a job may not execute, and those that only look like them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A job's related action, asked for in the application's interpreter: ``PYTHON bootstrap.py related-action FD``.
+"""Compute a job's related action in the application's interpreter: ``PYTHON bootstrap.py related-action FD``.
 
-Related actions are the application's code, so neither the command nor the exporter may run them. One JSON object comes
-in on standard input: ``dsn``, ``uuid``, ``app``. One goes out on the descriptor FD: ``action``, or ``error`` in
-words; standard output is the application's, which may print what it likes.
+Related actions are the application's code, which must not run in our command or exporter. Standard input is a JSON
+object with ``dsn``, ``uuid`` and ``app``. The answer, a JSON object with ``action`` or with ``error`` (a sentence), is
+written to the file descriptor FD, since the application may print to standard output.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def _answer(request: Dict[str, Any]) -> Dict[str, Any]:
             importlib.import_module(name)
         except BaseException as error:  # an application may also raise SystemExit at import
             _log.exception("cannot import the application: module %s", name)
-            return {"error": f"the application's module {name} cannot be imported: {_words(error)}"}
+            return {"error": f"the application's module {name} cannot be imported: {_described(error)}"}
     try:
         connection = connect(request["dsn"], "queuemaster: related action")
         try:
-            # never committed: to look at a job changes nothing
+            # never committed: looking at a job must not change anything
             return {"action": Job.load(Environment(connection), request["uuid"]).related_action()}
         finally:
             connection.close()
-    except Exception as error:  # whatever the application raises
+    except Exception as error:  # the application's code may raise anything
         _log.exception("related action of job %s failed", request["uuid"])
-        return {"error": f"the related action of job {request['uuid']} failed: {_words(error)}"}
+        return {"error": f"the related action of job {request['uuid']} failed: {_described(error)}"}
 
 
-def _words(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

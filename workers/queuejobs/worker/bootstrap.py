@@ -1,9 +1,9 @@
-"""Start a part of ours in the application's interpreter: ``PYTHON bootstrap.py OPTION…``.
+"""Start one of our programs in the application's interpreter: ``PYTHON bootstrap.py [PROGRAM] OPTION…``.
 
-The template, or what ``_OTHERS`` names when that is the first argument.
+``PROGRAM`` is a key of ``_PROGRAMS``; without one it is the template.
 
-Only the package ``queuejobs`` is put on its path, not the site-packages that it lies in: the service's
-environment and the application's never mix.
+The package ``queuejobs`` is loaded from its folder, and the site-packages directory around it is not put on the
+path: the installed packages of the service and of the application never mix.
 """
 
 import importlib
@@ -12,13 +12,11 @@ import os
 import sys
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-
-_OTHERS = {"related-action": "queuejobs.worker.action", "footprint": "queuejobs.worker.footprint"}
+_PROGRAMS = {"related-action": "queuejobs.worker.action", "footprint": "queuejobs.worker.footprint"}
 
 
 def _load_package() -> None:
-    # running a script puts its directory first on the path: our modules would shadow the application's
+    # Python puts the directory of a script first on the path: our modules would hide the application's
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != os.path.join(_PACKAGE, "worker")]
     spec = importlib.util.spec_from_file_location(
         "queuejobs", os.path.join(_PACKAGE, "__init__.py"), submodule_search_locations=[_PACKAGE]
@@ -31,5 +29,5 @@ def _load_package() -> None:
 
 if __name__ == "__main__":
     _load_package()
-    _other = _OTHERS.get("".join(sys.argv[1:2]))
-    importlib.import_module(_other or "queuejobs.worker.template").main()
+    _program = _PROGRAMS.get("".join(sys.argv[1:2]), "queuejobs.worker.template")
+    importlib.import_module(_program).main()

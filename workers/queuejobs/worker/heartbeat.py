@@ -1,8 +1,8 @@
-"""The thread that beats beside the job, and ends the worker when it must go.
+"""The thread that beats while the main thread runs a job, and that ends the worker when it has to go.
 
-Signals reach it through the wakeup descriptor, which the C handler writes even while the main thread
-is deep in a query or a C call. Draining: no new job; the running one has ``graceful_timeout`` seconds,
-then the whole process group is killed, so that a job's own children go too.
+Signals reach it through the wakeup descriptor, to which Python's C handler writes even while the main thread is
+inside a query or a C call. A draining worker takes no new job; the running one has ``graceful_timeout`` seconds, then
+the whole process group is killed, so that the child processes of the job go too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = logging.getLogger("queuemaster.worker")
 
 
 class Heartbeat(threading.Thread):
-    """Started after the fork; never stops."""
+    """Started after the fork; runs until the process ends."""
 
     def __init__(
         self,
@@ -46,16 +46,18 @@ class Heartbeat(threading.Thread):
         self._wake, self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def listen_to_signals(self) -> None:
-        """Main thread: TERM drains, USR1 says that there is a kill request; INT is meant for the master."""
+        """In the main thread: TERM drains the worker, USR1 announces a kill request, INT is the master's."""
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         for signum in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(signum, lambda _signum, _frame: None)  # a handler, so that the byte is written
+            signal.signal(
+                signum, lambda _signum, _frame: None
+            )  # the byte is written only if there is a handler
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def run(self) -> None:
-        """Beat, listen, look whether the master is still there."""
+        """Beat once a second, react to signals, and drain when the master has died."""
         while True:
             self._entry.beat(time.monotonic_ns())
             readable, _, _ = select.select([self._wake], [], [], INTERVAL)
@@ -70,7 +72,7 @@ class Heartbeat(threading.Thread):
                 os.killpg(0, signal.SIGKILL)
 
     def draining(self) -> bool:
-        """No new job may be started."""
+        """Whether no new job may be started."""
         return self._deadline is not None
 
     def _drain(self, why: str) -> None:
@@ -78,5 +80,5 @@ class Heartbeat(threading.Thread):
             return
         event(_log, logging.DEBUG, "worker drains", why=why)
         self._deadline = time.monotonic() + self._graceful_timeout
-        # the main loop sees the end of its link as soon as it looks for the next message
+        # the main thread reads end-of-file from its link when it looks for the next message
         self._link.shutdown(socket.SHUT_RD)

@@ -1,8 +1,9 @@
-"""Stop a run from outside: its query is cancelled and an exception is raised in the application's code, only there.
+"""Stop a run from outside: cancel its query, and raise an exception in the application's code and only there.
 
-The heartbeat's thread delivers the master's request, under a lock that the main thread takes where a job begins and
-ends: so neither the cancel nor the exception can hit what comes after the run. The exception is raised by a signal's
-handler, which interrupts a sleep or a system call; the handler runs in the main thread, so it cannot race with it.
+The heartbeat's thread delivers the master's request under a lock that the main thread takes where a run begins and
+ends, so that neither the cancel nor the exception can hit anything after the run. A signal handler raises the
+exception: the signal interrupts a sleep or a system call, and the handler runs in the main thread, so it cannot race
+with it.
 """
 
 from __future__ import annotations
@@ -25,32 +26,32 @@ _ERRORS = {Cause.TIMEOUT: TimeoutJobError, Cause.CANCEL: CancelledJobError}
 
 
 class Interrupter:
-    """Between the two threads of a worker."""
+    """Passes a stop request from the heartbeat's thread to the main thread, which runs the jobs."""
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
         self._lock = threading.Lock()
         self._main = threading.get_ident()
-        self._run = (0, 0)  # job and attempt while the application's code runs
+        self._run = (0, 0)  # job id and attempt while the application's code runs
         self._limits = RunLimits()
         self._connection: Any = None
         self._delivered: Optional[KillRequest] = None
         self._raised = False
-        self.cause = Cause.NONE  # what stopped the last run
+        self.cause = Cause.NONE  # why the last run was stopped
 
     def install(self) -> None:
-        """Main thread: the handler stands from the beginning, the signal is ignored between runs."""
+        """In the main thread: set the signal handler, which does nothing between runs."""
         signal.signal(_POKE, self._on_poke)
 
     def begin(self, job: int, attempt: int, limits: RunLimits, connection: Any) -> None:
-        """The application's code begins."""
+        """In the main thread: the application's code begins."""
         with self._lock:
             self._run, self._limits, self._connection = (job, attempt), limits, connection
             self._delivered, self._raised = None, False
             self.cause = Cause.NONE
 
     def end(self) -> Optional[JobError]:
-        """The application's code has ended: what stopped it, if anything did."""
+        """In the main thread: the application's code has ended. Returns the error that stopped it, or None."""
         with self._lock:
             delivered, self._delivered = self._delivered, None
             self._run, self._connection = (0, 0), None
@@ -58,7 +59,7 @@ class Interrupter:
         return None if delivered is None else self._error(delivered)
 
     def deliver(self) -> None:
-        """Heartbeat's thread: pass on the master's request if it names the run under way."""
+        """In the heartbeat's thread: carry out the master's request if it names the current run."""
         request = self._entry.kill_request()
         if request is None:
             return

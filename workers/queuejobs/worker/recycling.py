@@ -1,23 +1,17 @@
-"""When a worker has done enough and is replaced by a fresh one. Never within a job."""
+"""Decide when a worker has done enough and a fresh one replaces it, between two jobs. Pure."""
 
 from __future__ import annotations
 
-from typing import Optional, Protocol
+from typing import Optional
 
+from ..retry import Dice
 from .settings import ChannelSettings
 
-JITTER = 0.1  # so that workers that were born together do not leave together
-
-
-class Dice(Protocol):
-    """The module ``random`` or a ``random.Random``."""
-
-    def uniform(self, a: float, b: float) -> float:
-        """A number between the two."""
+JITTER = 0.1  # share by which limits vary, so that workers that start together do not leave together
 
 
 class Recycling:
-    """Rolled once, when the worker begins. Pure: what is measured comes in."""
+    """The limits of one worker, drawn once when it starts, and how many jobs it has run. 0 is no limit."""
 
     def __init__(self, channel: ChannelSettings, born: float, dice: Dice) -> None:
         spread = dice.uniform(1 - JITTER, 1 + JITTER)
@@ -27,11 +21,14 @@ class Recycling:
         self._jobs = 0
 
     def count(self, ran: int) -> None:
-        """It has run so many jobs more."""
+        """Add ``ran`` jobs to those that the worker has run."""
         self._jobs += ran
 
     def reason(self, now: float, resident: int, ran: int) -> Optional[str]:
-        """With so many jobs more: why the worker should go, None to stay. ``resident``: bytes of its own memory."""
+        """Why the worker should leave, None to stay, if it has run ``ran`` jobs since the last :meth:`count`.
+
+        ``now`` is on the clock of ``born``, in seconds; ``resident`` is the worker's private memory, in bytes.
+        """
         if self.max_jobs and self._jobs + ran >= self.max_jobs:
             return f"{self._jobs + ran} jobs"
         if self.until and now >= self.until:

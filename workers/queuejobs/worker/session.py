@@ -1,7 +1,7 @@
-"""A worker's session in one database: the connection that runs its jobs and proves that it lives.
+"""A worker's session in one database: the connection that runs its jobs and holds the lock that proves it is alive.
 
-A worker id belongs to one session. After a lost connection the worker takes a new id, but first has the
-old session ended, its lock acquired and its row settled: else two sessions could run one job.
+A worker id belongs to one session. After a lost connection the worker takes a new id, but only when the old session
+has ended, its lock is free and its job is settled: otherwise two sessions could run the same job.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ _log = logging.getLogger("queuemaster.worker")
 class JobConnection(Connection):
     """A connection that refuses to end its transaction while a job runs in it.
 
-    The job's writes and its "done" are one commit; a commit in the middle would end exactly-once.
+    The job's writes and its state ``done`` are committed together; a commit in between would break exactly-once.
     """
 
     in_job = False
 
-    def refuse(self, what: str) -> None:
+    def refuse(self, operation: str) -> None:
+        """Raise :class:`CommitInJobError` inside a job."""
         if self.in_job:
             raise CommitInJobError(
-                f"{what} is not allowed inside a job: its writes are committed together with its end."
+                f"{operation} is not allowed inside a job: its writes are committed together with its end."
                 " Use a savepoint, or split the work into several jobs"
             )
 
@@ -66,7 +67,7 @@ class JobConnection(Connection):
         self.refuse("close()")
         super().close()
 
-    # before its first statement a job is in no transaction, and psycopg2 would let it change these
+    # psycopg2 allows changing these outside a transaction, where a job is before its first statement
 
     @property
     def autocommit(self) -> bool:
@@ -87,67 +88,67 @@ class JobConnection(Connection):
         Connection.isolation_level.__set__(self, value)  # type: ignore[attr-defined]
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
-        # (name, cursor_factory, …), by position or by name
+        # the arguments are name, cursor_factory, …, by position or by keyword
         name = args[0] if args else kwargs.pop("name", None)
-        given = args[1] if len(args) > 1 else kwargs.pop("cursor_factory", None)
-        return super().cursor(name, _guarded(given or JobCursor), *args[2:], **kwargs)
+        factory = args[1] if len(args) > 1 else kwargs.pop("cursor_factory", None)
+        return super().cursor(name, _guarded(factory or JobCursor), *args[2:], **kwargs)
 
 
 class JobCursor(Cursor):
-    """What a job sees as ``env.cr``: a psycopg2 cursor that guards the transaction."""
+    """The cursor ``env.cr`` of a job: a psycopg2 cursor that refuses statements which would end the transaction."""
 
     def commit(self) -> None:
-        """Commit, except inside a job."""
+        """Commit; :class:`CommitInJobError` inside a job."""
         self.connection.commit()
 
     def rollback(self) -> None:
-        """Roll back, except inside a job."""
+        """Roll back; :class:`CommitInJobError` inside a job."""
         self.connection.rollback()
 
     def execute(self, query: Any, vars: Any = None) -> None:
-        self._look_at(query)
+        self._check(query)
         super().execute(query, vars)
 
     def executemany(self, query: Any, vars_list: Any) -> None:
-        self._look_at(query)
+        self._check(query)
         super().executemany(query, vars_list)
 
-    def _look_at(self, query: Any) -> None:
+    def _check(self, query: Any) -> None:
         if not isinstance(self.connection, JobConnection) or not self.connection.in_job:
             return
         text = query.as_string(self) if isinstance(query, Composable) else query
-        found = transaction_control(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
-        if found:
-            self.connection.refuse(found)
+        words = transaction_control(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        if words:
+            self.connection.refuse(words)
 
 
 @lru_cache(maxsize=64)
 def _guarded(factory: Type[Cursor]) -> Type[Cursor]:
-    """The application's own kind of cursor, with the guard."""
+    """The cursor class that the application asked for, with the checks of :class:`JobCursor`."""
     return factory if issubclass(factory, JobCursor) else type(factory.__name__, (JobCursor, factory), {})
 
 
 class Session:
-    """The connection to one database, replaced when it is lost."""
+    """The connection to one database and the worker id that belongs to it; both are replaced after a loss."""
 
     def __init__(self, dsn: str, database: str, channel: str, process: Process) -> None:
         self._dsn = dsn
         self.database = database
         self._channel = channel
         self._process = process
-        self._pause = threading.Event()  # never set: a wait that reads like one
+        self._pause = threading.Event()  # never set: its wait() is an interval, not a condition
         self.connection: Optional[JobConnection] = None
         self.worker_id = 0
 
     def ready(self) -> JobConnection:
-        """The connection, opened when there is none. Raises psycopg2.Error when the database is away."""
+        """The connection, opened if there is none. Raises psycopg2.Error if the database cannot be reached."""
         if self.connection is None or self.connection.closed:
             self._open()
         assert self.connection is not None
         return self.connection
 
     def recovered(self, stop: Any) -> None:
-        """After a loss: try until the old session is settled, or ``stop()`` says that we must go."""
+        """After a lost connection: try to connect until the old session is settled, or ``stop()`` is true."""
         delay = 0.05
         while not stop():
             try:
@@ -159,16 +160,18 @@ class Session:
                 delay = min(delay * 2, 10.0)
 
     def _open(self) -> None:
-        opened = connect(self._dsn, f"queuemaster: worker {self._channel}", connection_factory=JobConnection)
-        opened.autocommit = True
-        with opened.cursor() as cursor:
+        connection = connect(
+            self._dsn, f"queuemaster: worker {self._channel}", connection_factory=JobConnection
+        )
+        connection.autocommit = True
+        with connection.cursor() as cursor:
             if self.worker_id:
                 self._settle(cursor, self.worker_id)
             self.worker_id = claims.register(cursor, self._process, self._channel)
-        self.connection = opened  # type: ignore[assignment]
+        self.connection = connection  # type: ignore[assignment]
 
-    def _settle(self, cursor: Any, lost: int) -> None:
-        while claims.recover(cursor, lost) is None:
+    def _settle(self, cursor: Any, lost_id: int) -> None:
+        while claims.recover(cursor, lost_id) is None:  # the server still runs the old session
             self._pause.wait(0.02)
-        event(_log, logging.INFO, "lost session settled", db=self.database, worker_id=lost)
+        event(_log, logging.INFO, "lost session settled", db=self.database, worker_id=lost_id)
         self.worker_id = 0

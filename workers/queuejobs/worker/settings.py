@@ -1,4 +1,4 @@
-"""The part of the service's settings that template and workers need, read from the same JSON."""
+"""The part of the service's settings that template and workers need, read from the master's JSON."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ..retry import RetrySettings
 
 
 class Database(NamedTuple):
-    """A database to work on. The DSN may hold a password: never log it."""
+    """A database whose jobs the workers run."""
 
     name: str
-    dsn: str
-    id: int  # what grants call it
+    dsn: str  # may hold a password: never log it
+    id: int  # its number in grants
 
 
 class ChannelSettings(NamedTuple):
-    """What holds for the jobs and the workers of one channel. Seconds, bytes; 0 is no limit."""
+    """The settings for the jobs and workers of one channel. Times are seconds, sizes bytes; 0 is no limit."""
 
     retry: RetrySettings
     timeout: float
@@ -30,7 +30,7 @@ class ChannelSettings(NamedTuple):
 
 
 class WorkerSettings(NamedTuple):
-    """Durations are seconds."""
+    """Everything that a template and its workers are configured with. Durations are seconds."""
 
     databases: Tuple[Database, ...]
     app: Tuple[str, ...]
@@ -41,19 +41,19 @@ class WorkerSettings(NamedTuple):
     log_level: str
     log_format: str
     log_handlers: Tuple[str, ...]
-    odoo: str  # the path of odoo.conf; "": native queues
-    odoo_path: str  # a directory with Odoo's code, for sys.path; "": it can be imported without
-    direct: bool  # False: every job of Odoo's goes through the addon's own code
+    odoo: str  # path of odoo.conf; "": the jobs are not Odoo's
+    odoo_path: str  # directory with Odoo's code, put on sys.path; "": Odoo can be imported without
+    direct: bool  # False: every job of Odoo goes through the addon's own code
 
 
 def read(fd: int) -> WorkerSettings:
-    """Read the settings from the descriptor that the master handed down."""
+    """Read the settings from the file descriptor that the process inherited from the master."""
     with open(f"/proc/self/fd/{fd}", encoding="utf-8") as stream:
         return parse(json.load(stream))
 
 
 def parse(data: Dict[str, Any]) -> WorkerSettings:
-    """The settings out of the service's JSON."""
+    """The settings in the master's parsed JSON; ``KeyError`` for a missing one."""
     return WorkerSettings(
         databases=tuple(Database(**database) for database in data["databases"]),
         app=tuple(data["app"]),
@@ -71,24 +71,24 @@ def parse(data: Dict[str, Any]) -> WorkerSettings:
 
 
 def _channel(name: str, data: Dict[str, Any]) -> ChannelSettings:
-    """What the channel says, else the nearest channel above that says something, else the service."""
+    """Each setting from the channel itself, else from the nearest channel above that has it, else the service's."""
     by_name = {channel["name"]: channel for channel in data["channels"]}
-    lineage: List[Dict[str, Any]] = []
+    lineage: List[Dict[str, Any]] = []  # the channel, then those above it
     while name:
         if name in by_name:
             lineage.append(by_name[name])
         name = name.rpartition(".")[0]
 
-    def said(key: str, default: Any) -> Any:
+    def setting(key: str, default: Any) -> Any:
         return next((channel[key] for channel in lineage if channel.get(key)), default)
 
     return ChannelSettings(
-        retry=RetrySettings(said("on_error", data["on_error"]), data["retry_delay"], data["max_backoff"]),
-        timeout=said("timeout", data["timeout"]),
-        cpu=said("cpu", data["cpu"]),
+        retry=RetrySettings(setting("on_error", data["on_error"]), data["retry_delay"], data["max_backoff"]),
+        timeout=setting("timeout", data["timeout"]),
+        cpu=setting("cpu", data["cpu"]),
         memory_soft=data["memory_soft"],
-        memory_hard=said("memory", data["memory"]),
-        max_jobs=said("max_jobs", data["max_jobs"]),
+        memory_hard=setting("memory", data["memory"]),
+        max_jobs=setting("max_jobs", data["max_jobs"]),
         max_age=data["max_age"],
-        nice=said("nice", 0),
+        nice=setting("nice", 0),
     )

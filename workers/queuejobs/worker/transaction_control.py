@@ -1,6 +1,6 @@
-"""Which statements would end the transaction that a job runs in. Pure.
+"""Recognise the statements that would end the transaction of a job. Pure.
 
-This guards against code that commits out of habit, not against code that means to get around it.
+This protects against code that commits out of habit, not against code that evades it on purpose.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ _SQL_BODY = re.compile(r"\bbegin\s+atomic\b", re.IGNORECASE)
 
 
 def transaction_control(statement: str) -> Optional[str]:
-    """The words that end or begin a transaction, in capitals; None when there are none.
+    """The first words in ``statement`` that end or begin a transaction, in capitals; None if there are none.
 
-    Looks at every statement of a list. What stands in strings and in the bodies of functions is not
-    looked at.
+    ``statement`` may be several, separated by semicolons. Strings, quoted names and function bodies are skipped.
     """
-    found = _FIRST.match(statement)
-    if found is None and _LATER.search(statement) and not _SQL_BODY.search(statement):
-        found = _LATER.search(_LITERAL.sub("''", statement))
-    return " ".join(found.group(1).upper().split()) if found else None
+    match = _FIRST.match(statement)
+    if match is None and _LATER.search(statement) and not _SQL_BODY.search(statement):
+        match = _LATER.search(_LITERAL.sub("''", statement))
+    return " ".join(match.group(1).upper().split()) if match else None

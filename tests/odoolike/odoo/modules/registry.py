@@ -4,7 +4,7 @@ _registries = {}
 
 
 class Registry:
-    """One a database. What it signals is written down for the tests: table signalled, if they made it."""
+    """The registry of a database; there is one of each."""
 
     def __new__(cls, database):
         if database not in _registries:

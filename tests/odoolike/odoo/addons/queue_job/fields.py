@@ -6,8 +6,8 @@ class JobDecoder(json.JSONDecoder):
         super().__init__(*args, object_hook=self._object, **kwargs)
         self.env = env
 
-    def _object(self, found):
-        if found.get("_type") != "odoo_recordset":
-            return found
-        env = self.env(user=found["uid"], su=found.get("su"))
-        return env[found["model"]].with_context(**found.get("context", {})).browse(found["ids"])
+    def _object(self, item):
+        if item.get("_type") != "odoo_recordset":
+            return item
+        env = self.env(user=item["uid"], su=item.get("su"))
+        return env[item["model"]].with_context(**item.get("context", {})).browse(item["ids"])

@@ -1,4 +1,4 @@
-"""A job as an object: loaded from its row, changed, stored back."""
+"""The addon's ``Job``: it is loaded from a row, changed, and stored back."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _STORED = (
     "state", "retry", "exc_name", "exc_message", "exc_info", "result", "date_enqueued", "date_started", "date_done",
     "date_cancelled", "eta", "worker_pid",
 )  # fmt: skip
-# in 14, 15 and 17 a job may commit as it likes
+# in 14, 15 and 17 any job may commit
 _FORBIDS = version_info[0] in (16, 18, 19)
 Config = namedtuple(
     "Config",
@@ -42,7 +42,7 @@ class QueueJob(BaseModel):
 
 
 class QueueJobFunction(BaseModel):
-    """Configuration by the name of the method: what tests ask for."""
+    """The configuration that a test wants, by the name of the method."""
 
     _name = "queue.job.function"
 

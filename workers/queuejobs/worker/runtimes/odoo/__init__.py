@@ -1,1 +1,1 @@
-"""Jobs of Odoo's addon queue_job: run in process, directly or by the addon's own code."""
+"""Run jobs of Odoo's addon queue_job in the worker's process, directly or through the addon's own code."""

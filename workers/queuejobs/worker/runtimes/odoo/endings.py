@@ -1,6 +1,7 @@
-"""How a job of Odoo's ends that is not done: decided here, stored through the addon's ``Job``.
+"""The end of an Odoo job that is not done: decide what it is, and store it through the addon's ``Job``.
 
-Through the ORM and in a transaction of its own, since failures notify the managers there, and other addons look on.
+It is stored through the ORM, which notifies the managers of a failure and runs what other addons hook in, and in a
+transaction of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import random
 import time
 import traceback
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 
 import psycopg2
 
@@ -20,74 +21,80 @@ from ....properties import storable
 from ....retry import CONCURRENCY_CODES, Outcome, RetrySettings, decide
 from ....store import claims
 from ..base import STOPS, RunTakenAway
-from .process import close, environment, flush, module
+from .process import addon, close, environment, flush
 
 _log = logging.getLogger("queuemaster.odoo")
-_QUERY_CANCELED = "57014"  # the cancel of the run's query may reach the server only now
+_QUERY_CANCELED = "57014"  # the cancel request for the run's query may reach the server as late as here
 _TRIES = 5
-_ERRORS = "odoo.addons.queue_job.exception"
 
 
 class End(NamedTuple):
-    """What is to be stored."""
+    """The end of a run, to be stored."""
 
     ending: claims.Ending
-    retry: int  # what the job's counter becomes
-    result: Optional[str] = None  # the addon shows there why a job waits
+    retry: int  # the new value of the job's counter of tries
+    result: Optional[str] = None  # text for the job's field ``result``, where the addon shows why a job waits
 
 
 def decided(error: BaseException, row: Mapping[str, Any], settings: RetrySettings, config: Any) -> End:
-    """The end of a run that raised. ``config``: the addon's declaration of the method, None when it has none.
+    """The end of a run that raised. ``config`` is the addon's ``JobConfig`` of the method, None if there is none.
 
-    The addon's rules for its own errors, as for 5 executions at most; ours for limits and for policy ``retry``.
+    The addon's rules hold for the addon's errors (such as ``max_retries``), ours for exceeded limits and for the
+    policy ``retry``.
     """
     tries = row["retry"] + 1
     function = JobFunction(retry_pattern=getattr(config, "retry_pattern", None) or {})
-    outcome = decide(_in_our_words(error), {**row, "retry": tries}, function, settings, random)
-    shown = _shown(error, outcome)
-    ending = claims.Ending(outcome.state, outcome.delay, outcome.counted, **shown)
-    message = _line(error) if outcome.state == "pending" else None
+    outcome = decide(_translated(error), {**row, "retry": tries}, function, settings, random)
+    ending = claims.Ending(outcome.state, outcome.delay, outcome.counted, **_error_fields(error, outcome))
+    message = _message(error) if outcome.state == "pending" else None
     return End(ending, tries if outcome.counted else row["retry"], message)
 
 
 def doomed(row: Mapping[str, Any]) -> End:
-    """The end that recovery found for a job, and that only Odoo can tell everybody."""
+    """The end of a job that recovery has declared failed, and that must be stored by Odoo, to notify people."""
     ending = claims.Ending("failed", None, False, row["doom_name"], row["doom_message"], row["doom_info"])
     return End(ending, row["retry"])
 
 
 def store(registry: Any, row: Mapping[str, Any], end: End) -> None:
-    """Store it; ``on_fail`` of a failed job is called. :class:`RunTakenAway`, psycopg2.Error."""
-    for attempt in range(_TRIES):
-        cursor = registry.cursor()
-        try:
-            # removed first: whose run it is not any more must not write either
-            if not claims.end_run(cursor, row):
-                raise RunTakenAway
-            _write(cursor, row, end)
-            cursor.commit()
-        except psycopg2.Error as error:
-            passing = error.pgcode in (*CONCURRENCY_CODES, _QUERY_CANCELED)
-            if not passing or attempt == _TRIES - 1:
-                raise
-            time.sleep(random.uniform(0.0, 0.05 * 2**attempt))  # somebody else is at the same rows
-        else:
-            return
-        finally:
-            close(cursor)
+    """Store the end of a run, and call ``on_fail`` of a failed job.
+
+    Raises :class:`RunTakenAway` if the job is not this run's any more, and psycopg2.Error.
+    """
+
+    def write(cursor: Any) -> None:
+        if not claims.end_run(
+            cursor, row
+        ):  # before writing: a run that was taken away must not write anything
+            raise RunTakenAway
+        _write(cursor, row, end)
+
+    _commit(registry, write, (*CONCURRENCY_CODES, _QUERY_CANCELED))
 
 
 def release_children(registry: Any, row: Mapping[str, Any]) -> None:
-    """Through the ORM, each try with a snapshot of its own: a try within the same one can only fail again."""
+    """Let the children of a done job start, through the ORM. Raises psycopg2.Error."""
+
+    def release(cursor: Any) -> None:
+        addon("job").Job.load(environment(cursor), row["uuid"]).enqueue_waiting()
+
+    _commit(registry, release, CONCURRENCY_CODES)
+
+
+def _commit(registry: Any, work: Callable[[Any], None], passing: Sequence[str]) -> None:
+    """Call ``work`` with a cursor and commit. After an error with an SQLSTATE in ``passing``, try again.
+
+    Every try has a new transaction: with the same snapshot it would only fail again.
+    """
     for attempt in range(_TRIES):
         cursor = registry.cursor()
         try:
-            module("odoo.addons.queue_job.job").Job.load(environment(cursor), row["uuid"]).enqueue_waiting()
+            work(cursor)
             cursor.commit()
         except psycopg2.Error as error:
-            if error.pgcode not in CONCURRENCY_CODES or attempt == _TRIES - 1:
+            if error.pgcode not in passing or attempt == _TRIES - 1:
                 raise
-            time.sleep(random.uniform(0.0, 0.05 * 2**attempt))
+            time.sleep(random.uniform(0.0, 0.05 * 2**attempt))  # sessions in conflict must not meet again
         else:
             return
         finally:
@@ -97,9 +104,9 @@ def release_children(registry: Any, row: Mapping[str, Any]) -> None:
 def _write(cursor: Any, row: Mapping[str, Any], end: End) -> None:
     env = environment(cursor)
     job = _loaded(env, row)
-    values = _values(end.ending)
+    values = _error_values(end.ending)
     delay = end.ending.delay or 0
-    if job is None:  # its model or method is gone: only the record can be written
+    if job is None:  # its model or method does not exist any more: write the record without a Job
         eta = datetime.datetime.now() + datetime.timedelta(seconds=delay) if delay else False
         env["queue.job"].browse(row["id"]).write(
             {"state": end.ending.state, "retry": end.retry, "eta": eta, **values}
@@ -111,7 +118,7 @@ def _write(cursor: Any, row: Mapping[str, Any], end: End) -> None:
     else:
         job.retry = end.retry
         job.postpone(result=end.result, seconds=delay)
-        # the addon takes 0 for "whatever the pattern says"
+        # for 0 seconds postpone() has set the delay of the retry pattern
         job.eta = datetime.timedelta(seconds=delay) if delay else None
         job.set_pending(reset_retry=False)
         for name, value in values.items():
@@ -124,22 +131,22 @@ def _write(cursor: Any, row: Mapping[str, Any], end: End) -> None:
 
 def _loaded(env: Any, row: Mapping[str, Any]) -> Any:
     try:
-        return module("odoo.addons.queue_job.job").Job.load(env, row["uuid"])
+        return addon("job").Job.load(env, row["uuid"])
     except psycopg2.Error:
         raise
-    except Exception:  # KeyError, AttributeError, or what the decoding of an argument raises
+    except Exception:  # KeyError, AttributeError, or anything that decoding an argument raises
         _log.exception("job %s cannot be loaded", row["uuid"])
         return None
 
 
-def _values(ending: claims.Ending) -> Dict[str, Any]:
-    """exc_name, exc_message, exc_info, where the ending has them."""
-    given = {"exc_name": ending.exc_name, "exc_message": ending.exc_message, "exc_info": ending.exc_info}
-    return {name: value for name, value in given.items() if value is not None}
+def _error_values(ending: claims.Ending) -> Dict[str, Any]:
+    """Those of ``exc_name``, ``exc_message`` and ``exc_info`` that the ending has."""
+    values = {"exc_name": ending.exc_name, "exc_message": ending.exc_message, "exc_info": ending.exc_info}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _on_fail(cursor: Any, env: Any, job: Any, values: Dict[str, Any]) -> None:
-    """Whatever it does, the job stays failed."""
+    """Call the job's ``on_fail``. If that raises, its writes are rolled back and the job stays failed."""
     try:
         with cursor.savepoint():
             job.on_fail({"exc_name": None, "exc_message": None, "exc_info": None, **values})
@@ -150,11 +157,11 @@ def _on_fail(cursor: Any, env: Any, job: Any, values: Dict[str, Any]) -> None:
         _log.exception("on_fail of job %s failed", job.uuid)
 
 
-def _in_our_words(error: BaseException) -> BaseException:
-    """The addon's errors as ours, for the rules that both share."""
-    errors = module(_ERRORS)
+def _translated(error: BaseException) -> BaseException:
+    """For an error class of the addon, our class of the same meaning; any other error as it is."""
+    errors = addon("exception")
     if isinstance(error, errors.RetryableJobError):
-        # 0 seconds is "none said" to the addon
+        # to the addon, 0 seconds means "not given"
         return RetryableJobError(
             str(error), getattr(error, "seconds", None) or None, bool(error.ignore_retry)
         )
@@ -163,9 +170,12 @@ def _in_our_words(error: BaseException) -> BaseException:
     return error
 
 
-def _shown(error: BaseException, outcome: Outcome) -> Dict[str, Optional[str]]:
-    """What is kept of the error. A job that waits for the next try shows none, except of what we stopped it for."""
-    errors = module(_ERRORS)
+def _error_fields(error: BaseException, outcome: Outcome) -> Dict[str, Optional[str]]:
+    """``exc_name``, ``exc_message`` and ``exc_info`` as the addon would store them.
+
+    A job that waits for its next try shows no error, unless we stopped its run.
+    """
+    errors = addon("exception")
     retryable = isinstance(error, errors.RetryableJobError) or outcome.concurrency
     if outcome.state == "pending" and retryable:
         return {"exc_name": None, "exc_message": None, "exc_info": None}
@@ -175,22 +185,22 @@ def _shown(error: BaseException, outcome: Outcome) -> Dict[str, Optional[str]]:
             "exc_message": outcome.exc_message,
             "exc_info": outcome.exc_info,
         }
-    if retryable:
-        error = _raised(errors.FailedJobError(outcome.exc_message), error)
+    if retryable:  # its last try: the addon raises FailedJobError from it
+        error = _caused(errors.FailedJobError(outcome.exc_message), error)
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    where = getattr(error, "__module__", "")  # the instance has none where the class is Python's own
+    module_name = getattr(error, "__module__", "")  # instances of built-in classes have none
     return {
-        "exc_name": f"{where}.{type(error).__name__}".lstrip("."),
+        "exc_name": f"{module_name}.{type(error).__name__}".lstrip("."),
         "exc_message": storable(str(error.args[0] if error.args else error)),
         "exc_info": storable(text),
     }
 
 
-def _raised(error: BaseException, cause: BaseException) -> BaseException:
+def _caused(error: BaseException, cause: BaseException) -> BaseException:
     error.__cause__ = cause
     return error
 
 
-def _line(error: BaseException) -> str:
-    said = getattr(error, "pgerror", None) or str(error)
-    return storable(said.strip())
+def _message(error: BaseException) -> str:
+    message: str = getattr(error, "pgerror", None) or str(error)
+    return storable(message.strip())

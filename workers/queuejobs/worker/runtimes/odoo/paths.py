@@ -11,20 +11,21 @@ from ....properties import storable
 from ....store import claims
 from ..base import STOPS, RunTakenAway
 from . import hooks
-from .process import flush, module
+from .process import addon, flush
 
-Guard = Callable[[Callable[[], Any]], Any]  # calls the application's code, which may be stopped in it
-_JOB = "odoo.addons.queue_job.job"
-_CONTROLLER = "odoo.addons.queue_job.controllers.main"
+Guard = Callable[[Callable[[], Any]], Any]  # calls a function in which the run may be stopped from outside
 _NOTHING_TO_DO = "Job interrupted and set to Done: nothing to do."
 
 
 class Stopped(BaseException):
-    """A stop (its cause) on its way through the addon's code, which calls the job failed for any Exception."""
+    """Carries a stop (its cause) through the addon's code, which treats any Exception as a failure of the job."""
 
 
 def direct(cursor: Any, env: Any, row: Mapping[str, Any], guard: Guard) -> None:
-    """The method is called, done is written in SQL, one commit. Its children are still to be released."""
+    """Call the method, write ``done`` in SQL, and commit once. The caller releases the job's children.
+
+    Raises what the job raised, and :class:`RunTakenAway`; then nothing is committed.
+    """
     started = time.monotonic()
 
     def call() -> Any:
@@ -43,7 +44,7 @@ def direct(cursor: Any, env: Any, row: Mapping[str, Any], guard: Guard) -> None:
 
     result = guard(call)
     text = storable(str(result)) if result else None  # as the addon stores it
-    # children later: what this transaction's snapshot does not see, it must not judge
+    # the children are released later: this snapshot does not see which of their other parents are done by now
     if not claims.finish(cursor, row, text, time.monotonic() - started, release=False):
         raise RunTakenAway
     cursor.commit()
@@ -52,9 +53,10 @@ def direct(cursor: Any, env: Any, row: Mapping[str, Any], guard: Guard) -> None:
 def by_addon(
     cursor: Any, env: Any, registry: Any, row: Mapping[str, Any], guard: Guard, *, started: bool
 ) -> None:
-    """As Odoo's own worker does it; its children are still to be released.
+    """Run the job as the addon's own worker does. The caller releases the job's children.
 
-    Raises what the job raised, which the addon may have stored already, or may not; a retry it stores and keeps.
+    Raises what the job raised, whether or not the addon has stored that already; but not for a retry, which the
+    addon stores itself. Raises :class:`RunTakenAway` if another runner has the job.
     """
     kind = hooks.controller(registry)
     job = _taken(cursor, env, kind, row, started)
@@ -67,7 +69,7 @@ def by_addon(
             raise Stopped from stopped
 
     job.perform = guarded
-    # the addon would repeat what failed in the same snapshot
+    # the addon would try again after a conflict in the same snapshot, which can only fail
     job.should_check_dependents = lambda: False
     if hasattr(kind, "_runjob"):
         kind._runjob(env, job)
@@ -83,16 +85,17 @@ def by_addon(
 
 
 def is_nothing_to_do(error: BaseException) -> bool:
-    """The addon's way, before 18, for a job to be done without having done anything."""
-    kind = getattr(module("odoo.addons.queue_job.exception"), "NothingToDoJob", None)
-    return kind is not None and isinstance(error, kind)
+    """Whether it is the error by which, before Odoo 18, a job says that it is done without having done anything."""
+    error_class = getattr(addon("exception"), "NothingToDoJob", None)
+    return error_class is not None and isinstance(error, error_class)
 
 
 def _taken(cursor: Any, env: Any, kind: Any, row: Mapping[str, Any], started: bool) -> Any:
-    job_class = module(_JOB).Job
-    if started:  # by the claim
+    """The addon's ``Job``, started by the claim or here."""
+    job_class = addon("job").Job
+    if started:
         return job_class.load(env, row["uuid"])
-    # who else claims looks at this row too, and holds it for a moment: wait, since the addon does not
+    # other claims lock this row for a moment. The addon would skip a locked row, so wait for the lock first
     claims.lock_job(cursor, row)
     if hasattr(kind, "_acquire_job"):
         job = kind._acquire_job(env, row["uuid"])
@@ -105,14 +108,13 @@ def _taken(cursor: Any, env: Any, kind: Any, row: Mapping[str, Any], started: bo
 def _decoded(env: Any, text: str) -> Any:
     if not text:
         return None
-    value = (
-        json.loads(text) if text[0] == '"' else text
-    )  # where the column is jsonb, it holds the JSON as a string
-    return json.loads(value, cls=module("odoo.addons.queue_job.fields").JobDecoder, env=env)
+    # a column of type jsonb holds the addon's JSON as a string
+    value = json.loads(text) if text[0] == '"' else text
+    return json.loads(value, cls=addon("fields").JobDecoder, env=env)
 
 
 def _no_commit(cursor: Any) -> ContextManager[Any]:
-    """Where the addon forbids a job to commit, so do we, in its words."""
-    forbid = getattr(module(_CONTROLLER), "_prevent_commit", None)
+    """The addon's context manager that forbids commits in a job; one that does nothing if the addon has none."""
+    forbid = getattr(addon("controllers.main"), "_prevent_commit", None)
     forbidden: ContextManager[Any] = contextlib.nullcontext() if forbid is None else forbid(cursor)
     return forbidden

@@ -1,7 +1,7 @@
-"""Odoo in this process: found, configured by its own odoo.conf, its registries loaded, its connections named.
+"""Odoo in this process: import it, configure it with its odoo.conf, load its registries, name its connections.
 
-Odoo is imported by name and only from here: everything else of ours must load where there is none. What differs
-between its versions is asked of the thing itself (has it this method, this parameter?), not of a version number.
+Odoo is imported at run time and only here, since all other modules must load without Odoo. Where its versions differ,
+we look for the method or parameter in question and not at the version number.
 """
 
 from __future__ import annotations
@@ -24,24 +24,29 @@ from ...settings import Database
 
 _log = logging.getLogger("queuemaster.odoo")
 
-_LANG = "en_US"  # of a request that asks for none
+_LANG = "en_US"  # the language of a request that names none
 
 
 def module(name: str) -> Any:
-    """A module of Odoo's or of the addon's."""
+    """A module of Odoo, imported when it is first used."""
     return sys.modules.get(name) or importlib.import_module(name)
 
 
-def configure(conf: str, path: str) -> None:
-    """Import Odoo and have it read its configuration; its logging stays ours. Raises ImportError, SystemExit.
+def addon(name: str) -> Any:
+    """A module of the addon queue_job, such as ``job`` or ``controllers.main``."""
+    return module(f"odoo.addons.queue_job.{name}")
 
-    ``path``: a directory with Odoo's code, empty when the interpreter has it.
+
+def configure(conf: str, path: str) -> None:
+    """Import Odoo and let it read its configuration, except for logging. Raises ImportError, SystemExit.
+
+    ``conf``: path of odoo.conf. ``path``: directory with Odoo's code, empty if Odoo is installed in the interpreter.
     """
     if path:
         sys.path.insert(0, path)
-    os.environ["TZ"] = "UTC"  # as Odoo's own start does: naive times are UTC everywhere in it
+    os.environ["TZ"] = "UTC"  # as Odoo's own start does, since naive times are UTC throughout Odoo
     time.tzset()
-    if importlib.util.find_spec("odoo.init"):  # 19: what `import odoo` does in the others
+    if importlib.util.find_spec("odoo.init"):  # Odoo 19; in other versions `import odoo` does what this does
         module("odoo.init")
     odoo = module("odoo")
     if hasattr(odoo, "multi_process"):
@@ -55,14 +60,14 @@ def configure(conf: str, path: str) -> None:
 
 
 def dbname(database: Database) -> str:
-    """The name that Odoo knows it by."""
+    """The database's name in PostgreSQL, by which Odoo knows it."""
     return str(parse_dsn(database.dsn).get("dbname", database.name))
 
 
 def preload(conf: str, path: str, databases: Iterable[Database]) -> None:
-    """For the template: everything that workers share. No connection is left open.
+    """Load Odoo and the registries in the template, for its workers to share. No connection is left open.
 
-    A database that cannot be read now is none of our failures: the workers load it when it is back.
+    A database that cannot be read is skipped: the workers load its registry on first use.
     """
     configure(conf, path)
     module("odoo.service.server").load_server_wide_modules()
@@ -73,7 +78,7 @@ def preload(conf: str, path: str, databases: Iterable[Database]) -> None:
                 event(_log, logging.WARNING, "registry not loaded: no addon queue_job", db=name)
                 continue
             registry(name)
-        except Exception:  # the code of any addon runs here
+        except Exception:  # loading runs code of all installed addons
             _log.exception("registry of database %s cannot be loaded", name)
             continue
         event(_log, logging.INFO, "registry loaded", db=name, took=round(time.monotonic() - started, 2))
@@ -86,36 +91,36 @@ def registry(database: str) -> Any:
 
 
 def refreshed(known: Any, cursor: Any) -> Any:
-    """The registry as it is now: caches emptied, or loaded anew, as other processes have signalled."""
-    # newer ones can do so in a transaction that is there anyway
-    takes = "cr" in inspect.signature(known.check_signaling).parameters
-    return known.check_signaling(cursor) if takes else known.check_signaling()
+    """The current registry: caches are emptied, or a new one is loaded, as other processes have signalled."""
+    # newer versions can read the signals with our cursor instead of a new one
+    takes_cursor = "cr" in inspect.signature(known.check_signaling).parameters
+    return known.check_signaling(cursor) if takes_cursor else known.check_signaling()
 
 
 def environment(cursor: Any) -> Any:
-    """The superuser's environment, as the addon begins with: the context is what its HTTP request has."""
+    """The superuser's environment, with the context of an HTTP request, in which the addon starts a job."""
     return module("odoo.api").Environment(cursor, module("odoo").SUPERUSER_ID, {"lang": _LANG})
 
 
 def environments() -> ContextManager[Any]:
-    """What Odoo 14 wants around anything that has environments."""
+    """The context manager that Odoo 14 requires around any use of environments; in later versions it does nothing."""
     manage = getattr(module("odoo.api").Environment, "manage", contextlib.nullcontext)
-    entered: ContextManager[Any] = manage()
-    return entered
+    managed: ContextManager[Any] = manage()
+    return managed
 
 
 def flush(cursor: Any, env: Any) -> None:
-    """Write what the ORM still holds back."""
+    """Write the ORM's pending changes to the database."""
     if hasattr(env, "flush_all"):
         env.flush_all()
     else:
         env["base"].flush()
     if hasattr(cursor, "flush"):
-        cursor.flush()  # and what was put off until just before the commit
+        cursor.flush()  # runs the functions that are registered for the time just before the commit
 
 
 def close(cursor: Any) -> None:
-    """Roll back and give the connection back, if it is still there."""
+    """Roll back and return the connection to its pool. A lost connection is no error."""
     try:
         cursor.close()
     except psycopg2.Error as error:
@@ -123,36 +128,39 @@ def close(cursor: Any) -> None:
 
 
 class JobConnections:
-    """Every connection that Odoo opens in this worker bears the name by which recovery finds and ends it.
+    """Give every connection that Odoo opens in this worker the name by which recovery finds and ends it.
 
-    The name is given when a connection is opened: what is set later, the pool would reset at the next use.
+    The name is set as a connection is opened: the pool would reset a later setting at the next use.
     """
 
     def __init__(self) -> None:
         self._sql_db = module("odoo.sql_db")
-        self._named: Dict[str, str] = {}  # by database
+        self._names: Dict[str, str] = {}  # by database: the name of its connections
         pool = self._sql_db.ConnectionPool
         borrow = pool.borrow
-        # a name has a blank in it, which the pool of old versions does not expect in a DSN
+        # the pool of old versions cannot parse a DSN with the blank that our names contain
         if hasattr(pool, "_dsn_to_dict"):
             pool._dsn_to_dict = lambda _, dsn: parse_dsn(dsn)
-        pool.borrow = lambda given, info: borrow(given, self._with_name(info))
+        pool.borrow = lambda instance, info: borrow(instance, self._with_name(info))
 
     def name(self, database: str, worker_id: int) -> None:
-        """From now on the connections to this database are the job sessions of this worker."""
-        named = f"queuemaster: job {worker_id}"
-        before = self._named.get(database)
-        if before != named:
-            self._named[database] = named
-            if before is not None:
-                self._sql_db.close_all()  # those of the lost session would stay in the pool
+        """From now on, name the connections to this database after this worker id."""
+        name = f"queuemaster: job {worker_id}"
+        previous = self._names.get(database)
+        if previous != name:
+            self._names[database] = name
+            if previous is not None:
+                self._sql_db.close_all()  # connections named after the lost session would stay in the pool
 
     def _with_name(self, info: Dict[str, Any]) -> Dict[str, Any]:
-        # nothing but the name: a pooler that Odoo's connections go through would refuse other settings
-        return {**info, "application_name": self._named.get(info.get("database", ""), "queuemaster: job")}
+        # no other setting: a connection pooler between Odoo and PostgreSQL would refuse it
+        return {**info, "application_name": self._names.get(info.get("database", ""), "queuemaster: job")}
 
     def cancel(self) -> None:
-        """Cancel what any of them is at; from another thread. Raises psycopg2.Error when that failed."""
+        """Cancel the statements of all connections in use, from another thread.
+
+        If that fails for any of them, raises the last psycopg2.Error when all have been tried.
+        """
         failed: Optional[psycopg2.Error] = None
         for connection in self._busy():
             try:
@@ -167,8 +175,8 @@ class JobConnections:
             pool = getattr(self._sql_db, name, None)
             for entry in list(pool._connections) if pool is not None else ():
                 connection = entry if hasattr(entry, "cancel") else entry[0]
-                used = entry._pool_in_use if connection is entry else entry[1]
-                if used and not connection.closed:
+                in_use = entry._pool_in_use if connection is entry else entry[1]
+                if in_use and not connection.closed:
                     yield connection
 
 

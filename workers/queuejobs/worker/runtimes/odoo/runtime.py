@@ -1,9 +1,11 @@
-"""Run one job of Odoo's addon ``queue_job`` in process, on one of two paths.
+"""Run one job of Odoo's addon ``queue_job`` in this process, on one of two paths.
 
-Direct: the claim brings the row, the addon's decoder makes its recordset, the method is called, and SQL in the same
-transaction says done. The addon's own: its ``Job`` and controller do everything, for whoever has hooks there. Whatever
-leaves the good case on the direct path ends through the addon's ``Job`` as well. Odoo's cursor is another session than
-ours, which claims and proves that the worker lives; when either is lost, both go and recovery puts the job back.
+The direct path: the claim returns the row, the addon's decoder makes the recordset, the method is called, and SQL in
+the same transaction sets ``done``. Any other end than ``done`` is stored through the addon's ``Job``. The addon's path:
+its ``Job`` and controller do everything, so that code which hooks into them is called.
+
+Odoo's cursor belongs to another session than ours, which claims jobs and proves that the worker is alive. When either
+is lost, both are closed and recovery puts the job back.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from ..grant_use import GrantUse
 from . import endings, hooks, paths, process
 
 _log = logging.getLogger("queuemaster.odoo")
-_AWAY_PAUSE = 5.0  # seconds before a job is tried again that Odoo could not begin
+_AWAY_PAUSE = 5.0  # seconds until the next try of a job that Odoo could not start
 _UNDER_WAY = ("enqueued", "started")
 # by the state in which the addon stored the job
 _OUTCOMES = {
@@ -42,15 +44,15 @@ _OUTCOMES = {
 
 
 class _LostConnection(Exception):
-    """Of the job's session."""
+    """The connection of Odoo's cursor, on which the job ran, is lost."""
 
 
 class _Run(NamedTuple):
-    """A job under way in Odoo."""
+    """A claimed job and what its run needs."""
 
     job: JobRun
     registry: Any
-    config: Any = None  # the addon's declaration of its method
+    config: Any = None  # the addon's JobConfig of its method
 
     @property
     def session(self) -> Session:
@@ -69,7 +71,7 @@ class _Run(NamedTuple):
 
 
 class OdooRuntime(Runtime):
-    """Jobs of the databases of one odoo.conf."""
+    """Runs the jobs of the databases of one odoo.conf."""
 
     def __init__(
         self, settings: WorkerSettings, entry: Entry, interrupter: Interrupter, channel: str
@@ -79,11 +81,13 @@ class OdooRuntime(Runtime):
         self._names: Dict[str, str] = {
             database.name: process.dbname(database) for database in settings.databases
         }
-        self._signals: Dict[str, str] = {}  # by database: the last of Odoo's signals that was heeded
-        self._reasons: Dict[str, Tuple[Any, str]] = {}  # by database: the registry looked at, what was found
+        # by database: Odoo's cache signals when its registry was refreshed last
+        self._signals: Dict[str, str] = {}
+        # by database: the registry that was examined, and the reason
+        self._reasons: Dict[str, Tuple[Any, str]] = {}
 
     def _declared(self, row: Mapping[str, Any]) -> JobFunction:
-        return JobFunction()  # the addon knows no timeout, and the rest only Odoo can look up
+        return JobFunction()  # the addon has no timeouts, and only Odoo itself can look up the rest
 
     def _is_first(self, row: Mapping[str, Any]) -> bool:
         return not row["retry"]
@@ -97,7 +101,7 @@ class OdooRuntime(Runtime):
         return None if row is None else {**row, "started_by_claim": start}
 
     def _next(self, session: Session, use: GrantUse) -> Optional[Dict[str, Any]]:
-        # not in the transaction of the run: that is REPEATABLE READ, and does not see what is ready by now
+        # not in the transaction of the run, which is REPEATABLE READ and does not see the jobs that are ready now
         if not use.may_go_on() or use.turn.until is not None:
             return None
         return self._claim(session, use)
@@ -107,14 +111,14 @@ class OdooRuntime(Runtime):
             return "option direct is off"
         try:
             registry = process.registry(database)
-        except Exception:  # an addon's code, or the database is away: the run will tell
+        except Exception:  # an addon's code failed, or the database is away: the run shows the same error
             _log.debug("no registry of %s before the claim", database, exc_info=True)
             return ""
-        known, reason = self._reasons.get(database, (None, ""))
-        if known is not registry:
+        examined, reason = self._reasons.get(database, (None, ""))
+        if examined is not registry:
             try:
                 reason = hooks.reason_for_addon(registry)
-            except Exception:  # an addon that is half there: its own way says what is wrong
+            except Exception:  # an addon is broken: on the addon's path its own error shows
                 _log.warning("hooks of %s cannot be looked at", database, exc_info=True)
                 reason = "hooks cannot be looked at"
             self._reasons[database] = (registry, reason)
@@ -129,7 +133,7 @@ class OdooRuntime(Runtime):
         assert session.connection is not None
         database = self._names[session.database]
         thread: Any = threading.current_thread()
-        thread.dbname, thread.uid = database, row["user_id"]  # Odoo's log and some addons look there
+        thread.dbname, thread.uid = database, row["user_id"]  # read by Odoo's logging and some addons
         self._connections.name(database, session.worker_id)
         try:
             with process.environments():
@@ -146,10 +150,10 @@ class OdooRuntime(Runtime):
 
     def _in_odoo(self, run: _Run) -> RunOutcome:
         with _cursor(run.registry) as cursor:
-            seen = claims.begin_run(cursor, run.row) if run.started else claims.odoo_signal(cursor)
-            if seen is None:
+            signal = claims.begin_run(cursor, run.row) if run.started else claims.odoo_signal(cursor)
+            if signal is None:
                 raise RunTakenAway
-            run = run._replace(registry=self._refreshed(run, cursor, seen))
+            run = run._replace(registry=self._refreshed(run, cursor, signal))
             try:
                 env = process.environment(cursor)
                 config = hooks.declared(env, run.row["model_name"], run.row["method_name"])
@@ -166,20 +170,20 @@ class OdooRuntime(Runtime):
                     paths.direct(cursor, env, run.row, guard)
                 else:
                     paths.by_addon(cursor, env, run.registry, run.row, guard, started=run.started)
-            except BaseException as error:  # also SystemExit: a job that calls sys.exit() ends itself, not us
+            except BaseException as error:  # SystemExit too: sys.exit() in a job must not end the worker
                 return self._settle(cursor, run, error)
-        return self._found(run) if reason else self._done(run)
+        return self._stored_by_addon(run) if reason else self._done(run)
 
-    def _refreshed(self, run: _Run, cursor: Any, seen: str) -> Any:
-        """The registry, with its caches emptied where another process has changed what they hold."""
-        if self._signals.get(run.session.database) == seen:
+    def _refreshed(self, run: _Run, cursor: Any, signal: str) -> Any:
+        """The registry, with caches emptied whose contents another process has changed since the last job."""
+        if self._signals.get(run.session.database) == signal:
             return run.registry
         registry = process.refreshed(run.registry, cursor)
-        self._signals[run.session.database] = seen
+        self._signals[run.session.database] = signal
         return registry
 
     def _reason(self, env: Any, run: _Run) -> str:
-        """Why this job takes the addon's path; empty when it need not."""
+        """Why this job takes the addon's path; empty if it need not."""
         model, method = run.row["model_name"], run.row["method_name"]
         if run.started:
             return hooks.reason_of_job(env, run.config, model, method)
@@ -188,16 +192,16 @@ class OdooRuntime(Runtime):
     # its end
 
     def _done(self, run: _Run) -> RunOutcome:
-        """It is committed: whatever fails from here on changes nothing of that."""
+        """The outcome of a run whose ``done`` is committed. Errors of the steps after the commit cannot change it."""
         _quietly("signal changed caches", run.registry.signal_changes)
         if run.row["has_dependents"]:
-            _quietly("release its children", lambda: _say(run.session, claims.release_children, run.row))
+            _quietly("release its children", lambda: _execute(run.session, claims.release_children, run.row))
         return RunOutcome.DONE
 
-    def _found(self, run: _Run, error: str = "") -> RunOutcome:
-        """The addon has stored how it ended: what that was."""
-        state = _say(run.session, claims.state_of, run.row)
-        if not _say(run.session, claims.end_run, run.row) and state != "done":
+    def _stored_by_addon(self, run: _Run, error: str = "") -> RunOutcome:
+        """The outcome of a run whose end the addon has stored, read from the job's state."""
+        state = _execute(run.session, claims.state_of, run.row)
+        if not _execute(run.session, claims.end_run, run.row) and state != "done":
             return _taken_away()
         if state == "done":
             _quietly("signal changed caches", run.registry.signal_changes)
@@ -220,19 +224,19 @@ class OdooRuntime(Runtime):
         if isinstance(error, paths.Stopped) and error.__cause__ is not None:
             error = error.__cause__
         run.job.use.run_was_stopped = isinstance(error, STOPS)
-        if cursor._cnx.closed:  # not the cursor, which a job may have closed itself
+        if cursor._cnx.closed:  # not cursor.closed: the job may have closed the cursor itself
             raise _LostConnection(str(error).strip()) from error
-        cursor.close()  # rolled back
+        cursor.close()  # this rolls back
         if isinstance(error, RunTakenAway):
             return _given_back(run.session, run.row)
-        if _say(run.session, claims.state_of, run.row) not in _UNDER_WAY:
-            # the addon has stored it, or what was to follow the commit failed
+        if _execute(run.session, claims.state_of, run.row) not in _UNDER_WAY:
+            # the addon has stored the end, or the error came after the commit
             _log.debug("the job's end is stored, its error is %r", error, exc_info=error)
-            return self._found(run, repr(error))
+            return self._stored_by_addon(run, repr(error))
         _quietly("reset caches", run.registry.reset_changes)
         if isinstance(error, CancelledJobError):
             ending = claims.Ending("cancelled", None, False, type(error).__name__, str(error))
-            return ended(ending) if _say(run.session, claims.settle, run.row, ending) else _taken_away()
+            return ended(ending) if _execute(run.session, claims.settle, run.row, ending) else _taken_away()
         return self._store(run, endings.decided(error, run.row, self._channel.retry, run.config))
 
     def _store(self, run: _Run, end: endings.End) -> RunOutcome:
@@ -240,9 +244,9 @@ class OdooRuntime(Runtime):
             endings.store(run.registry, run.row, end)
         except RunTakenAway:
             return _taken_away()
-        except Exception:  # any addon's code that looks on
+        except Exception:  # storing runs hooks of other addons
             _log.exception("Odoo cannot store the end of a job: it is stored without, and nobody is notified")
-            if not _say(run.session, claims.settle, run.row, end.ending):
+            if not _execute(run.session, claims.settle, run.row, end.ending):
                 return _taken_away()
         return ended(end.ending, end.result or "")
 
@@ -256,8 +260,8 @@ def _cursor(registry: Any) -> Iterator[Any]:
         process.close(cursor)
 
 
-def _say(session: Session, statement: Callable[..., Any], *arguments: Any) -> Any:
-    """On our own session, each a transaction. psycopg2.InterfaceError when it is lost."""
+def _execute(session: Session, statement: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of ``claims`` on our session, in its own transaction. psycopg2.InterfaceError if it is lost."""
     connection = session.connection
     assert connection is not None
     with connection.cursor() as cursor:
@@ -265,6 +269,7 @@ def _say(session: Session, statement: Callable[..., Any], *arguments: Any) -> An
 
 
 def _quietly(step: str, call: Callable[[], Any]) -> None:
+    """Make the call, and only log an error of it: the job has ended already."""
     try:
         call()
     except Exception as error:
@@ -272,8 +277,11 @@ def _quietly(step: str, call: Callable[[], Any]) -> None:
 
 
 def _given_back(session: Session, row: Mapping[str, Any]) -> RunOutcome:
-    """It was claimed and yet could not be had: somebody has changed or locked it. If it is ours still, put it off."""
-    if not _say(session, claims.settle, row, claims.Ending("pending", _AWAY_PAUSE, False)):
+    """Put off a claimed job whose run could not begin, since another session has changed or locked its row.
+
+    If the job is not ours any more, the run is lost.
+    """
+    if not _execute(session, claims.settle, row, claims.Ending("pending", _AWAY_PAUSE, False)):
         return _taken_away()
     event(_log, logging.WARNING, "job is held by somebody else, put off")
     return RunOutcome.RETRIED
@@ -285,7 +293,7 @@ def _taken_away() -> RunOutcome:
 
 
 def _lost(session: Session, error: BaseException) -> RunOutcome:
-    # the server has rolled the job back, or will when it notices: recovery waits for that and puts the row back
+    # the server rolls the job back when it notices the loss; recovery waits for that and puts the row back
     event(_log, logging.WARNING, "connection lost in a job", error=str(error).strip())
     if session.connection is not None:
         session.connection.close()
@@ -293,10 +301,10 @@ def _lost(session: Session, error: BaseException) -> RunOutcome:
 
 
 def _put_off(session: Session, row: Mapping[str, Any], error: BaseException) -> RunOutcome:
-    """Odoo could not begin: no registry, no connection. None of the job's fault."""
+    """Put off a job that Odoo could not start, without a registry or a connection. The try does not count."""
     _log.error("Odoo cannot run a job, it is put off", exc_info=error)
     try:
         ending = claims.Ending("pending", _AWAY_PAUSE, False)
-        return RunOutcome.RETRIED if _say(session, claims.settle, row, ending) else _taken_away()
-    except psycopg2.Error as lost:
-        return _lost(session, lost)
+        return RunOutcome.RETRIED if _execute(session, claims.settle, row, ending) else _taken_away()
+    except psycopg2.Error as settle_error:
+        return _lost(session, settle_error)

@@ -1,4 +1,4 @@
-"""How the addon runs a job that its runner asks for over HTTP; from 16 on (not 17) callable without a request."""
+"""The controller by which the addon runs a job over HTTP. In 16, 18 and 19 it can be called without a request."""
 
 import traceback
 from contextlib import contextmanager
@@ -26,8 +26,8 @@ if version_info[0] in (16, 18, 19):
 
 
 def _failure(error, text):
-    where = getattr(error, "__module__", "")  # an instance of Python's own class has none
-    name = f"{where}.{type(error).__name__}".lstrip(".")
+    module = getattr(error, "__module__", "")  # instances of built-in classes have none
+    name = f"{module}.{type(error).__name__}".lstrip(".")
     return {"exc_info": text, "exc_name": name, "exc_message": str(error)}
 
 
