@@ -16,16 +16,10 @@ from queuemaster.exporter import job_counts
 from queuemaster.exporter.job_counts import QueueRows
 from support.processes import has_ended
 from support.scraping import Exporter, Samples, basic, parsed
-from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.supervised import PATIENCE, Queue, Supervised, supervised
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture
-def jobs(database: str) -> Iterator[Queue]:
-    with queue(database) as opened:
-        yield opened
 
 
 @pytest.fixture

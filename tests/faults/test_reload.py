@@ -20,12 +20,6 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.timeout(400)
 
 
-@pytest.fixture
-def jobs(database: str) -> Iterator[Queue]:
-    with queue(database) as opened:
-        yield opened
-
-
 def write(path: Path, channels: str, **options: str) -> None:
     lines = [f"{name} = {value}" for name, value in options.items()]
     path.write_text("\n".join(["[queue_job]", f"channels = {channels}", *lines]))

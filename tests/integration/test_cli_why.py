@@ -15,25 +15,11 @@ from support.rows import Session, WorkerSession
 
 
 @pytest.fixture
-def session(database: str) -> Iterator[Session]:
-    opened = Session(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def leader(database: str) -> Iterator[Session]:
     """A session that leads, as a dispatcher's does."""
     opened = Session(database)
     opened.rows("select pg_advisory_lock(1363935232, 0)")
     opened.rows("select queuemaster.lead('here')")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def worker(database: str) -> Iterator[WorkerSession]:
-    opened = WorkerSession(database)
     yield opened
     opened.close()
 
