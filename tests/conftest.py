@@ -23,7 +23,7 @@ from support.rows import Session, WorkerSession
 from support.supervised import Queue, queue
 from support.testserver import session_server
 
-_PATIENCE = 5.0
+_PATIENCE = 30.0
 _HERE = Path(__file__).parent
 
 # a script that runs something in the background has it ignore SIGINT, and so would the commands that tests start
