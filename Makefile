@@ -5,6 +5,7 @@ PYTHON ?= python3
 PREFIX ?= /usr/local
 DESTDIR ?=
 ARGS ?=
+T ?=
 PYTEST_ARGS ?=
 
 SHELL := /bin/bash
@@ -14,15 +15,18 @@ PY := .venv/bin/python
 PIP := -m pip --disable-pip-version-check -qq
 STAMP := .venv/.installed
 PROGRAMS := .venv/debian
-# half as many again as there are cores, 6 at most: they wait often, and start servers and workers of their own
-JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 3 : n > 4 ? 6 : n * 3 / 2)))
+# of `make t`: kept from run to run, until `make clean`
+TEST_SERVER := $(CURDIR)/.venv/testserver
+# twice as many as there are cores, from 3 to 6: they wait often, and start servers and workers of their own
+JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 3 : n > 3 ? 6 : n * 2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-odoo lint format bench bench-full bench-odoo chaos reloads verify-fresh dist man install install-files clean FORCE
+.PHONY: help demo run t test test-odoo lint style format bench bench-full bench-odoo chaos reloads verify-fresh dist man install install-files clean FORCE
 
 help:
 	@echo 'make demo            the main job on a sample application, with its own PostgreSQL (ARGS=...)'
 	@echo 'make test            everything: install, lint, types, tests (PYTEST_ARGS=...)'
+	@echo 'make t T=PATHS        these tests alone, without lint, on a server that is kept for the next time'
 	@echo 'make test-odoo       what runs beside a real Odoo: ODOO_PATH=its tree ODOO_PYTHON=an interpreter with its addon'
 	@echo 'make run             the supervisor, on its own PostgreSQL unless ARGS name another'
 	@echo 'make lint            ruff and mypy --strict; make format rewrites the files'
@@ -41,18 +45,27 @@ demo: $(STAMP)
 run: $(STAMP)
 	@$(PY) -m queuemaster run $(ARGS)
 
-test: lint $(PROGRAMS)
-	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+# mypy runs beside the tests, which wait often; what it finds is said at the end
+test: style $(PROGRAMS)
+	@$(PY) -m mypy --no-error-summary > .venv/mypy.log 2>&1 & types=$$!; \
+	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS); tests=$$?; \
+	wait $$types || { cat .venv/mypy.log >&2; exit 1; }; exit $$tests
+
+t: $(STAMP)
+	@test -n "$(T)" || { echo 'Which tests? For instance: make t T=tests/unit/channels' >&2; exit 2; }
+	@QUEUEMASTER_TEST_SERVER="$(TEST_SERVER)" $(PY) -m pytest -q $(T) $(PYTEST_ARGS)
 
 # ODOO_PYTHON has Odoo's requirements and the addon: pip install odoo-addon-queue-job
 test-odoo: $(STAMP)
 	@test -d "$$ODOO_PATH" || { echo "make test-odoo ODOO_PATH=/path/to/odoo ODOO_PYTHON=/path/to/its/python" >&2; exit 1; }
 	@$(PY) -m pytest -q tests/odoo $(PYTEST_ARGS)
 
-lint: $(STAMP)
+lint: style
+	@$(PY) -m mypy --no-error-summary
+
+style: $(STAMP)
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --quiet --check . || { echo "These files are not formatted: run 'make format'." >&2; exit 1; }
-	@$(PY) -m mypy --no-error-summary
 
 format: $(STAMP)
 	@$(PY) -m ruff check --quiet --fix-only .
@@ -119,6 +132,7 @@ install install-files: export RUNSTATEDIR ?= $(BELOW)/run
 install install-files: export SERVICE_USER ?= $(if $(BELOW),,queuemaster)
 
 clean:
+	@! test -d "$(TEST_SERVER)" || PYTHONPATH=tests:supervisor:workers $(PY) -m support.testserver stop "$(TEST_SERVER)"
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	@find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -7,27 +7,38 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import psutil
+import psycopg2
 import pytest
 
 from queuejobs.shared import linux
-from queuemaster import embedded
 from queuemaster.config.compiled import ServerPlan
+from support.longest_first import in_order
 from support.postgres import make_template, new_database
 from support.processes import descendants, describe, end_of
+from support.rows import Session, WorkerSession
+from support.supervised import Queue, queue
+from support.testserver import session_server
 
-_PATIENCE = 5.0
+_PATIENCE = 30.0
+_HERE = Path(__file__).parent
 
-# whoever is started in the background of a script has it ignored, and so would the commands that tests start
+# a script that runs something in the background has it ignore SIGINT, and so would the commands that tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = in_order(items, _HERE)
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerPlan]:
     """The session's PostgreSQL, without durability. To kill a server, start one of your own."""
-    with embedded.temporary() as plan:
+    with session_server() as plan:
         yield plan
 
 
@@ -51,6 +62,45 @@ def empty_database(server: ServerPlan) -> Iterator[str]:
         yield dsn
 
 
+@pytest.fixture
+def connection(database: str) -> Iterator[Any]:
+    """A connection of an application: psycopg2's defaults, so its first statement begins a transaction."""
+    opened = psycopg2.connect(database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def session(database: str) -> Iterator[Session]:
+    """A session in autocommit mode, with which a test writes and reads rows."""
+    opened = Session(database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def app(database: str) -> Iterator[Session]:
+    """An application's session, beside those of workers."""
+    opened = Session(database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def worker(database: str) -> Iterator[WorkerSession]:
+    """A session that is registered as a worker's."""
+    opened = WorkerSession(database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def jobs(database: str) -> Iterator[Queue]:
+    """The queue as an application and its operator see it, with the sample application's table."""
+    with queue(database) as opened:
+        yield opened
+
+
 @pytest.fixture(scope="session")
 def adopting() -> None:
     """Orphans of the tests' processes become our children, so that they can be found."""
@@ -66,10 +116,10 @@ def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
     request.getfixturevalue("adopting")
     before = frozenset(psutil.Process().children())
     yield
-    left = end_of(descendants(excluding=before), _PATIENCE)
-    if left:
-        shown = "\n".join(describe(process) for process in left)
-        for process in left:
+    survivors = end_of(descendants(excluding=before), _PATIENCE)
+    if survivors:
+        shown = "\n".join(describe(process) for process in survivors)
+        for process in survivors:
             process.kill()
-        end_of(left, _PATIENCE)
+        end_of(survivors, _PATIENCE)
         pytest.fail(f"the test left processes behind:\n{shown}")

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from support.processes import end_of
-from support.supervised import PATIENCE, Queue, command, environment, queue
+from support.supervised import PATIENCE, Queue, command, environment
 from support.waiting import wait_until
 
 UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -75,12 +75,6 @@ def container(database: str, tmp_path: Path) -> Iterator[Container]:
     running = Container(tmp_path, *options, "--set", "heartbeat_timeout=3")
     yield running
     running.end()
-
-
-@pytest.fixture
-def jobs(database: str) -> Iterator[Queue]:
-    with queue(database) as opened:
-        yield opened
 
 
 def test_the_orphans_of_jobs_are_reaped(container: Container, jobs: Queue) -> None:

@@ -11,16 +11,10 @@ from psycopg2.extensions import parse_dsn
 
 from queuemaster.config.compiled import ServerPlan
 from support.postgres import new_database
-from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.supervised import PATIENCE, Queue, Supervised, supervised
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def jobs(database: str) -> Iterator[Queue]:
-    with queue(database) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -10,16 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support.supervised import PATIENCE, Queue, Supervised, command, environment, queue
+from support.supervised import PATIENCE, Queue, Supervised, command, environment
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture
-def jobs(database: str) -> Iterator[Queue]:
-    with queue(database) as opened:
-        yield opened
 
 
 def write(path: Path, database: str, **options: str) -> None:

@@ -97,12 +97,14 @@ def test_a_better_job_does_not_wait_for_the_end_of_a_slice(
     enqueue(jobs, channel="root.a")
     with supervised(database, tmp_path, "root:1,a:1,b:1"):
         wait_for_starts(jobs, 5)
-        before = len(starts(jobs))
         urgent = jobs.sample(99).with_delay(channel=channel, priority=1).write()
+        before = len(starts(jobs))  # when the dispatcher could know of it
         row = jobs.wait_for(urgent.uuid, "done")
         place = starts(jobs).index(row["id"])
         jobs.wait_until_drained()
-    assert place < before + 20, "of 60; it takes the time of one job"
+    assert place < before + JOBS / 2, (
+        "alone it takes the time of one job; the slice would have gone to the end"
+    )
     assert claimed_with_an_end(jobs) > 0
     assert most_at_once(jobs)["root"] == 1
 
@@ -120,7 +122,9 @@ def test_channels_take_turns_by_their_keys(jobs: Queue, database: str, tmp_path:
     with supervised(database, tmp_path, "root:1,a:1,b:1"):
         jobs.wait_until_drained()
     order = starts(jobs)
-    assert max(abs(place - rank) for rank, place in enumerate(map(sorted(order).index, order))) <= 10, order
+    assert max(abs(place - rank) for rank, place in enumerate(map(sorted(order).index, order))) <= 20, (
+        order
+    )  # 40 without turns
 
 
 def test_a_pause_ends_a_slice(jobs: Queue, database: str, tmp_path: Path) -> None:

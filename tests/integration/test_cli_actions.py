@@ -5,29 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import queuemaster.cli.output
-from queuemaster.cli import main
 from queuemaster.config.compiled import ServerPlan
+from support.commands import invoke
 from support.postgres import new_database
 from support.rows import Session, WorkerSession
-
-
-@pytest.fixture
-def session(database: str) -> Iterator[Session]:
-    opened = Session(database)
-    yield opened
-    opened.connection.close()
-
-
-def invoke(*arguments: str, stdin: str | None = None) -> Result:
-    return CliRunner().invoke(main, arguments, input=stdin)
 
 
 def document(*arguments: str) -> Any:

@@ -11,22 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from psycopg2.extensions import make_dsn, parse_dsn
 from rich.console import Console
 
 from queuejobs.store import schema
 from queuemaster import embedded
-from queuemaster.cli import main
 from queuemaster.cli.commands.jobs.list import COLUMNS_SHOWN, table_of
 from queuemaster.config import paths
+from support.commands import invoke
 from support.postgres import connected
 
 NOWHERE = "host=127.0.0.1 port=1 dbname=nowhere password=hunter2"
-
-
-def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
 
 
 def document(*arguments: str) -> Any:

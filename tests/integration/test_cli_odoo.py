@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from psycopg2.extensions import parse_dsn
 
 from queuejobs.store import oca
-from queuemaster.cli import main
 from queuemaster.cli.odoo import facts, indexes
 from queuemaster.config.compiled import ServerPlan
 from queuemaster.config.dsn import parse_database
+from support.commands import invoke
 from support.ocaqueue import OcaSession, OcaWorkerSession, new_oca_database
 from support.postgres import connected
 from support.supervised import environment
@@ -59,10 +58,6 @@ def conf(database: str, tmp_path: Path) -> Path:
         f"db_name = {where['dbname']}\n[queue_job]\nchannels = root:2\npython = {sys.executable}\n"
     )
     return path
-
-
-def invoke(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, [*map(str, arguments)])
 
 
 def document(*arguments: str | Path) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -53,13 +52,6 @@ DISPATCHER: DispatcherStatus = {
     },
     "links": {},
 }
-
-
-@pytest.fixture
-def session(database: str) -> Iterator[Session]:
-    opened = Session(database)
-    yield opened
-    opened.close()
 
 
 def supervisor(dsn: str, job: int = 0) -> Supervisor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +15,6 @@ from support.rows import Session, WorkerSession
 from support.waiting import wait_until
 
 CAUSE = "worker 7 died: SIGSEGV"
-
-
-@pytest.fixture
-def app(database: str) -> Iterator[Session]:
-    opened = Session(database)
-    yield opened
-    opened.close()
 
 
 def fail_for_good(database: str, app: Session, kind: str = "death", **columns: Any) -> int:

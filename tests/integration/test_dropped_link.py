@@ -26,20 +26,25 @@ import gevent
 from functools import partial
 from psycopg2 import OperationalError, extensions
 from queuejobs.store.connection import connect
-from queuemaster import green
+from queuemaster import gevent_psycopg2
 
 connection = connect(sys.argv[1], "a dispatcher")
-extensions.set_wait_callback(partial(green._wait, timeout=1.0))
+extensions.set_wait_callback(partial(gevent_psycopg2._wait, timeout=1.0))
 connection.autocommit = True
 cursor = connection.cursor()
 cursor.execute("select 1")
 print("answered", flush=True)
 sys.stdin.readline()
-ticks = gevent.spawn(lambda: [gevent.sleep(0.1) or print("others go on", flush=True) for _ in range(3)])
+def tick():
+    while True:
+        ticks.append(len(ticks))
+        gevent.sleep(0.1)
+ticks = []
+gevent.spawn(tick)
 try:
     cursor.execute("select 2")
 except OperationalError as error:
-    print(error, flush=True)
+    print("others go on" if len(ticks) > 1 else ticks, error, sep="\\n", flush=True)
 """
 
 
@@ -105,7 +110,7 @@ def test_a_link_that_swallows_everything_is_given_up(proxy: Proxy) -> None:
         assert dispatcher.stdout.readline() == "answered\n"
         proxy.swallows.set()
         said, _ = dispatcher.communicate("go on\n", timeout=60)
-    assert said.splitlines() == ["others go on"] * 3 + ["no answer in 1 s"]
+    assert said.splitlines() == ["others go on", "no answer in 1 s"]
 
 
 def test_a_link_is_asked_something_even_when_nothing_happens() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -35,13 +34,6 @@ class Partner(Model):
 
     def spawn(self) -> str:
         return str(self.with_delay().notify().uuid)
-
-
-@pytest.fixture
-def connection(database: str) -> Iterator[Any]:
-    connection = psycopg2.connect(database)
-    yield connection
-    connection.close()
 
 
 @pytest.fixture

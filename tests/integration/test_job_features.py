@@ -12,18 +12,12 @@ import modelapp  # noqa: F401 - registers the model that is delayed here
 import pytest
 
 from queuejobs import group
-from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.supervised import PATIENCE, Queue, Supervised, supervised
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 CHANNELS = "root:8, again:2:on_error=retry, short:2:timeout=1"
 OPTIONS = ("--set", "kill_grace=0.5")
-
-
-@pytest.fixture
-def jobs(database: str) -> Iterator[Queue]:
-    with queue(database) as opened:
-        yield opened
 
 
 @pytest.fixture

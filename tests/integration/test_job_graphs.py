@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
@@ -17,13 +16,6 @@ class Step(Model):
 
     def run(self, *args: Any) -> None:
         """Do a step."""
-
-
-@pytest.fixture
-def connection(database: str) -> Iterator[Any]:
-    connection = psycopg2.connect(database)
-    yield connection
-    connection.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,13 +23,6 @@ class Thing(Model):
 
 def things_of(connection: Any) -> Any:
     return Environment(connection)["test.identity.thing"]
-
-
-@pytest.fixture
-def connection(database: str) -> Iterator[Any]:
-    connection = psycopg2.connect(database)
-    yield connection
-    connection.close()
 
 
 @pytest.fixture

@@ -12,13 +12,6 @@ from support.waiting import wait_until
 
 
 @pytest.fixture
-def app(database: str) -> Iterator[Session]:
-    opened = Session(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def leader(database: str) -> Iterator[Session]:
     """A session that leads."""
     opened = Session(database)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,16 +14,10 @@ from click.testing import CliRunner
 from queuejobs.shared.logfile import LogFile
 from queuemaster.cli import main
 from support.processes import holders_of
-from support.supervised import PATIENCE, Queue, queue, supervised
+from support.supervised import PATIENCE, Queue, supervised
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def jobs(database: str) -> Iterator[Queue]:
-    with queue(database) as opened:
-        yield opened
 
 
 def test_everybody_lets_go_of_the_old_file(jobs: Queue, database: str, tmp_path: Path) -> None:

@@ -18,21 +18,6 @@ CAUSE = "worker 4711 died: SIGKILL"
 
 
 @pytest.fixture
-def app(database: str) -> Iterator[Session]:
-    """An application's session."""
-    opened = Session(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def worker(database: str) -> Iterator[WorkerSession]:
-    opened = WorkerSession(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def other(database: str) -> Iterator[WorkerSession]:
     opened = WorkerSession(database)
     yield opened

@@ -13,13 +13,6 @@ from support.rows import Session, WorkerSession, in_background, wait_until_block
 
 
 @pytest.fixture
-def app(database: str) -> Iterator[Session]:
-    opened = Session(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def workers(database: str) -> Iterator[list[WorkerSession]]:
     opened = [WorkerSession(database) for _ in range(2)]
     yield opened

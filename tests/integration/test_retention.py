@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ from queuemaster.dispatcher.retention import CHECK, PAUSE, Ages, Retention
 from support.rows import Session
 from support.supervised import PATIENCE, queue, supervised
 from support.waiting import wait_until
-
-
-@pytest.fixture
-def session(database: str) -> Iterator[Session]:
-    opened = Session(database)
-    yield opened
-    opened.connection.close()
-
 
 AGES = (0.01, 2, 20, 4000)  # days
 

@@ -25,12 +25,6 @@ SHORT = 8.0  # seconds, for what is known to hang
 
 
 @pytest.fixture
-def jobs(database: str) -> Iterator[Queue]:
-    with queue(database) as opened:
-        yield opened
-
-
-@pytest.fixture
 def second(server: ServerPlan, template: str) -> Iterator[str]:
     with new_database(server, template) as dsn:
         yield dsn

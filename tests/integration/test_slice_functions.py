@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from queuejobs.store import claims
 from queuejobs.store.claims import Turn
 from support.rows import Session, WorkerSession, wait_until_blocked
 from support.rows import in_background as background
-
-
-@pytest.fixture
-def app(database: str) -> Iterator[Session]:
-    opened = Session(database)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def worker(database: str) -> Iterator[WorkerSession]:
-    opened = WorkerSession(database)
-    yield opened
-    opened.close()
 
 
 def go_on(worker: WorkerSession, row: dict[str, Any], **turn: Any) -> tuple[bool, int | None]:

@@ -18,16 +18,10 @@ from queuemaster.status_board import (
     StatusBoard,
     descriptor_of,
 )
-from support.supervised import PATIENCE, Queue, Supervised, queue, supervised
+from support.supervised import PATIENCE, Queue, Supervised, supervised
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture
-def jobs(database: str) -> Iterator[Queue]:
-    with queue(database) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,20 +1,23 @@
-"""Databases for the tests, on the session's server."""
+"""Databases for the tests, on the server of the session."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+import queuejobs.store
 from queuejobs.store import schema
 from queuemaster import embedded
 from queuemaster.config.compiled import ServerPlan
 
-_TEMPLATE = "template_of_the_tests"
+_STORE = Path(queuejobs.store.__file__ or "").parent
 _numbers = itertools.count(1)
 
 
@@ -31,13 +34,14 @@ def connected(dsn: str) -> Iterator[Connection]:
 
 def make_template(server: ServerPlan) -> str:
     """A database with our schema, to be cloned: faster than to create the schema for each test."""
-    embedded.ensure_database(server, _TEMPLATE)
-    opened = psycopg2.connect(embedded.dsn(server, _TEMPLATE))
+    name = _template_name()
+    embedded.ensure_database(server, name)
+    opened = psycopg2.connect(embedded.dsn(server, name))
     try:
         schema.upgrade(opened)
     finally:
         opened.close()  # a database in use cannot be cloned
-    return _TEMPLATE
+    return name
 
 
 @contextlib.contextmanager
@@ -53,3 +57,29 @@ def new_database(server: ServerPlan, template: str = "template1") -> Iterator[st
             yield embedded.dsn(server, name)
         finally:
             cursor.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def bound_the_log(server: ServerPlan) -> None:
+    """Keep the write-ahead log small, which lies in memory: left alone it grows to a gigabyte."""
+    with connected(embedded.dsn(server, "postgres")) as admin, admin.cursor() as cursor:
+        cursor.execute("alter system set max_wal_size = '256MB'")
+        cursor.execute("select pg_reload_conf()")
+
+
+def remove_leftovers(server: ServerPlan) -> None:
+    """Drop the databases and roles that tests left which were killed, and templates with another schema."""
+    kept = ("postgres", "template0", "template1", _template_name())
+    with connected(embedded.dsn(server, "postgres")) as admin, admin.cursor() as cursor:
+        cursor.execute("select datname from pg_database where datname <> all(%s)", (list(kept),))
+        for (name,) in cursor.fetchall():
+            cursor.execute(sql.SQL("alter database {} is_template false").format(sql.Identifier(name)))
+            cursor.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        cursor.execute("select rolname from pg_roles where rolname <> 'postgres' and rolname !~ '^pg_'")
+        for (name,) in cursor.fetchall():
+            cursor.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+def _template_name() -> str:
+    """It depends on everything that the schema is made of: a server that is kept never gives an older schema."""
+    files = sorted(path for path in _STORE.rglob("*") if path.suffix in (".py", ".sql"))
+    return f"template_{hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:12]}"

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def wait_until(
     predicate: Callable[[], T | Literal[False] | None],
-    timeout: float = 10.0,
+    timeout: float = 60.0,
     message: str | Callable[[], str] = "",
 ) -> T:
     """Call ``predicate`` until it returns something true, and return that.
