@@ -9,6 +9,7 @@ is killed in the middle leaves the last document standing.
 
 from __future__ import annotations
 
+import enum
 import json
 import mmap
 import os
@@ -21,8 +22,8 @@ SCOREBOARD = "queuemaster-scoreboard"
 INTERVAL = 1.0  # seconds between two documents of a writer, at least
 # sparse: 4,096 workers and 500 channels take about 1 MiB
 _COPY = 8 << 20
-_PLACE = 4096 + 2 * _COPY
-_SIZE = 2 * _PLACE
+_SLOT = 4096 + 2 * _COPY
+_SIZE = 2 * _SLOT
 _COUNT, _SEEN = 0, 1  # words of a place's first page: which copy counts, when the writer was last seen
 _LENGTHS = (4, 6)  # and a length and a checksum for each copy
 _TRIES = 100
@@ -86,13 +87,23 @@ class ChannelStatus(TypedDict):
     rate: float  # starts a second, 0: any
 
 
+class Standing(str, enum.Enum):
+    """What the dispatcher is to a database. The values stand in documents and messages."""
+
+    LEADS = "leads"
+    STANDS_BY = "stands by"  # another supervisor leads it
+    AWAY = "away"  # there is no connection
+    NOT_SERVED = "not served"  # there is no queue for us: Odoo's, without the addon, or behind a pooler
+    QUARANTINED = "quarantined"  # it answers, and has refused what we ask too often
+
+
 class DatabaseStatus(TypedDict):
     """A database. Without ``leader`` and with ``standing_by`` another supervisor leads it."""
 
     up: bool  # there is a connection
     leader: bool
     standing_by: bool
-    standing: str  # also "away", "quarantined", "not served" (Odoo's, without the addon); "": not known yet
+    standing: str  # a value of Standing; "": not known yet
     epoch: int | None
 
 
@@ -113,7 +124,7 @@ class NoStatus(Exception):
 Document = TypeVar("Document", MasterStatus, DispatcherStatus)
 
 
-class Place(Generic[Document]):
+class DocumentSlot(Generic[Document]):
     """Where one process writes."""
 
     def __init__(self, memory: memoryview) -> None:
@@ -163,8 +174,8 @@ class StatusBoard:
     def __init__(self, fd: int, protection: int = mmap.PROT_READ | mmap.PROT_WRITE) -> None:
         self.fd = fd
         memory = memoryview(mmap.mmap(fd, _SIZE, prot=protection))
-        self.master: Place[MasterStatus] = Place(memory[:_PLACE])
-        self.dispatcher: Place[DispatcherStatus] = Place(memory[_PLACE:])
+        self.master: DocumentSlot[MasterStatus] = DocumentSlot(memory[:_SLOT])
+        self.dispatcher: DocumentSlot[DispatcherStatus] = DocumentSlot(memory[_SLOT:])
 
     @classmethod
     def create(cls) -> StatusBoard:

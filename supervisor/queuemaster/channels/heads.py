@@ -230,6 +230,11 @@ class Head:
             return None
         return self.ready[0]
 
+    def is_empty(self) -> bool:
+        """Whether it was read and nothing is there: it can be forgotten, and read again when a job comes."""
+        known = self.dirty or self._asked is not None or self.ready or self.more
+        return not (known or self.granted or self.slices or self.failed or self.delayed is not None)
+
     def _remember(self, job_id: int) -> None:
         self._renewed[job_id] = None
         if len(self._renewed) > REMEMBERED:

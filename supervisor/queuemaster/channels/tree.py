@@ -27,6 +27,7 @@ class Tree:
             self._add(channel)
         if ROOT not in self._channels:
             raise ValueError("a channel tree needs a root: expected the channel 'root' as the first one")
+        self._depth = max(name.count(".") for name in self._channels) + 1
         # Stored names come from the applications, in any number: remembered, but not without end.
         self.resolve = lru_cache(maxsize=STORED_NAMES_REMEMBERED)(self._resolve)
 
@@ -66,9 +67,10 @@ class Tree:
 
     def _resolve(self, stored_name: str | None) -> str:
         """The configured channel that runs the jobs of a stored name: itself, or its nearest ancestor."""
-        name = complete_name(stored_name)
-        while name not in self._channels:
-            name = name.rpartition(".")[0]
+        # the stored name is the application's: it may have far more levels than any configured one
+        levels = complete_name(stored_name).split(".", self._depth)[: self._depth]
+        while (name := ".".join(levels)) not in self._channels:
+            levels.pop()
         return name
 
     def path(self, name: str) -> tuple[str, ...]:

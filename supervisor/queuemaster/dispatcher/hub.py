@@ -314,7 +314,7 @@ class DispatchHub:
         self._scheduler.release(link.channel)
         self.changed()
 
-    def soon(self, database: int) -> None:
+    def warm_up_worker(self, database: int) -> None:
         """A job may be there: the worker that is likely to get it wakes up while we look, and its session."""
         idle = self._links.idle()
         if idle:
