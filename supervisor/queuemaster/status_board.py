@@ -1,8 +1,8 @@
-"""The status board: what master and dispatcher say of themselves, for whoever wants to know how things are.
+"""The status board: master and dispatcher publish their state on it, for commands, exporter and metrics.
 
-Shared memory in which each of the two keeps one JSON document. Nobody waits for a reader or for a writer: a document
-lies twice, the new one is written beside the one that counts, then a single store makes it count. A writer that
-is killed in the middle leaves the last document standing.
+It is shared memory in which each of the two keeps one JSON document. Neither readers nor writers wait: a slot has two
+copies of its document, the new one is written over the older copy, then a single store makes it the valid one. A
+writer that is killed in the middle leaves the last document valid.
 
 ``queuemaster status`` finds the board through the master's descriptors, as the same user or as root.
 """
@@ -24,8 +24,8 @@ INTERVAL = 1.0  # seconds between two documents of a writer, at least
 _COPY = 8 << 20
 _SLOT = 4096 + 2 * _COPY
 _SIZE = 2 * _SLOT
-_COUNT, _SEEN = 0, 1  # words of a place's first page: which copy counts, when the writer was last seen
-_LENGTHS = (4, 6)  # and a length and a checksum for each copy
+_COUNT, _SEEN = 0, 1  # words of a slot's first page: documents written so far, when the writer was last seen
+_LENGTHS = (4, 6)  # and a length and a checksum for each of the two copies
 _TRIES = 100
 
 
@@ -64,7 +64,7 @@ class TallyStatus(TypedDict):
 
 
 class MasterStatus(TypedDict):
-    """The master's document."""
+    """What the master publishes."""
 
     pid: int
     version: str
@@ -108,7 +108,7 @@ class DatabaseStatus(TypedDict):
 
 
 class DispatcherStatus(TypedDict):
-    """The dispatcher's document."""
+    """What the dispatcher publishes."""
 
     pid: int
     draining: bool
@@ -125,7 +125,7 @@ Document = TypeVar("Document", MasterStatus, DispatcherStatus)
 
 
 class DocumentSlot(Generic[Document]):
-    """Where one process writes."""
+    """The document of one process: it writes, any number of others read."""
 
     def __init__(self, memory: memoryview) -> None:
         self._words = memory[:4096].cast("Q")
@@ -145,7 +145,7 @@ class DocumentSlot(Generic[Document]):
         return True
 
     def seen(self) -> None:
-        """The writer lives, whether or not there is anything new."""
+        """Store that the writer lives, whether or not it has anything new."""
         self._words[_SEEN] = time.monotonic_ns()
 
     def age(self) -> float:
@@ -162,14 +162,14 @@ class DocumentSlot(Generic[Document]):
             words = _LENGTHS[count % 2]
             length, checksum = self._words[words], self._words[words + 1]
             text = bytes(self._copies[count % 2][:length])
-            # what was overwritten meanwhile is read again; the checksum is for machines that reorder stores
+            # a copy that was overwritten meanwhile is read again; the checksum is for machines that reorder stores
             if self._words[_COUNT] == count and zlib.crc32(text) == checksum:
                 return cast(Document, json.loads(text))
         return None
 
 
 class StatusBoard:
-    """Both places, over a descriptor that the processes share."""
+    """Both slots, over a descriptor that the processes share."""
 
     def __init__(self, fd: int, protection: int = mmap.PROT_READ | mmap.PROT_WRITE) -> None:
         self.fd = fd
@@ -179,7 +179,7 @@ class StatusBoard:
 
     @classmethod
     def create(cls) -> StatusBoard:
-        """A new board. Its descriptor is inherited only by who is given it."""
+        """A new board. Its descriptor is closed on exec unless it is passed on."""
         fd = os.memfd_create(NAME, os.MFD_CLOEXEC)
         os.ftruncate(fd, _SIZE)
         return cls(fd)

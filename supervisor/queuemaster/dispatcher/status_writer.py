@@ -24,7 +24,7 @@ _log = logging.getLogger("queuemaster.dispatcher")
 
 
 def publish(hub: DispatchHub, board: StatusBoard) -> None:
-    """For ever: once a second, what has changed."""
+    """Write the document whenever it has changed, at most once a second, for ever."""
     written: DispatcherStatus | None = None
     while True:
         current = document(hub)
@@ -37,7 +37,7 @@ def publish(hub: DispatchHub, board: StatusBoard) -> None:
 
 
 def document(hub: DispatchHub) -> DispatcherStatus:
-    """How things are."""
+    """The document as it is now."""
     return {
         "pid": os.getpid(),
         "draining": hub.draining,
