@@ -114,29 +114,29 @@ def test_a_list_that_changes_is_told_once_to_the_master(landlord: Landlord) -> N
     told: list[object] = []
     asked = Discovery(landlord.dsn)
     settings = Settings((ChannelConfig("root"),), discovery.find(asked), discovery=asked)
-    known = DatabaseList(settings, told.append)
-    known.look(0.0)
+    landscape = DatabaseList(settings, told.append)
+    landscape.look(0.0)
     assert told == []
     landlord.create("odoo_new")
-    known.look(30.0)
-    known.look(60.0)
+    landscape.look(30.0)
+    landscape.look(60.0)
     assert told == [{"type": "reload"}]
-    known.look(31.0 + REPEAT)  # it was refused, for whatever reason
+    landscape.look(31.0 + REPEAT)  # it was refused, for whatever reason
     assert len(told) == 2
-    known.configure(Settings(settings.channels, discovery.find(asked), discovery=asked))
-    known.look(1000.0)
+    landscape.configure(Settings(settings.channels, discovery.find(asked), discovery=asked))
+    landscape.look(1000.0)
     assert len(told) == 2
 
 
 def test_a_server_that_is_away_is_asked_again(landlord: Landlord) -> None:
     told: list[object] = []
     asked = Discovery(landlord.dsn)
-    known = DatabaseList(Settings((ChannelConfig("root"),), (), discovery=asked), told.append)
+    landscape = DatabaseList(Settings((ChannelConfig("root"),), (), discovery=asked), told.append)
     landlord.do("alter role {} nologin", landlord.name)
-    known.look(0.0)
+    landscape.look(0.0)
     assert told == []
     landlord.do("alter role {} login", landlord.name)
-    known.look(30.0)
+    landscape.look(30.0)
     assert told == [{"type": "reload"}]
 
 

@@ -1,4 +1,4 @@
-"""The dispatcher's statements on the native queue, with their plans. Its session runs without sorts and sequential scans."""
+"""The dispatcher's statements on the native queue, with their plans. Its session does not sort or scan whole tables."""
 
 from __future__ import annotations
 
