@@ -1,14 +1,15 @@
-"""The status board: what master and dispatcher say of themselves, for whoever wants to know how things are.
+"""The status board: master and dispatcher publish their state on it, for commands, exporter and metrics.
 
-Shared memory in which each of the two keeps one JSON document. Nobody waits for a reader or for a writer: a document
-lies twice, the new one is written beside the one that counts, then a single store makes it count. A writer that
-is killed in the middle leaves the last document standing.
+It is shared memory in which each of the two keeps one JSON document. Neither readers nor writers wait: a slot has two
+copies of its document, the new one is written over the older copy, then a single store makes it the valid one. A
+writer that is killed in the middle leaves the last document valid.
 
 ``queuemaster status`` finds the board through the master's descriptors, as the same user or as root.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 import mmap
 import os
@@ -23,10 +24,10 @@ SCOREBOARD = "queuemaster-scoreboard"
 INTERVAL = 1.0  # seconds between two documents of a writer, at least
 # sparse: 4,096 workers and 500 channels take about 1 MiB
 _COPY = 8 << 20
-_PLACE = 4096 + 2 * _COPY
-_SIZE = 2 * _PLACE
-_COUNT, _SEEN = 0, 1  # words of a place's first page: which copy counts, when the writer was last seen
-_LENGTHS = (4, 6)  # and a length and a checksum for each copy
+_SLOT = 4096 + 2 * _COPY
+_SIZE = 2 * _SLOT
+_COUNT, _SEEN = 0, 1  # words of a slot's first page: documents written so far, when the writer was last seen
+_LENGTHS = (4, 6)  # and a length and a checksum for each of the two copies
 _TRIES = 100
 
 
@@ -57,7 +58,7 @@ class ChildStatus(TypedDict):
 
 
 class MasterStatus(TypedDict):
-    """The master's document."""
+    """What the master publishes."""
 
     pid: int
     version: str
@@ -80,18 +81,28 @@ class ChannelStatus(TypedDict):
     rate: float  # starts a second, 0: any
 
 
+class Standing(str, enum.Enum):
+    """What the dispatcher is to a database. The values stand in documents and messages."""
+
+    LEADS = "leads"
+    STANDS_BY = "stands by"  # another supervisor leads it
+    AWAY = "away"  # there is no connection
+    NOT_SERVED = "not served"  # there is no queue for us: Odoo's, without the addon, or behind a pooler
+    QUARANTINED = "quarantined"  # it answers, and has refused what we ask too often
+
+
 class DatabaseStatus(TypedDict):
     """A database. Without ``leader`` and with ``standing_by`` another supervisor leads it."""
 
     up: bool  # there is a connection
     leader: bool
     standing_by: bool
-    standing: str  # also "away", "quarantined", "not served" (Odoo's, without the addon); "": not known yet
+    standing: str  # a value of Standing; "": not known yet
     epoch: int | None
 
 
 class DispatcherStatus(TypedDict):
-    """The dispatcher's document."""
+    """What the dispatcher publishes."""
 
     pid: int
     draining: bool
@@ -107,8 +118,8 @@ class NoStatus(Exception):
 Document = TypeVar("Document", MasterStatus, DispatcherStatus)
 
 
-class Place(Generic[Document]):
-    """Where one process writes."""
+class DocumentSlot(Generic[Document]):
+    """The document of one process: it writes, any number of others read."""
 
     def __init__(self, memory: memoryview) -> None:
         self._words = memory[:4096].cast("Q")
@@ -128,7 +139,7 @@ class Place(Generic[Document]):
         return True
 
     def seen(self) -> None:
-        """The writer lives, whether or not there is anything new."""
+        """Store that the writer lives, whether or not it has anything new."""
         self._words[_SEEN] = time.monotonic_ns()
 
     def age(self) -> float:
@@ -145,24 +156,24 @@ class Place(Generic[Document]):
             words = _LENGTHS[count % 2]
             length, checksum = self._words[words], self._words[words + 1]
             text = bytes(self._copies[count % 2][:length])
-            # what was overwritten meanwhile is read again; the checksum is for machines that reorder stores
+            # a copy that was overwritten meanwhile is read again; the checksum is for machines that reorder stores
             if self._words[_COUNT] == count and zlib.crc32(text) == checksum:
                 return cast(Document, json.loads(text))
         return None
 
 
 class StatusBoard:
-    """Both places, over a descriptor that the processes share."""
+    """Both slots, over a descriptor that the processes share."""
 
     def __init__(self, fd: int, protection: int = mmap.PROT_READ | mmap.PROT_WRITE) -> None:
         self.fd = fd
         memory = memoryview(mmap.mmap(fd, _SIZE, prot=protection))
-        self.master: Place[MasterStatus] = Place(memory[:_PLACE])
-        self.dispatcher: Place[DispatcherStatus] = Place(memory[_PLACE:])
+        self.master: DocumentSlot[MasterStatus] = DocumentSlot(memory[:_SLOT])
+        self.dispatcher: DocumentSlot[DispatcherStatus] = DocumentSlot(memory[_SLOT:])
 
     @classmethod
     def create(cls) -> StatusBoard:
-        """A new board. Its descriptor is inherited only by who is given it."""
+        """A new board. Its descriptor is closed on exec unless it is passed on."""
         fd = os.memfd_create(NAME, os.MFD_CLOEXEC)
         os.ftruncate(fd, _SIZE)
         return cls(fd)

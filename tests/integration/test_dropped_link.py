@@ -14,7 +14,7 @@ import pytest
 from queuejobs.store.connection import connect
 from queuemaster import embedded
 from queuemaster.config.compiled import ServerPlan
-from queuemaster.dispatcher import database as dispatcher_database
+from queuemaster.dispatcher import native_duties
 from queuemaster.gevent_psycopg2 import QUERY_TIMEOUT
 from support.postgres import connected
 from support.supervised import environment
@@ -115,7 +115,7 @@ def test_a_link_that_swallows_everything_is_given_up(proxy: Proxy) -> None:
 
 def test_a_link_is_asked_something_even_when_nothing_happens() -> None:
     """The dispatcher beats on it: that it is dead shows within a minute or so, not at the next job."""
-    assert dispatcher_database.BEAT + QUERY_TIMEOUT <= 90
+    assert native_duties.BEAT + QUERY_TIMEOUT <= 90
 
 
 def test_a_peer_that_is_gone_is_noticed_by_the_kernel(server_by_tcp: ServerPlan) -> None:

@@ -22,14 +22,14 @@ CHANNELS = "root:4,mail:8:rate=2/s,mail.bulk:1,export:1:sequential,night:2:pause
 
 
 def channel(dsn: str, *arguments: str, channels: str = CHANNELS) -> Result:
-    given = ["--channels", channels] if channels else []
-    return CliRunner().invoke(main, ["channel", *arguments, "--database", dsn, *given])
+    options = ["--channels", channels] if channels else []
+    return CliRunner().invoke(main, ["channel", *arguments, "--database", dsn, *options])
 
 
 def shown(dsn: str, *arguments: str, channels: str = CHANNELS) -> dict[str, Any]:
     result = channel(dsn, *arguments, "--json", channels=channels)
     assert result.exit_code == 0, result.stderr
-    return {one["name"]: one for one in json.loads(result.stdout)["channels"]}
+    return {shown["name"]: shown for shown in json.loads(result.stdout)["channels"]}
 
 
 def rows(dsn: str) -> list[Any]:
@@ -84,7 +84,7 @@ def test_a_channel_that_is_not_configured_is_warned_of_with_the_nearest(database
     assert "did you mean root.mail?" in result.stderr
     assert shown(database)["root.mial"]["effective"] is None
     unknown = channel(database, "mial", "--pause", channels="")
-    assert "warning" not in unknown.stderr, "nobody knows here what is configured"
+    assert "warning" not in unknown.stderr, "what is configured is not known here"
     assert "live limits are shown" in unknown.stderr
     assert "root.mial" in unknown.stdout
 
@@ -129,36 +129,36 @@ def test_dispatchers_are_told(database: str) -> None:
         cursor.execute("listen queue_job")
         channel(database, "mail", "--pause")
 
-        def told() -> bool:
+        def is_notified() -> bool:
             select.select([listening], [], [], 0.1)
             listening.poll()
             return bool(listening.notifies)
 
-        wait_until(told)
+        wait_until(is_notified)
         assert json.loads(listening.notifies[0].payload) == {"control": True}
 
 
 def test_check_shows_what_is_changed_live(database: str) -> None:
     channel(database, "mail", "--capacity", "3", "--pause")
-    given = ["check", "--channels", CHANNELS, "--database", database]
-    people = CliRunner().invoke(main, given)
+    command = ["check", "--channels", CHANNELS, "--database", database]
+    people = CliRunner().invoke(main, command)
     assert (
         "root.mail  capacity 8, effective 4, rate 2/s  (live: capacity 3, rate 2/s, paused)" in people.stdout
     )
-    document = json.loads(CliRunner().invoke(main, [*given, "--json"]).stdout)
-    live = {one["name"]: one.get("live") for one in document["channels"]}
+    document = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
+    live = {channel["name"]: channel.get("live") for channel in document["channels"]}
     assert live["root.mail"] == {"capacity": 3, "rate": 2.0, "paused": True, "effective": 3}
     assert live["root.export"] is None
 
 
 def test_check_shows_the_options_of_a_channel() -> None:
     options = "rate=30/m:burst=3:timeout=30:memory=512M:cpu=5:max_jobs=9:on_error=retry:nice=5"
-    given = ["check", "--explain", "--channels", f"root:4,a:2:{options}"]
-    people = CliRunner().invoke(main, given).stdout
+    command = ["check", "--explain", "--channels", f"root:4,a:2:{options}"]
+    people = CliRunner().invoke(main, command).stdout
     words = "rate 30/m, burst 3, timeout 30 s, memory 512M, cpu 5 s, max_jobs 9, on_error retry, nice 5"
     assert f"root.a  capacity 2, {words}\n" in people
     assert "30/m starts, up to 3 of them at once" in people
-    document = json.loads(CliRunner().invoke(main, [*given, "--json"]).stdout)
+    document = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
     assert document["channels"][1]["options"]["memory"] == 512 * 2**20
 
 

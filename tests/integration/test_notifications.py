@@ -1,4 +1,4 @@
-"""Who is woken, by what, and with which payload; claim and done wake nobody."""
+"""Which changes of rows notify the dispatcher, and with which payload; claim and done do not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "2026-01-02T03:04:05.000060"
 
 
 class World:
-    """An application, a worker, and somebody who listens."""
+    """An application, a worker, and a session that listens."""
 
     def __init__(self, dsn: str) -> None:
         self.app, self.worker, self.listener = Session(dsn), WorkerSession(dsn), Session(dsn)

@@ -22,7 +22,7 @@ from queuemaster import embedded
 from queuemaster.channels.channel import ChannelConfig
 from queuemaster.config import discovery
 from queuemaster.config.compiled import Discovery, ServerPlan, Settings
-from queuemaster.dispatcher.database_list import REPEAT, Landscape
+from queuemaster.dispatcher.database_list import REPEAT, DatabaseList
 from support.besideodoo import ODOOLIKE
 from support.ocaqueue import new_oca_database
 from support.postgres import connected
@@ -114,7 +114,7 @@ def test_a_list_that_changes_is_told_once_to_the_master(landlord: Landlord) -> N
     told: list[object] = []
     asked = Discovery(landlord.dsn)
     settings = Settings((ChannelConfig("root"),), discovery.find(asked), discovery=asked)
-    landscape = Landscape(settings, told.append)
+    landscape = DatabaseList(settings, told.append)
     landscape.look(0.0)
     assert told == []
     landlord.create("odoo_new")
@@ -131,7 +131,7 @@ def test_a_list_that_changes_is_told_once_to_the_master(landlord: Landlord) -> N
 def test_a_server_that_is_away_is_asked_again(landlord: Landlord) -> None:
     told: list[object] = []
     asked = Discovery(landlord.dsn)
-    landscape = Landscape(Settings((ChannelConfig("root"),), (), discovery=asked), told.append)
+    landscape = DatabaseList(Settings((ChannelConfig("root"),), (), discovery=asked), told.append)
     landlord.do("alter role {} nologin", landlord.name)
     landscape.look(0.0)
     assert told == []

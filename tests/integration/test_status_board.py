@@ -1,4 +1,4 @@
-"""What master and dispatcher say of themselves on the status board, read as an operator's command reads it."""
+"""What master and dispatcher publish on the status board, read as an operator's command reads it."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def master(running: Supervised) -> MasterStatus:
 
 
 def dispatcher(running: Supervised) -> DispatcherStatus:
-    found = StatusBoard.of_process(running.process.pid).dispatcher
-    return wait_until(found.read, PATIENCE, "the dispatcher's document")
+    slot = StatusBoard.of_process(running.process.pid).dispatcher
+    return wait_until(slot.read, PATIENCE, "the dispatcher's document")
 
 
 def outcomes(running: Supervised, channel: str) -> dict[str, int]:
@@ -49,16 +49,16 @@ def outcomes(running: Supervised, channel: str) -> dict[str, int]:
 
 def test_pools_processes_and_databases(running: Supervised) -> None:
     wait_until(lambda: sum(p["alive"] for p in master(running)["pools"].values()) == 3, PATIENCE)
-    found = master(running)
-    assert (found["phase"], found["pid"]) == ("running", running.process.pid)
-    assert {name: pool["target"] for name, pool in found["pools"].items()} == {"root": 2, "root.a": 1}
-    assert found["children"]["dispatcher"]["pid"] == running.one("dispatcher").pid
+    document = master(running)
+    assert (document["phase"], document["pid"]) == ("running", running.process.pid)
+    assert {name: pool["target"] for name, pool in document["pools"].items()} == {"root": 2, "root.a": 1}
+    assert document["children"]["dispatcher"]["pid"] == running.one("dispatcher").pid
     wait_until(lambda: all(d["leader"] for d in dispatcher(running)["databases"].values()), PATIENCE)
-    told = dispatcher(running)
-    assert told["channels"]["root.a"] == {
+    published = dispatcher(running)
+    assert published["channels"]["root.a"] == {
         "capacity": 1, "effective": 1, "in_use": 0, "paused": False, "rate": 0.0
     }  # fmt: skip
-    (database,) = told["databases"].values()
+    (database,) = published["databases"].values()
     assert database["up"]
     assert database["epoch"]
 

@@ -1,4 +1,4 @@
-"""The status board: whole documents only, whoever is killed when, and nobody waits."""
+"""The status board: readers see whole documents only, whenever a writer is killed, and do not wait."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def test_it_is_found_in_a_running_process() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        found: MasterStatus | None = StatusBoard.of_process(process.pid).master.read()
+        document_read: MasterStatus | None = StatusBoard.of_process(process.pid).master.read()
         process.communicate()
-    assert found is not None
-    assert found["pid"] == 7
+    assert document_read is not None
+    assert document_read["pid"] == 7
 
 
 def test_where_there_is_none_that_is_said() -> None:

@@ -1,8 +1,8 @@
 """A token bucket: a start takes a token, tokens come back at a rate, and no more than ``burst`` are saved up.
 
-One number holds it all: when it was, or in debt will be, empty. Then the time at which the next token is there
-is computed once, in one way, and whoever waited until that very time finds the token; a level that is
-filled up by steps may lack a last fraction of it.
+The state is one number: the time at which the bucket was empty, or, in debt, will be. The time of the next token is
+computed from it in one way only, so a caller that waits until that very time finds the token; a level that is filled
+up in steps may lack a last fraction of it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ class Bucket:
 
     rate: float
     burst: int
-    empty_at: float  # a new one is empty: what was started before it is not known
+    empty_at: float  # a new bucket is empty: starts before it are not known
 
     def opening(self) -> float:
-        """From when on there is a token."""
+        """The time from which there is a token."""
         return self.empty_at + 1 / self.rate
 
     def taken(self, now: float) -> Bucket:
-        """A start. Never refused: without a token it is owed, and comes off what is to come."""
+        """After a start. Never refused: without a token the bucket goes into debt."""
         return replace(self, empty_at=self._counted_from(now) + 1 / self.rate)
 
     def given_back(self) -> Bucket:
-        """What was taken has started nothing."""
+        """After a start that came to nothing."""
         return replace(self, empty_at=self.empty_at - 1 / self.rate)
 
     def changed(self, rate: float, burst: int, now: float) -> Bucket:
-        """The same tokens under another rate, as many as the new burst holds."""
+        """With the same tokens, as many as the new burst holds, under another rate."""
         if (rate, burst) == (self.rate, self.burst):
             return self
         tokens = (now - self._counted_from(now)) * self.rate

@@ -17,7 +17,7 @@ class ChannelConfig:
     prefork: int | None = None  # workers kept ready; None: the effective capacity
     rate: float = 0.0  # starts a second, in this channel and below it
     burst: int = 1  # starts that a time without any may save up
-    # what a channel does not say (the value here) is said by the nearest one above: Tree.inherited
+    # a channel that leaves one of these at its default inherits the value of the nearest channel above: Tree.inherited
     timeout: float = 0.0
     memory: int = 0
     cpu: float = 0.0

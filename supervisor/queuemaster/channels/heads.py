@@ -8,20 +8,19 @@ never quite the truth. The argument why it is good enough:
 counts the grants without an answer. An answer is a claim (with the job's id) or a return (nothing was
 started).
 
-*Grants that are out.* A read may have seen the queue before or after such a grant took its job. Seen
-before: the job is still in ``ready`` and will be taken from its beginning, so the next grant would start
-``ready[granted]``. Seen after: the job is not there any more and ``ready[granted]`` is too late by one: we
-wait for a moment with a job that could start. Its answer repairs both: ``claimed`` lowers ``granted`` and
-removes the job if it is there. So we may under-estimate while grants are out, and every one of them is
-answered.
+*Grants that are out.* A read may have seen the queue before or after such a grant took its job. Before: the job is
+still in ``ready`` and will be taken from its beginning, so the next grant would start ``ready[granted]``. After: the
+job is not in ``ready`` any more, ``ready[granted]`` is the job behind the right one, and the right one waits until
+the answer. The answer repairs both cases: ``claimed`` lowers ``granted`` and removes the job if it is there. So
+``ready`` may promise too few jobs while grants are out, never for long, since every grant is answered.
 
 *Jobs that are back before their answer.* A job may end, and be ready again, before the answer says that it was
 claimed. Then the answer would take it out of ``ready`` for the second time it is there, and raise the bound over it.
 So a job that was noticed while grants were out makes the head dirty when it is claimed, unless the grant came
 after the notification.
 
-*Slices.* A worker whose grant is for several jobs claims the next ones without asking, and tells. Until then such a job
-is like one that left Q without a word, except that it may be back before we are told it had been there, as above.
+*Slices.* A worker whose grant is for several jobs claims the next ones by itself, and reports each claim. Until its
+report such a job is like one that left Q unreported, except that it may be back before the report, as above.
 
 *Reads that take time.* Other answers and notifications may come while the query runs. ``asking`` marks its
 beginning: a job claimed since then is taken out of the result (the query may have seen it as ready); after
@@ -31,7 +30,7 @@ nothing else can happen between question and answer, ``asking`` need not be call
 
 *Never idle for ever.* A job enters Q with a notification, which makes the head dirty (or lies behind the
 window, and the window's end makes it dirty). A job leaves Q by a claim of ours, which is answered, or by
-someone else without a word (cancelled, purged): then a grant for it comes back, or starts another one, and
+anyone else, unreported (cancelled, purged): then a grant for it comes back, or starts another job, and
 a return empties the window and makes the head dirty. So after any event the head is dirty or right, and a
 dirty head is read again. A notification does not put its key into ``ready``: it may arrive later than the
 claim of its own job, and a channel must not get its turn for a job that is gone. What has been looked at since
@@ -60,15 +59,15 @@ from dataclasses import dataclass, field
 Key = tuple[int, str, int]
 
 WINDOW = 8  # keys to read beyond the grants that are out
-SLICED = 56  # further ones while workers help themselves
-REMEMBERED = 1000  # jobs: only what was noticed since a message was sent matters, which is a moment
+SLICED = 56  # further ones while slices are under way, whose workers claim without asking
+REMEMBERED = 1000  # jobs noticed while grants are out: only those of the last moment matter
 FIRST_REST = 0.05  # seconds
 LONGEST_REST = 5.0
 
 
 @dataclass
-class _Asked:
-    """A read under way: what happened since it was asked."""
+class _Read:
+    """A read under way, and what happened since its query was sent."""
 
     bound: Key | None
     claimed: set[int] = field(default_factory=set)
@@ -90,45 +89,45 @@ class Head:
         self.slices = 0  # grants under way that are for several jobs
         self.dirty = True  # to be read again
         self.bound: Key | None = None
-        self.rest_until = 0.0  # no candidate before, on the clock given to came_back()
+        self.rest_until = 0.0  # no candidate before this time, on the clock of came_back()
         self._returns = 0  # in a row
         self._drained = False  # a read without a bound found nothing, and nothing was noticed since
-        self._asked: _Asked | None = None
+        self._reading: _Read | None = None
         self._renewed: dict[int, None] = {}  # jobs noticed while grants were out, unless granted since
 
     @property
     def rows_to_read(self) -> int:
-        """How many keys a read must ask for, so that there is one behind the grants that are out."""
+        """How many keys a read must ask for, so that a key remains behind the grants that are out."""
         return self.granted + WINDOW + (SLICED if self.slices else 0)
 
     def asking(self) -> None:
-        """A read (from ``bound`` on) begins now; ``read`` brings its result. One at a time."""
-        self._asked = _Asked(self.bound)
+        """A read (from ``bound`` on) begins now; :meth:`read` takes its result. One at a time."""
+        self._reading = _Read(self.bound)
 
     def unanswered(self) -> None:
         """The read that ``asking`` began has failed."""
-        self._asked = None
+        self._reading = None
         self.dirty = True
 
     def read(self, ready: Sequence[Key], more: bool, delayed: Key | None, failed: bool) -> None:
         """The result of a read from ``bound`` on: keys ascending, and whether more may be behind them."""
-        asked, self._asked = self._asked or _Asked(self.bound), None
-        if asked.disproved:
+        reading, self._reading = self._reading or _Read(self.bound), None
+        if reading.disproved:
             self.dirty = True
             return
-        self.ready = [key for key in ready if key[2] not in asked.claimed]
+        self.ready = [key for key in ready if key[2] not in reading.claimed]
         self.more, self.delayed, self.failed = more, delayed, failed
-        self.dirty = asked.changed
+        self.dirty = reading.changed
         self._drained = False
-        if ready and not asked.look_again:
-            self.bound = min(ready[0], asked.least_noticed or ready[0])
-        elif ready or asked.bound is not None:
+        if ready and not reading.look_again:
+            self.bound = min(ready[0], reading.least_noticed or ready[0])
+        elif ready or reading.bound is not None:
             # Nothing from the bound on: the bound may be wrong, look at everything.
             self.bound = None
             self.dirty = True
         else:
-            self.bound = None if asked.look_again else asked.least_noticed
-            self._drained = not asked.changed
+            self.bound = None if reading.look_again else reading.least_noticed
+            self._drained = not reading.changed
         if more and not self.ready:
             self.dirty = True
 
@@ -144,23 +143,23 @@ class Head:
         elif self.bound is not None:
             self.bound = min(self.bound, key)
         self._drained = False
-        if self._asked is not None:
-            self._asked.changed = True
+        if self._reading is not None:
+            self._reading.changed = True
             if key is None:
-                self._asked.look_again = True
+                self._reading.look_again = True
             else:
-                self._asked.least_noticed = min(key, self._asked.least_noticed or key)
+                self._reading.least_noticed = min(key, self._reading.least_noticed or key)
             self.dirty = True
         elif key is None or self._blocked() or not self._behind(key):
             self.dirty = True
 
     def seen(self, key: Key) -> None:
-        """A job was just read as ready, outside of a read of this head; as ``noticed``, and it may start at once.
+        """A job was just read as ready, outside of a read of this head; as :meth:`noticed`, and it may start at once.
 
-        Where all that was known has been claimed it is the first there is, as far as anybody knows. The head is read
-        again all the same; if the job is gone by then its grant comes back.
+        Where nothing is known to be ready, it is taken for the first job. The head is read again all the same; if the
+        job is gone by then its grant comes back.
         """
-        first = not (self._asked or self.dirty or self.ready or self.more or self.granted)
+        first = not (self._reading or self.dirty or self.ready or self.more or self.granted)
         self.noticed(key)
         if first:
             self.ready = [key]
@@ -185,39 +184,39 @@ class Head:
             self._look_again_for(job_id)
         if not self.granted and not self.slices:
             self._renewed.clear()
-        if self._asked is not None:
-            self._asked.claimed.add(job_id)
+        if self._reading is not None:
+            self._reading.claimed.add(job_id)
         self.ready = [key for key in self.ready if key[2] != job_id]
         if self.ready and not self.dirty and self.bound is not None:
             self.bound = self.ready[0]
         self._look_behind_the_window()
 
     def slice_ended(self) -> None:
-        """Its worker starts nothing more by itself."""
+        """The worker of a slice starts nothing more by itself."""
         self.slices = max(self.slices - 1, 0)
 
     def came_back(self, now: float | None = None) -> None:
-        """A grant started nothing, or its worker is gone. With a time, a second one in a row rests."""
+        """A grant started nothing, or its worker is gone. With a time, the second one in a row makes the head rest."""
         self.granted = max(self.granted - 1, 0)
         self.ready = []
         self.dirty = True
-        if self._asked is not None:
-            self._asked.disproved = True
+        if self._reading is not None:
+            self._reading.disproved = True
         self._returns += 1
         if now is not None and self._returns > 1:
             self.rest_until = now + min(FIRST_REST * 2.0 ** min(self._returns - 2, 16), LONGEST_REST)
 
     def ended(self) -> None:
-        """A job of this channel ended, however. Needed for sequential channels only: it may have failed."""
+        """A job of this channel ended, well or not. Needed for sequential channels: a failed job blocks them."""
         self._rested()
         self.dirty = True
-        if self._asked is not None:
-            self._asked.changed = True
+        if self._reading is not None:
+            self._reading.changed = True
 
     def candidate(self, sequential: bool, now: float | None = None, behind: int = 0) -> Key | None:
         """The key of the job that the next grant would start, None when there is none or it is not known.
 
-        ``behind``: of the one so many places behind it, where jobs are not sequential.
+        ``behind``: instead, the key that stands so many places behind that one; not for sequential channels.
         """
         if now is not None and now < self.rest_until:
             return None
@@ -230,6 +229,11 @@ class Head:
             return None
         return self.ready[0]
 
+    def is_empty(self) -> bool:
+        """Whether it was read and nothing is there: it can be forgotten, and read again when a job comes."""
+        known = self.dirty or self._reading is not None or self.ready or self.more
+        return not (known or self.granted or self.slices or self.failed or self.delayed is not None)
+
     def _remember(self, job_id: int) -> None:
         self._renewed[job_id] = None
         if len(self._renewed) > REMEMBERED:
@@ -237,18 +241,18 @@ class Head:
 
     def _look_again_for(self, job_id: int) -> None:
         del self._renewed[job_id]
-        if self._asked is None and all(key[2] != job_id for key in self.ready):
-            return  # nothing is taken out: what is known is right, or to be read again anyhow
+        if self._reading is None and all(key[2] != job_id for key in self.ready):
+            return  # nothing is taken out of ``ready``, which is right, or dirty already
         self.dirty = True
-        if self._asked is not None:
-            self._asked.changed = True
+        if self._reading is not None:
+            self._reading.changed = True
 
     def _behind(self, key: Key) -> bool:
-        """Whether it lies behind what is known."""
+        """Whether the key lies behind the window."""
         return self.more and bool(self.ready) and key > self.ready[-1]
 
     def _blocked(self) -> bool:
-        """Whether what becomes ready, wherever it stands, may be the very job that blocks the others."""
+        """Whether a job that becomes ready, wherever it stands, may be the one that blocked the others."""
         return self.failed or self.delayed is not None
 
     def _look_behind_the_window(self) -> None:

@@ -1,6 +1,6 @@
-"""The keys of a channel that OCA's runner does not know: what their values mean, and how they are shown.
+"""The keys of a channel that OCA's runner does not know: how their values are read and shown.
 
-A reader raises ValueError with what is wrong with the value, to be put after ``key=value``.
+A reader raises ValueError; its message continues the words ``key=value``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RATE = re.compile(r"(\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})\s*(?:/\s*([smh]))?", r
 
 
 class Reader(NamedTuple):
-    """How a key is read, and one that is right."""
+    """How a key is read, with an example of a right value."""
 
     read: Callable[[str], Any]
     example: str
@@ -54,7 +54,7 @@ def show_size(size: int) -> str:
 
 
 def _saying(read: Callable[[str], Any], problem: str) -> Callable[[str], Any]:
-    """Another reader, with words that go after ``key=value``."""
+    """The same reader with another error message."""
 
     def try_read(text: str) -> Any:
         try:

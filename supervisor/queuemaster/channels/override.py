@@ -1,8 +1,8 @@
-"""What an operator changed live, over what is configured. Pure.
+"""Limits that an operator changed live override the configured ones. Pure.
 
-Each database has its own rows, and one supervisor that serves several has one tree. So of several that speak
-of the same channel the most careful counts: the smallest capacity, the smallest rate, any pause. A database
-that says nothing has no vote, and a limit that nobody changed live stays as configured.
+Each database has rows of its own, and a supervisor that serves several has one tree. Where several databases have a
+row for the same channel, the strictest values count: the smallest capacity, the smallest rate, any pause. A limit that
+no row changes stays as configured.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ def overridden(
 ) -> tuple[ChannelConfig, ...]:
     """The channels as they count. Overrides of channels that are not configured have no effect."""
     return tuple(
-        _apply(channel, [one for one in overrides if one.channel == channel.name]) for channel in channels
+        _apply(channel, [override for override in overrides if override.channel == channel.name])
+        for channel in channels
     )
 
 
 def _apply(channel: ChannelConfig, overrides: list[Override]) -> ChannelConfig:
-    capacities = [one.capacity for one in overrides if one.capacity is not None]
-    rates = [one.rate or math.inf for one in overrides if one.rate is not None]
-    pauses = [one.paused for one in overrides if one.paused is not None]
+    capacities = [override.capacity for override in overrides if override.capacity is not None]
+    rates = [override.rate or math.inf for override in overrides if override.rate is not None]
+    pauses = [override.paused for override in overrides if override.paused is not None]
     if capacities:
-        # in order means one at a time, whatever somebody wishes
+        # a sequential channel runs one job at a time, whatever its live capacity
         least = min(capacities)
         channel = replace(channel, capacity=min(least, 1) if channel.sequential else least)
     if rates:

@@ -1,10 +1,9 @@
 """The configuration string of channels: ``root:4, mail:2, mail.bulk:1:throttle=5``.
 
 Entries are separated by commas or newlines; an entry is ``name[:capacity[:key[=value]]...]``. The language
-is that of OCA's ``queue_job``, so that an ``odoo.conf`` works as it is. What that parser swallows in silence
-(a mistyped key, a root left at 1) is swallowed here too, but said: every such case is a warning in plain
-words. Only what that parser refuses is an error. One meaning differs: ``false``, ``no``, ``0`` and ``off``
-are false.
+is that of OCA's ``queue_job``, so that an ``odoo.conf`` works as it is. Mistakes that OCA's parser ignores (a
+mistyped key, a root left at 1) are warnings here; only what it refuses is an error. One meaning differs: ``false``,
+``no``, ``0`` and ``off`` are false.
 
 In the result None is an unlimited capacity, and 0 is one with which nothing ever starts: the string's
 ``0`` becomes None (0 for ``root``, which is switched off by it), a negative number becomes 0.
@@ -50,7 +49,7 @@ class Parsed:
 
 @dataclass
 class _Reading:
-    """What has been understood so far."""
+    """The channels and warnings so far."""
 
     channels: dict[str, ChannelConfig] = field(default_factory=lambda: {ROOT: ChannelConfig(ROOT)})
     warnings: list[str] = field(default_factory=list)
@@ -216,14 +215,18 @@ def _compare_capacities(reading: _Reading) -> None:
     if reading.channels[ROOT].capacity == 0:
         return
     implicit = ROOT not in reading.numbered
-    wide = [e for n, e in reading.named.items() if n != ROOT and _above_one(reading.channels[n].capacity)]
+    wide = [
+        entry
+        for name, entry in reading.named.items()
+        if name != ROOT and _above_one(reading.channels[name].capacity)
+    ]
     if implicit and wide:
         reading.warnings.append(
             f"root: it has no capacity in this configuration, so it is 1: only one job at a time runs in all "
             f"channels together, also in {', '.join(wide)}; add root:N, N being how many jobs may run at once"
         )
     for name, entry in reading.named.items():
-        above = (reading.channels[a] for a in ancestors(name) if not (implicit and a == ROOT))
+        above = (reading.channels[up] for up in ancestors(name) if not (implicit and up == ROOT))
         bounds = [(channel.capacity, channel.name) for channel in above if channel.capacity is not None]
         capacity = reading.channels[name].capacity
         if bounds and capacity is not None and capacity > min(bounds)[0]:

@@ -25,7 +25,7 @@ Gate = tuple[str | None, float, bool]
 
 
 def _gates(tree: Tree) -> dict[str, Gate]:
-    """What is asked of a channel again and again, with a paused one as one without slots."""
+    """What every choice looks at, computed once a tree. A paused channel is one without slots."""
     limits = {channel.name: math.inf if channel.capacity is None else channel.capacity for channel in tree}
     return {
         channel.name: (
@@ -87,9 +87,9 @@ class Scheduler:
         }
 
     def take(self, channel: str, now: float | None) -> None:
-        """A job starts in the channel at this time; None: it is found running, no start for throttle and rate.
+        """A job starts in the channel at this time; None: it runs already, which is no start for throttle and rate.
 
-        Never refused: what runs runs, even beyond a capacity that was lowered meanwhile.
+        Never refused: a job that runs holds its slots, even beyond a capacity that was lowered meanwhile.
         """
         self._taken[channel] += 1
         for name in self._tree.path(self._tree.resolve(channel)):
@@ -100,7 +100,7 @@ class Scheduler:
                     self._buckets[name] = self._buckets[name].taken(now)
 
     def give_back(self, channel: str) -> None:
-        """What was taken under this name, and is released yet, has started nothing: its tokens were not used."""
+        """A slot that was taken under this name started nothing: its tokens come back. :meth:`release` is separate."""
         for name in self._tree.path(self._tree.resolve(channel)):
             if name in self._buckets:
                 self._buckets[name] = self._buckets[name].given_back()
@@ -162,9 +162,9 @@ class Scheduler:
     ) -> frozenset[str] | None:
         """The channels on its way that are full: if one slot of each was released the candidate could start.
 
-        None when there is something else in its way.
+        None when anything else keeps it from starting.
         """
-        found = []
+        full_channels = []
         for name in self._tree.path(candidate.channel):
             _, limit, timed = self._gates[name]
             if self._in_use[name] > limit or not limit or name in blocked:
@@ -172,8 +172,8 @@ class Scheduler:
             if timed and now < self._opening(name):
                 return None
             if self._in_use[name] == limit:
-                found.append(name)
-        return frozenset(found) if self._before_barriers(candidate, barriers) else None
+                full_channels.append(name)
+        return frozenset(full_channels) if self._before_barriers(candidate, barriers) else None
 
     def wanted(
         self,
@@ -185,8 +185,8 @@ class Scheduler:
     ) -> tuple[str, ...]:
         """The channels that could start a job at once if they had a worker, in the order of their keys.
 
-        To be asked when :meth:`choose` has nothing more to start. No more than the free slots allow together:
-        a root with room for one wants one worker, however many channels wait.
+        To be called when :meth:`choose` has nothing more to start. No more channels than the free slots allow together:
+        a root with one free slot wants one worker, however many channels wait.
         """
         trial = copy(self)
         trial._taken, trial._in_use = Counter(), dict(self._in_use)
@@ -194,7 +194,7 @@ class Scheduler:
         open_channels: dict[str, bool] = {}
         lacking = [candidate for candidate in candidates if not has_worker(candidate.channel)]
         names: list[str] = []
-        for candidate in sorted(lacking, key=lambda one: (one.key, one.source)):
+        for candidate in sorted(lacking, key=lambda candidate: (candidate.key, candidate.source)):
             channel = candidate.channel
             known = open_channels.get(channel)
             if not (trial._open(channel, now, blocked, open_channels) if known is None else known):
@@ -211,9 +211,9 @@ class Scheduler:
         return min((opening for opening in openings if opening > now), default=None)
 
     def _open(self, name: str, now: float, blocked: Collection[str], known: dict[str, bool]) -> bool:
-        """Whether a job could pass through the channel and all above it; ``known`` takes what is found."""
+        """Whether a job could pass through the channel and all above it; ``known`` remembers the answers."""
         above, limit, timed = self._gates[name]
-        # Its own gate first: mostly it is this one that is shut, and the way up need not be looked at.
+        # Its own gate first: it is shut more often than those above, which need not be looked at then.
         verdict = (
             self._in_use[name] < limit and name not in blocked and (not timed or now >= self._opening(name))
         )

@@ -27,7 +27,8 @@ class Tree:
             self._add(channel)
         if ROOT not in self._channels:
             raise ValueError("a channel tree needs a root: expected the channel 'root' as the first one")
-        # Stored names come from the applications, in any number: remembered, but not without end.
+        self._depth = max(name.count(".") for name in self._channels) + 1
+        # Applications choose the stored names, any number of them: the cache is bounded.
         self.resolve = lru_cache(maxsize=STORED_NAMES_REMEMBERED)(self._resolve)
 
     def _add(self, channel: ChannelConfig) -> None:
@@ -66,9 +67,10 @@ class Tree:
 
     def _resolve(self, stored_name: str | None) -> str:
         """The configured channel that runs the jobs of a stored name: itself, or its nearest ancestor."""
-        name = complete_name(stored_name)
-        while name not in self._channels:
-            name = name.rpartition(".")[0]
+        # the stored name is the application's: it may have far more levels than any configured one
+        levels = complete_name(stored_name).split(".", self._depth)[: self._depth]
+        while (name := ".".join(levels)) not in self._channels:
+            levels.pop()
         return name
 
     def path(self, name: str) -> tuple[str, ...]:
@@ -86,32 +88,31 @@ class Tree:
     def ordered_or_timed(self, name: str) -> bool:
         """Whether starts in a configured channel are ordered or counted, so that each takes a grant of its own."""
         path = (self._channels[above] for above in self._paths[name])
-        return any(one.sequential or one.throttle or one.rate for one in path)
+        return any(channel.sequential or channel.throttle or channel.rate for channel in path)
 
     def rate(self, name: str) -> float:
         """How many jobs of a configured channel can start a second: the least rate up to the root; 0: any."""
         return min((rate for above in self._paths[name] if (rate := self._channels[above].rate)), default=0.0)
 
     def inherited(self, name: str, field: str) -> Any:
-        """One of ``INHERITED`` of a configured channel, from the nearest on the way up that says it.
+        """The value of one of ``INHERITED`` for a configured channel: its own, else that of the nearest channel above.
 
-        The field's default when none does: 0, "", for retentions None. Of what has the default 0, whoever says 0
-        says nothing: there is no way to lift a limit for a channel below one that has it, other than a value of
-        its own.
+        The field's default when none of them sets it: 0, "", for retentions None. Where the default is 0, a channel
+        that sets 0 sets nothing: it cannot lift a limit that it inherits, only replace it by another one.
         """
         if field not in INHERITED:
             raise ValueError(f"channels do not inherit {field}; expected one of {', '.join(INHERITED)}")
-        unsaid = getattr(ChannelConfig, field)
+        default = getattr(ChannelConfig, field)
         values = (getattr(self._channels[above], field) for above in self._paths[name])
-        return next((value for value in values if value != unsaid), unsaid)
+        return next((value for value in values if value != default), default)
 
     def pool_sizes(self, max_workers: int) -> dict[str, int]:
         """How many workers to fork ahead for each channel, never more than ``max_workers`` in all.
 
         A channel wants its ``prefork``, else its effective capacity; a paused one wants none. When there is
         not enough for all, the channels are served in rounds, in the order of the configuration, one worker
-        each a round: every channel gets its first worker before any gets a second. Whoever gets none, or not
-        enough, has workers forked on demand.
+        each a round: every channel gets its first worker before any gets a second. A channel that gets none, or
+        not enough, has workers forked on demand.
         """
         sizes = dict.fromkeys(self._channels, 0)
         wanting = {name: wanted for name in sizes if (wanted := self._wanted(name)) > 0}

@@ -18,6 +18,7 @@ from queuejobs.shared.log import event
 from queuejobs.shared.process import Process
 from queuemaster.channels import Override, Scheduler, Tree
 from queuemaster.config.compiled import DatabaseConfig, Settings
+from queuemaster.status_board import Standing
 
 from .database import QueueDatabase
 from .grant import BatchSizes
@@ -45,7 +46,7 @@ class DispatchHub:
         )  # (database, channel): slots of runs that are not ours
         self._wanted: dict[str, int] | None = None  # what the master was told last
         self.draining = False
-        self.standings: dict[int, str] = {}  # by database: "leads", "stands by", "away"
+        self.standings: dict[int, Standing] = {}  # by database
         self._wake = gevent.event.Event()
         self.databases = {config.id: self._database(config, settings) for config in settings.databases}
         incarnation = int.from_bytes(os.urandom(5), "big")  # a million grants of each fit into 64 bits
@@ -179,17 +180,17 @@ class DispatchHub:
                 self._scheduler.release(key[1])
             self._orphans[key] = wanted[key]
 
-    def standing(self, database: int, standing: str) -> None:
-        """What we are to a database now: who asks whether the service is up wants to know."""
+    def standing(self, database: int, standing: Standing) -> None:
+        """What the dispatcher is to a database now. The master tells it to whoever asks whether the service is up."""
         before, self.standings[database] = self._all_served(), standing
         if self._all_served() and not before:
             names = ",".join(database.name for database in self.databases.values())
             event(_log, logging.INFO, "all databases ready", db=names)
-        self._tell_master(messages.DatabaseStanding(database, standing))
+        self._tell_master(messages.DatabaseStanding(database, standing.value))
 
     def _all_served(self) -> bool:
         """Whether each database is led, by this dispatcher or another, or is not ours to serve."""
-        fine = ("leads", "stands by", "not served")
+        fine = (Standing.LEADS, Standing.STANDS_BY, Standing.NOT_SERVED)
         return all(self.standings.get(number) in fine for number in self.databases)
 
     def started_last(self, channel: str, ago: float) -> None:

@@ -1,8 +1,8 @@
-"""Live limits in the dispatcher: the rows of each database that we lead, over what is configured.
+"""Live limits in the dispatcher: the rows of each database that we lead override the configuration.
 
-They are read before the first grant of a leadership, at every notification of a change, and with each poll. When a
-database is lost, what it said stays in force until another leader is seen there: a pause must not be lifted by a
-broken connection.
+They are read before the first grant of a leadership, at every notification of a change, and as often as the poll.
+When a database is lost its limits stay in force until another leader is seen there: a broken connection must not lift
+a pause.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from queuejobs.shared.log import event
@@ -24,7 +25,7 @@ _log = logging.getLogger("queuemaster.dispatcher")
 
 
 def read(cursor: Any) -> tuple[Override, ...]:
-    """The rows of one database. A rate that cannot be understood, written by hand, is as good as none."""
+    """The rows of one database; a rate that cannot be read is ignored. Raises psycopg2.Error."""
     overrides = []
     for channel, capacity, rate, paused in statements.controls(cursor):
         try:
@@ -37,7 +38,7 @@ def read(cursor: Any) -> tuple[Override, ...]:
 
 
 class LiveLimits:
-    """What is configured, what each database says, and the tree that results."""
+    """The configured channels, the live limits of each database, and the tree that results."""
 
     def __init__(self, configured: Iterable[ChannelConfig]) -> None:
         self._configured = tuple(configured)
@@ -46,14 +47,14 @@ class LiveLimits:
         self.tree = Tree(self._configured)
 
     def configure(self, configured: Iterable[ChannelConfig], databases: Iterable[int]) -> None:
-        """Another configuration; what the databases say goes on, what signals said does not."""
+        """Another configuration. Live limits stay in force, changes of root by signals end."""
         self._configured = tuple(configured)
         self._overrides = {number: self._overrides.get(number, ()) for number in databases}
         self._root_change = 0
         self.tree = self._overridden()
 
     def change_root(self, change: int) -> None:
-        """So many slots more (or less) than configured for root, never less than one."""
+        """Give root so many slots more (or fewer) than configured, at least one."""
         self._root_change = change
         self.tree = self._overridden()
 
@@ -61,18 +62,18 @@ class LiveLimits:
         root, *others = self._configured
         if root.capacity:
             root = replace(root, capacity=max(root.capacity + self._root_change, 1))
-        return Tree(overridden((root, *others), [one for each in self._overrides.values() for one in each]))
+        return Tree(overridden((root, *others), list(chain.from_iterable(self._overrides.values()))))
 
     def change(self, database: int, name: str, overrides: tuple[Override, ...]) -> bool:
-        """What one database says now; whether the tree is another one because of it."""
+        """Replace the live limits of one database; true if that changed the tree."""
         if self._overrides.get(database, ()) == overrides:
             return False
         self._overrides[database] = overrides
-        for one in overrides:
-            if one.channel not in self.tree:
+        for override in overrides:
+            if override.channel not in self.tree:
                 event(
                     _log, logging.WARNING, "live limits of a channel that is not configured have no effect",
-                    db=name, channel=one.channel,
+                    db=name, channel=override.channel,
                 )  # fmt: skip
         before = self.tree
         self.tree = self._overridden()

@@ -22,7 +22,7 @@ from queuemaster.status_board import StatusBoard
 
 from . import status_writer
 from .database import QueueDatabase
-from .database_list import Landscape
+from .database_list import DatabaseList
 from .hub import DispatchHub
 from .links import Link
 from .recovery import Death
@@ -57,7 +57,7 @@ class Dispatcher:
         self._status = status
         self._control = control
         self._hub = DispatchHub(settings, self._tell_master)
-        self._landscape = Landscape(settings, self._tell_master)
+        self._landscape = DatabaseList(settings, self._tell_master)
         self._serving: dict[int, gevent.Greenlet] = {}
         self._listeners: dict[tuple[int, int], gevent.Greenlet] = {}  # by entry and generation
         self._host, self._boot_id = socket.gethostname(), linux.boot_id()

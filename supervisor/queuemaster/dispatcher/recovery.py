@@ -7,7 +7,8 @@ application. Neither makes the dispatcher wait; the case is tried again shortly.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from queuejobs.shared.log import event
@@ -17,7 +18,7 @@ from queuejobs.store import claims
 from . import statements
 
 _log = logging.getLogger("queuemaster.dispatcher")
-_FIRST_DELAY, _LONGEST_DELAY = 0.01, 1.0  # seconds between two tries of a case
+FIRST_DELAY, LONGEST_DELAY = 0.01, 1.0  # seconds between two tries of a case
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,27 @@ class Death:
 
 
 @dataclass
-class _Case:
+class Case:
+    """A death as one database has to settle it. Pure: :class:`Recovery` asks the database."""
+
     death: Death
     sessions: list[int] | None = None  # worker ids still to be settled; None: not looked up yet
-    settled: int = 0
-    due: float = 0.0
-    delay: float = field(default=_FIRST_DELAY)
+    put_back: int = 0  # jobs
+    due: float = 0.0  # monotonic time of the next try
+    delay: float = FIRST_DELAY
+
+    def blame(self, database: int) -> claims.Blame | None:
+        """What to charge in a database: a blame that names a job counts where the job is."""
+        blame = self.death.blame
+        return None if blame is not None and blame.job and self.death.database != database else blame
+
+    def tried(self, settled: Mapping[int, int | None], now: float) -> bool:
+        """Each session was tried: the jobs put back, None if it stands in the way still. Whether the case is closed."""
+        self.put_back += sum(jobs or 0 for jobs in settled.values())
+        self.sessions = [worker for worker, jobs in settled.items() if jobs is None]
+        if self.sessions:
+            self.due, self.delay = now + self.delay, min(self.delay * 2, LONGEST_DELAY)
+        return not self.sessions
 
 
 class Recovery:
@@ -46,21 +62,21 @@ class Recovery:
     def __init__(self, index: int, name: str) -> None:
         self._index = index
         self._name = name
-        self._cases: list[_Case] = []
+        self._cases: list[Case] = []
 
     def add(self, death: Death) -> None:
-        """A worker died; the same death may be told twice."""
+        """A worker died; the same death may be reported twice."""
         if all(case.death != death for case in self._cases):
-            self._cases.append(_Case(death))
+            self._cases.append(Case(death))
 
     def work(self, cursor: Any, now: float) -> list[Death]:
-        """Try every case that is due; returns those that ended."""
-        ended = [case for case in self._cases if case.due <= now and self._try(cursor, case, now)]
-        self._cases = [case for case in self._cases if case not in ended]
-        return [case.death for case in ended]
+        """Try every case that is due; returns those that are closed. Raises psycopg2.Error."""
+        closed = [case for case in self._cases if case.due <= now and self._try(cursor, case, now)]
+        self._cases = [case for case in self._cases if case not in closed]
+        return [case.death for case in closed]
 
     def drop(self) -> list[Death]:
-        """Somebody else leads this database and recovers what is started there."""
+        """Another dispatcher leads this database and recovers what was started there."""
         dropped = [case.death for case in self._cases]
         self._cases = []
         return dropped
@@ -69,37 +85,27 @@ class Recovery:
         """When to call :meth:`work` again."""
         return min((case.due for case in self._cases), default=None)
 
-    def _try(self, cursor: Any, case: _Case, now: float) -> bool:
-        death = case.death
+    def _try(self, cursor: Any, case: Case, now: float) -> bool:
+        process = case.death.process
         if case.sessions is None:
-            case.sessions = claims.sessions_of(cursor, death.process)
-        blame = death.blame
-        if blame is not None and blame.job and death.database != self._index:
-            blame = None
-        left = []
-        for worker in case.sessions:
-            settled = claims.recover(cursor, worker, blame)
-            if settled is None:
-                left.append(worker)
-            else:
-                case.settled += settled
-        case.sessions = left
-        if left:
-            case.due, case.delay = now + case.delay, min(case.delay * 2, _LONGEST_DELAY)
+            case.sessions = claims.sessions_of(cursor, process)
+        blame = case.blame(self._index)
+        settled = {worker: claims.recover(cursor, worker, blame) for worker in case.sessions}
+        if not case.tried(settled, now):
             return False
-        if case.settled:
-            named: dict[str, Any] = {}
+        if case.put_back:
+            charged: dict[str, Any] = {}
             if blame is not None:
-                named = {"job": blame.job or None, "attempt": blame.attempt or None, "cause": blame.cause}
+                charged = {"job": blame.job or None, "attempt": blame.attempt or None, "cause": blame.cause}
             event(
                 _log, logging.WARNING, "job of a dead worker put back",
-                db=self._name, worker=death.process.pid, **named,
+                db=self._name, worker=process.pid, **charged,
             )  # fmt: skip
         return True
 
 
 def sweep(cursor: Any, name: str, alive: set[Process]) -> None:
-    """The net under it: workers whose session is gone, though no death was told.
+    """Settle workers whose session is gone though no death was reported. Raises psycopg2.Error.
 
     ``alive`` are this host's workers under our master: if they lost their session they settle it themselves,
     and if they died their death comes with its cause.
@@ -107,8 +113,8 @@ def sweep(cursor: Any, name: str, alive: set[Process]) -> None:
     for worker, process in statements.dead(cursor):
         if process in alive:
             continue
-        settled = claims.recover(cursor, worker)
-        if settled:
+        put_back = claims.recover(cursor, worker)
+        if put_back:
             event(
                 _log, logging.WARNING, "interrupted job put back", db=name, worker_id=worker,
                 host=process.host, worker=process.pid,
@@ -116,7 +122,7 @@ def sweep(cursor: Any, name: str, alive: set[Process]) -> None:
 
 
 def repair(cursor: Any, name: str) -> None:
-    """Rows of the native queue that no crash of one process explains."""
+    """Repair rows of the native queue that no crash of one process explains. Raises psycopg2.Error."""
     released = statements.release_stranded(cursor)
     requeued = statements.requeue_enqueued(cursor)
     if released or requeued:

@@ -1,4 +1,4 @@
-"""Remove old finished jobs, a batch at a time, so that nobody who waits for a start notices."""
+"""Remove old finished jobs, a batch at a time, so that jobs that are ready need not wait for it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from queuemaster.config.compiled import Settings
 
 _log = logging.getLogger("queuemaster.dispatcher")
 CHECK = 300.0  # seconds between two rounds
-PAUSE = 1.0  # seconds between two turns of one
-CALL = 20  # what a batch costs beside the jobs that it looks at, in such jobs
+PAUSE = 1.0  # seconds between two turns of a round
+CALL = 20  # fixed cost of a batch, in rows
 STATES = (*FINISHED, FAILED)
 
 
@@ -27,7 +27,7 @@ class Ages:
         self._tree = Tree(settings.channels)
         self._settings = settings
         names = self._tree.names
-        # what is kept for ever in all channels is not even looked for
+        # a state in which all channels keep their jobs for ever is not looked for
         self.states = [state for state in STATES if any(self.age(state, name) is not None for name in names)]
 
     def age(self, state: str, stored: str) -> float | None:
@@ -50,30 +50,34 @@ Age = Callable[[str, str], float | None]
 
 
 def due(cursor: Callable[[], Any], states: list[str], age: Age) -> Iterator[Due | int]:
-    """All that are due in a database; in between the number of channels that were looked at for it."""
+    """The jobs of a database that may go, by state and channel; an int is a number of channels that were looked at.
+
+    ``states``: to look for; ``age``: seconds that a job is kept, by state and stored channel, None: for ever. Raises
+    psycopg2.Error.
+    """
     for state in states:
         after = ""
-        while found := channels(cursor(), state, after):
-            yield len(found)
-            for each in found:
-                seconds = age(state, each.channel)
-                if seconds is not None and seconds < each.oldest:
-                    yield Due(state, each.channel, seconds)
-            after = found[-1].channel
+        while page := channels(cursor(), state, after):
+            yield len(page)
+            for ended in page:
+                seconds = age(state, ended.channel)
+                if seconds is not None and seconds < ended.oldest:
+                    yield Due(state, ended.channel, seconds)
+            after = page[-1].channel
 
 
 class Retention:
-    """Where the rounds through one database stand. The leader's."""
+    """The rounds through one database that we lead: a round goes on where the last turn stopped."""
 
     def __init__(self, name: str, ages: Ages) -> None:
         self._name = name
         self._ages = ages
-        self._cursor: Any = None  # of this turn: a session that is lost is replaced
+        self._cursor: Any = None  # of this turn: a round outlives the session in which it began
         self._round: Iterator[int] | None = None
         self._removed = 0
 
     def work(self, cursor: Any) -> float:
-        """A turn of a round; seconds until this is to be called again."""
+        """Do a turn of a round; the seconds until the next turn. Raises psycopg2.Error."""
         self._cursor = cursor
         if self._round is None:
             self._round, self._removed = self._steps(), 0
@@ -92,22 +96,22 @@ class Retention:
         return CHECK
 
     def _steps(self) -> Iterator[int]:
-        """A round; after each step what it cost, in jobs or channels that were looked at."""
-        for each in due(lambda: self._cursor, self._ages.states, self._ages.age):
-            if isinstance(each, int):
-                yield each
+        """One round; yields the cost of each step, in rows."""
+        for old in due(lambda: self._cursor, self._ages.states, self._ages.age):
+            if isinstance(old, int):
+                yield old
                 continue
             place: Place | None = START
             while place is not None:
                 try:
-                    batch = purge(self._cursor, *each, place)
+                    batch = purge(self._cursor, *old, place)
                 except psycopg2.Error as error:
                     if self._cursor.connection.closed:
                         raise
-                    # such as a table of the application that refers to jobs: no reason to stop leading
+                    # for instance a table of the application refers to the jobs: no reason to stop leading
                     event(
                         _log, logging.WARNING, "old jobs cannot be removed",
-                        db=self._name, state=each.state, channel=each.channel, error=str(error).strip(),
+                        db=self._name, state=old.state, channel=old.channel, error=str(error).strip(),
                     )  # fmt: skip
                     break
                 self._removed += batch.removed

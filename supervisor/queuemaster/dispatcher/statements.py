@@ -1,4 +1,4 @@
-"""What the dispatcher asks the native queue. Plans are stated; the session runs with sorts and sequential scans off."""
+"""The dispatcher's statements on the native queue, with their plans. Its session does not sort or scan whole tables."""
 
 from __future__ import annotations
 
@@ -130,32 +130,32 @@ def try_lead(cursor: Any, host: str) -> int | None:
 
 
 def depose(cursor: Any, seconds: float) -> bool:
-    """End a leader's session that has not beaten for so long."""
+    """End the session of a leader that has not beaten for so many seconds; whether there was one."""
     cursor.execute("select queuemaster.depose(%s)", (seconds,))
     return bool(cursor.fetchone()[0])
 
 
 def beat(cursor: Any) -> None:
-    """The leader is alive."""
+    """Store that the leader is alive."""
     cursor.execute("update queuemaster.leader set beat = queuemaster.utc_now()")
 
 
 def heads(cursor: Any, wanted: list[Wanted]) -> dict[str, list[Key]]:
     """The first ready keys, ascending, of every channel asked for ([] when it has none)."""
-    found: dict[str, list[Key]] = {item.channel: [] for item in wanted}
+    keys: dict[str, list[Key]] = {window.channel: [] for window in wanted}
     _HEADS.execute(
         cursor,
         (
-            [item.channel for item in wanted],
-            [item.bound[0] for item in wanted],
-            [item.bound[1] for item in wanted],
-            [item.bound[2] for item in wanted],
-            [item.depth for item in wanted],
+            [window.channel for window in wanted],
+            [window.bound[0] for window in wanted],
+            [window.bound[1] for window in wanted],
+            [window.bound[2] for window in wanted],
+            [window.depth for window in wanted],
         ),
     )
     for channel, priority, created, job in cursor.fetchall():
-        found[channel].append((priority, created, job))
-    return found
+        keys[channel].append((priority, created, job))
+    return keys
 
 
 def ready_channels(cursor: Any) -> list[str]:
@@ -187,7 +187,7 @@ def started(cursor: Any) -> list[Started]:
 
 
 def to_cancel(cursor: Any) -> list[Started]:
-    """Runs under way that somebody wants stopped."""
+    """Runs under way for which a cancel was requested."""
     return _started(cursor, _TO_CANCEL)
 
 
@@ -212,7 +212,7 @@ def last_starts(cursor: Any, names: list[str]) -> dict[str, float]:
 
 
 def controls(cursor: Any) -> list[tuple[str, int | None, str | None, bool | None]]:
-    """What was changed live: channel, capacity, rate, paused; null: as configured. A table of few rows."""
+    """Limits that were changed live: channel, capacity, rate, paused; None: as configured. A table of few rows."""
     cursor.execute("select channel, capacity, rate, paused from queuemaster.control order by channel")
     return [tuple(row) for row in cursor.fetchall()]
 
@@ -228,7 +228,7 @@ def next_eta(cursor: Any) -> float | None:
 
 
 def promote(cursor: Any, limit: int) -> int:
-    """Let due jobs compete; how many."""
+    """Let jobs compete whose eta is reached, ``limit`` at most; how many."""
     cursor.execute("select queuemaster.promote(%s)", (limit,))
     return int(cursor.fetchone()[0])
 
@@ -244,7 +244,7 @@ def release_stranded(cursor: Any) -> int:
 
 
 def requeue_enqueued(cursor: Any) -> int:
-    """A native queue goes from pending to started: rows left enqueued are nobody's."""
+    """Put rows back that are ``enqueued``, a state that a native queue does not use; how many."""
     cursor.execute(
         "update queuemaster.queue_job set state = 'pending' where id in ("
         " select id from queuemaster.queue_job where state = 'enqueued' order by id for update skip locked)"

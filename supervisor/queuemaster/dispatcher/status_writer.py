@@ -8,7 +8,14 @@ import os
 import gevent
 
 from queuejobs.shared.log import event
-from queuemaster.status_board import INTERVAL, ChannelStatus, DatabaseStatus, DispatcherStatus, StatusBoard
+from queuemaster.status_board import (
+    INTERVAL,
+    ChannelStatus,
+    DatabaseStatus,
+    DispatcherStatus,
+    Standing,
+    StatusBoard,
+)  # fmt: skip
 
 from .database import QueueDatabase
 from .hub import DispatchHub
@@ -17,7 +24,7 @@ _log = logging.getLogger("queuemaster.dispatcher")
 
 
 def publish(hub: DispatchHub, board: StatusBoard) -> None:
-    """For ever: once a second, what has changed."""
+    """Write the document whenever it has changed, at most once a second, for ever."""
     written: DispatcherStatus | None = None
     while True:
         current = document(hub)
@@ -30,12 +37,12 @@ def publish(hub: DispatchHub, board: StatusBoard) -> None:
 
 
 def document(hub: DispatchHub) -> DispatcherStatus:
-    """How things are."""
+    """The document as it is now."""
     return {
         "pid": os.getpid(),
         "draining": hub.draining,
         "channels": {name: _channel(hub, name) for name in hub.tree.names},
-        "databases": {database.name: _database(hub, database) for database in hub.databases.values()},
+        "databases": {database.name: _database(database) for database in hub.databases.values()},
         "links": hub.workers.by_state(),
     }
 
@@ -50,12 +57,12 @@ def _channel(hub: DispatchHub, name: str) -> ChannelStatus:
     }
 
 
-def _database(hub: DispatchHub, database: QueueDatabase) -> DatabaseStatus:
-    standing = hub.standings.get(database.index, "")
+def _database(database: QueueDatabase) -> DatabaseStatus:
+    standing = database.standing
     return {
-        "up": standing in ("leads", "stands by"),
-        "leader": standing == "leads",
-        "standing_by": standing == "stands by",
-        "standing": standing,
+        "up": standing in (Standing.LEADS, Standing.STANDS_BY),
+        "leader": standing is Standing.LEADS,
+        "standing_by": standing is Standing.STANDS_BY,
+        "standing": "" if standing is None else standing.value,
         "epoch": database.epoch,
     }

@@ -39,7 +39,7 @@ def test_in_no_window_more_than_the_burst_and_what_came_in(
     started: list[float] = []
     for wait in [*waits, 100]:
         now += wait
-        for _ in range(200):  # whoever is greedy takes whatever there is
+        for _ in range(200):  # a greedy caller takes all tokens there are
             if now < bucket.opening():
                 break
             bucket = bucket.taken(now)

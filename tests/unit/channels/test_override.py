@@ -35,7 +35,7 @@ def test_of_several_databases_the_most_careful_counts() -> None:
     for both in ((one, other), (other, one)):
         a = after(*both)["root.a"]
         assert (a.capacity, a.rate, a.paused) == (5, 1.0, True)
-    assert after(one, Override("root.a"))["root.a"].capacity == 6, "who says nothing has no vote"
+    assert after(one, Override("root.a"))["root.a"].capacity == 6, "a row that changes nothing does not count"
 
 
 def test_a_sequential_channel_stays_so() -> None:

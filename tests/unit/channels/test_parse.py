@@ -1,4 +1,4 @@
-"""The configuration string: what is understood, what is said about it, what is refused."""
+"""The configuration string: what is understood, what is warned of, what is refused."""
 
 from __future__ import annotations
 

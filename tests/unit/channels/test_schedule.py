@@ -1,4 +1,4 @@
-"""Workers and the scheduler: who is passed over, who is asked for."""
+"""Workers and the scheduler: which channels are passed over, which need another worker."""
 
 from __future__ import annotations
 

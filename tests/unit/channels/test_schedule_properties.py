@@ -59,7 +59,7 @@ class Run:
 
 
 def channel_configs() -> st.SearchStrategy[list[ChannelConfig]]:
-    def one(name: str) -> st.SearchStrategy[ChannelConfig]:
+    def channel_named(name: str) -> st.SearchStrategy[ChannelConfig]:
         finite = st.integers(1, 4)
         capacity = finite if name == "root" else st.one_of(finite, st.none())
         throttle, paused = st.sampled_from((0.0, 0.0, 2.0, 5.0)), st.sampled_from((False, False, False, True))
@@ -69,7 +69,7 @@ def channel_configs() -> st.SearchStrategy[list[ChannelConfig]]:
         )  # fmt: skip
         return st.one_of(plain, plain, st.just(ChannelConfig(name, 1, sequential=name != "root")))
 
-    return st.tuples(*(one(name) for name in CONFIGURED)).map(list)
+    return st.tuples(*(channel_named(name) for name in CONFIGURED)).map(list)
 
 
 class Dispatching(RuleBasedStateMachine):
@@ -192,7 +192,9 @@ class Dispatching(RuleBasedStateMachine):
     def reconfigure(self, configs: list[ChannelConfig]) -> None:
         self.tree = Tree(configs)
         self.scheduler.reconfigure(self.tree, self.now)
-        self.tokens = {one.name: self.tokens.get(one.name, Tokens()) for one in self.tree if one.rate}
+        self.tokens = {
+            channel.name: self.tokens.get(channel.name, Tokens()) for channel in self.tree if channel.rate
+        }
         for name, tokens in self.tokens.items():
             tokens.fill(self.tree[name], 0.0)
         for head in self.heads.values():
@@ -238,8 +240,8 @@ class Dispatching(RuleBasedStateMachine):
 
     def _readable(self) -> list[Place]:
         # also clean ones, seldom: a dispatcher may look at everything from time to time
-        asked = [place for place in self.places if place not in self.reads]
-        return [place for place in asked if self.heads[place].dirty] or asked[: len(self.jobs) % 2]
+        at_rest = [place for place in self.places if place not in self.reads]
+        return [place for place in at_rest if self.heads[place].dirty] or at_rest[: len(self.jobs) % 2]
 
     def _until(self, moment: float) -> None:
         for name, tokens in self.tokens.items():
@@ -343,12 +345,12 @@ class Dispatching(RuleBasedStateMachine):
         return self.tree[self.tree.resolve(place[1])].sequential
 
     def _candidates(self) -> list[Candidate]:
-        found = []
+        candidates = []
         for place, head in self.heads.items():
             key = head.candidate(self._sequential(place), self.now)
             if key is not None:
-                found.append(Candidate(self.tree.resolve(place[1]), key, place))
-        return found
+                candidates.append(Candidate(self.tree.resolve(place[1]), key, place))
+        return candidates
 
     def _gates(self) -> tuple[set[str], dict[str, Key]]:
         in_order = [(self.tree.resolve(p[1]), h) for p, h in self.heads.items() if self._sequential(p)]
@@ -362,11 +364,12 @@ class Dispatching(RuleBasedStateMachine):
         candidates, (blocked, barriers) = self._candidates(), self._gates()
         chosen = self.scheduler.choose(candidates, self.now, self.staffed.__contains__, blocked, barriers)
         startable = [
-            one
-            for one in candidates
-            if one.channel in self.staffed and self._passes(one.channel, one.key, blocked, barriers)
+            candidate
+            for candidate in candidates
+            if candidate.channel in self.staffed
+            and self._passes(candidate.channel, candidate.key, blocked, barriers)
         ]
-        expected = min(startable, key=lambda one: (one.key, one.source), default=None)
+        expected = min(startable, key=lambda candidate: (candidate.key, candidate.source), default=None)
         assert chosen == expected, f"chose {chosen}, the first that may start is {expected}"
         if chosen is None:
             return False
@@ -406,7 +409,7 @@ class Dispatching(RuleBasedStateMachine):
         """The rules, spelled out slowly and from the world's own books."""
         parts = channel.split(".")
         for name in (".".join(parts[: n + 1]) for n in range(len(parts))):
-            config = next(one for one in self.tree if one.name == name)
+            config = next(channel for channel in self.tree if channel.name == name)
             below = [run for run in self.runs if f"{self.tree.resolve(run.channel)}.".startswith(f"{name}.")]
             last = max((at for c, at in self.starts if f"{c}.".startswith(f"{name}.")), default=-1e9)
             if config.paused or name in blocked or key >= barriers.get(name, (99, "", 0)):

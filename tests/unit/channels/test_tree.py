@@ -70,7 +70,7 @@ def test_pools_never_exceed_the_workers_nor_leave_one_unused(capacities: list[in
     sizes = Tree(channels).pool_sizes(workers)
     wanted = [9, *capacities]
     assert sum(sizes.values()) == min(workers, sum(wanted))
-    # fair: nobody has two more than somebody who wants more
+    # fair: no channel has two workers more than another one that wants more
     short = [size for size, want in zip(sizes.values(), wanted, strict=True) if size < want]
     assert not short or max(sizes.values()) <= min(short) + 1
 
@@ -94,8 +94,8 @@ def test_what_a_channel_does_not_say_the_nearest_above_says() -> None:
     limits = tree(
         "root:4:timeout=60:nice=5:retention=9d,a:2:timeout=30:on_error=retry:retention=0,a.b:1:max_jobs=7"
     )
-    found = [limits.inherited("root.a.b", name) for name in INHERITED]
-    assert found == [30.0, 0, 0.0, 7, "retry", 5, 0, None], "a retention of 0 is said: for ever"
+    values = [limits.inherited("root.a.b", name) for name in INHERITED]
+    assert values == [30.0, 0, 0.0, 7, "retry", 5, 0, None], "a retention of 0 is a value: for ever"
     assert limits.inherited("root", "retention") == 9 * 86400
     assert limits.inherited("root", "on_error") == ""
     with pytest.raises(ValueError, match="do not inherit throttle"):

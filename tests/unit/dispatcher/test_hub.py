@@ -12,6 +12,7 @@ from queuemaster.channels import Head, Override, parse_channels
 from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.dispatcher.hub import DispatchHub
 from queuemaster.dispatcher.links import Link
+from queuemaster.status_board import Standing
 
 KEY = (10, "2026-01-01T00:00:00.000000", 1)
 BASE = Settings(
@@ -88,8 +89,8 @@ def test_a_live_limit_counts_until_another_leader_is_seen() -> None:
 def test_a_reload_keeps_what_it_knows_and_forgets_what_is_not_served_any_more() -> None:
     world = World()
     kept = world.hub.databases[0]
-    world.hub.standing(0, "leads")
-    world.hub.standing(1, "leads")
+    world.hub.standing(0, Standing.LEADS)
+    world.hub.standing(1, Standing.LEADS)
     world.hub.orphans(1, ["root.a"])
     new, gone = world.hub.reconfigure(settings("root:9,a:1", databases=(0,)))
     assert (new, [database.index for database in gone]) == ([], [1])
@@ -124,7 +125,7 @@ def test_when_all_databases_are_served(
     caplog.set_level("INFO", "queuemaster.dispatcher")
     world = World()
     for database, standing in enumerate(standings):
-        world.hub.standing(database, standing)
+        world.hub.standing(database, Standing(standing))
     assert world.told == [messages.DatabaseStanding(*pair) for pair in enumerate(standings)]
     ready = [record for record in caplog.records if record.getMessage() == "all databases ready"]
     assert len(ready) == served

@@ -1,0 +1,111 @@
+"""What a notification makes due, and how often the log hears of those that mean nothing."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import pytest
+
+from queuemaster.channels import Head
+from queuemaster.dispatcher.duties import Duty
+from queuemaster.dispatcher.head_table import HeadTable
+from queuemaster.dispatcher.listener import LOG_AGAIN, Listener, OddPayloads
+from queuemaster.dispatcher.odoo_duties import TOO_MANY, LookAtChanges
+from queuemaster.dispatcher.odoo_listener import OdooListener
+from support.payloads import ODD_PAYLOADS
+
+UUID = "c8c0d125-a7e9-4c47-a5e0-b1781ba41473"
+KEY_TIME = "2026-01-02T03:04:05.000060"
+
+
+class Something(Duty):
+    name = "something"
+
+    def run(self, cursor: Any) -> None:
+        """Nothing."""
+
+
+class World:
+    """A database whose channel root.seq is sequential; heads are known to be empty."""
+
+    def __init__(self, odoo: bool = False) -> None:
+        self.control, self.cancel, self.promote, self.poll = (Something() for _ in range(4))
+        self.heads = HeadTable()
+        for channel in ("root", "root.seq"):
+            self.heads[channel] = Head()
+            self.heads[channel].read([], False, None, False)
+        given = ("db", self.heads, self.control, self.cancel, self.promote, "root.seq".__eq__)
+        hub: Any = None
+        self.changes = LookAtChanges(0, hub, self.heads, self.poll, self.promote)
+        self.changes.due = 5.0
+        self.listener = OdooListener(*given, self.changes) if odoo else Listener(*given)
+
+    def due(self) -> set[str]:
+        """What has been made due by the notifications."""
+        names = {"control": self.control, "cancel": self.cancel, "promote": self.promote, "poll": self.poll}
+        due = {name for name, duty in names.items() if duty.moment() == -math.inf}
+        return due | {channel for channel, head in self.heads.items() if head.dirty}
+
+
+@pytest.mark.parametrize(
+    ("payload", "due"),
+    [
+        (f'["root", 10, "{KEY_TIME}", 7]', {"root"}),
+        ('["root"]', {"root"}),
+        ('["root.new"]', {"root.new"}),
+        ('[null, "2999-01-01T00:00:00"]', {"promote", "root.seq"}),
+        ('{"control" : true}', {"control"}),
+        ('{"cancel" : 7}', {"cancel"}),
+    ],
+)
+@pytest.mark.parametrize("odoo", [False, True])
+def test_what_is_due(payload: str, due: set[str], odoo: bool, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(odoo)
+    world.listener.notified(payload, 0.0)
+    assert world.due() == due
+    assert caplog.messages == []
+
+
+def test_beside_odoo_a_uuid_is_a_job_to_look_at(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(odoo=True)
+    assert world.changes.moment() == math.inf
+    world.listener.notified(UUID, 0.0)
+    assert world.changes.moment() == 5.0
+    world.listener.notified("reload", 0.0)
+    assert (world.due(), caplog.messages) == (set(), [])
+
+
+@pytest.mark.parametrize("payload", [UUID, "reload"])
+def test_in_a_native_queue_they_mean_nothing(payload: str, caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.listener.notified(payload, 0.0)
+    assert (world.due(), caplog.messages) == (set(), ["not our notification"])
+
+
+def test_after_very_many_uuids_all_channels_are_looked_at() -> None:
+    world = World(odoo=True)
+    for number in range(2 * TOO_MANY):
+        world.listener.notified(f"c8c0d125-a7e9-4c47-a5e0-{number:012}", 0.0)
+    world.changes.run(None)
+    assert world.due() == {"poll", "promote"}
+    assert world.changes.moment() == math.inf
+
+
+def test_odd_payloads_make_nothing_due_and_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    for payload in ODD_PAYLOADS:
+        world.listener.notified(payload, 1.0)
+    assert world.due() == set()
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    world.listener.notified("[]", 1.0 + LOG_AGAIN)
+    contexts = [vars(record)["ctx"] for record in caplog.records]
+    assert [context["count"] for context in contexts] == [1, len(ODD_PAYLOADS)]
+    assert all(len(context["payload"]) <= 100 for context in contexts)
+
+
+def test_each_odd_payload_is_counted_once() -> None:
+    odd = OddPayloads()
+    counts = [odd.add(moment) for moment in (0.0, 1.0, LOG_AGAIN - 0.1, LOG_AGAIN, LOG_AGAIN, 3 * LOG_AGAIN)]
+    assert counts == [1, None, None, 3, None, 2]

@@ -1,0 +1,91 @@
+"""What we are to a database changes in one place, by a table, and is logged once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from queuemaster.dispatcher.standing import TRANSITIONS, StandingKeeper
+from queuemaster.status_board import Standing
+
+AWAY, LEADS, NOT_SERVED, QUARANTINED, STANDS_BY = (
+    Standing.AWAY, Standing.LEADS, Standing.NOT_SERVED, Standing.QUARANTINED, Standing.STANDS_BY,
+)  # fmt: skip
+
+
+class Hub:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Standing] = []
+
+    def standing(self, database: int, standing: Standing) -> None:
+        assert database == 3
+        self.told.append(standing)
+
+
+@pytest.fixture
+def hub() -> Any:
+    return Hub()
+
+
+@pytest.fixture
+def keeper(hub: Any) -> StandingKeeper:
+    return StandingKeeper(3, "sales", hub)
+
+
+def test_each_change_is_logged_and_told(
+    keeper: StandingKeeper, hub: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    keeper.change(STANDS_BY)
+    keeper.change(LEADS, epoch=4)
+    keeper.change(AWAY, "no route", retry=0.1, duty=None)
+    keeper.change(QUARANTINED, "no such table", retry=300.0, duty="beat")
+    keeper.change(NOT_SERVED, "no addon")
+    assert keeper.current is NOT_SERVED
+    assert hub.told == [STANDS_BY, LEADS, AWAY, QUARANTINED, NOT_SERVED]
+    assert [(record.getMessage(), vars(record)["ctx"]) for record in caplog.records] == [
+        ("another dispatcher leads, standing by", {"db": "sales"}),
+        ("leads", {"db": "sales", "epoch": 4}),
+        ("database is away", {"db": "sales", "error": "no route", "retry": 0.1}),
+        ("database is in quarantine", {"db": "sales", "error": "no such table", "retry": 300.0, "duty": "beat"}),
+        ("database is not served", {"db": "sales", "why": "no addon"}),
+    ]  # fmt: skip
+
+
+def test_the_same_again_is_no_change_but_another_reason_is_logged(
+    keeper: StandingKeeper, hub: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for reason in ("refused", "refused", "no such role", "refused"):
+        keeper.change(AWAY, reason, retry=1.0)
+    assert hub.told == [AWAY]
+    assert [vars(record)["ctx"]["error"] for record in caplog.records] == [
+        "refused",
+        "no such role",
+        "refused",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(LEADS, LEADS), (LEADS, STANDS_BY), (STANDS_BY, STANDS_BY)],
+    ids=lambda standing: standing.value,
+)
+def test_a_leadership_and_a_standby_end_with_their_session(
+    keeper: StandingKeeper, first: Standing, second: Standing
+) -> None:
+    keeper.change(first)
+    with pytest.raises(RuntimeError, match=f"standing {first.value} cannot become {second.value}"):
+        keeper.change(second)
+
+
+def test_nothing_is_in_quarantine_at_the_beginning(keeper: StandingKeeper) -> None:
+    with pytest.raises(RuntimeError, match="standing unknown cannot become quarantined"):
+        keeper.change(QUARANTINED, "x")
+
+
+def test_the_table_knows_every_standing() -> None:
+    assert set(TRANSITIONS) == {None, *Standing}
+    assert all(TRANSITIONS[standing] for standing in TRANSITIONS)
