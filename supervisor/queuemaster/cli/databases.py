@@ -93,8 +93,8 @@ def chosen(settings: Settings) -> Iterator[tuple[DatabaseConfig, ...]]:
         yield (database,)
 
 
-def upgrade(database: DatabaseConfig) -> list[int]:
-    """Bring a queue to this version; the steps applied. Raises Refusal or Failure with what hinders it."""
+def upgrade(database: DatabaseConfig) -> schema.Change:
+    """Bring a queue to this version; the versions before and after. Raises Refusal or Failure with what hinders it."""
     with opened(database) as connection:
         _require_server(database, connection)
         try:
@@ -138,6 +138,9 @@ def require_schema(database: DatabaseConfig, connection: Connection) -> None:
     try:
         with connection, connection.cursor() as cursor:
             if oca.is_installed(cursor):
+                problem = oca.newer(cursor)
+                if problem:
+                    raise Refusal(f"database {describe(database)}: {problem}")
                 return
     except psycopg2.Error as error:
         raise Refusal(f"database {describe(database)}: {server_message(error)}") from error

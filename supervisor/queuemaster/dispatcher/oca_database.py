@@ -74,9 +74,9 @@ class OcaDatabase(QueueDatabase):
 
     def _serve(self, connection: Connection) -> None:
         with connection.cursor() as cursor:
-            found = oca.look(cursor)
-        if found.problem:
-            raise NotServed(found.problem)
+            problem = oca.look(cursor).problem or oca.newer(cursor)
+        if problem:
+            raise NotServed(problem)
         self._told = ""
         self._holds = False
         self._uuids.clear()
