@@ -12,8 +12,9 @@ from datetime import datetime
 import psycopg2
 import pytest
 
-from queuejobs.store import claims, oca
-from queuejobs.store.claims import Blame, Ending
+from queuejobs.store import claims, oca, odoo_runs, recovery
+from queuejobs.store.claims import Ending
+from queuejobs.store.recovery import Blame
 from queuemaster.config.compiled import ServerPlan
 from support.ocaqueue import VERSIONS, OcaSession, OcaWorkerSession, new_oca_database
 from support.postgres import connected
@@ -62,7 +63,7 @@ def recovered(session: OcaSession, worker: OcaWorkerSession, blame: Blame | None
     worker.close()
     return int(
         wait_until(
-            lambda: (n := claims.recover(session.cursor, worker.id, blame)) is not None and (n + 1), 30
+            lambda: (n := recovery.recover(session.cursor, worker.id, blame)) is not None and (n + 1), 30
         )
     )
 
@@ -106,7 +107,7 @@ def test_a_run_holds_the_addons_lock(odoo: OcaSession, worker: OcaWorkerSession)
 
 def test_the_addon_may_start_a_job_itself(odoo: OcaSession, worker: OcaWorkerSession) -> None:
     job = odoo.add()
-    row = claims.claim_beside_odoo(worker.cursor, odoo.epoch(), "root", worker.id, 1, None, None, start=False)
+    row = odoo_runs.claim(worker.cursor, odoo.epoch(), "root", worker.id, 1, None, None, start=False)
     assert row is not None
     assert (odoo.state(job), odoo.job(job)["worker_id"]) == ("enqueued", worker.id)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from queuejobs.store import claims, retention, schema
+from queuejobs.store import claims, recovery, retention, schema
 from queuejobs.store.claims import Ending
 from queuemaster.config.compiled import ServerPlan
 from queuemaster.dispatcher import statements
@@ -116,7 +116,7 @@ def end_all_ways(world: Full, dsn: str) -> None:
 
 
 def go_on(worker: WorkerSession, row: dict[str, Any]) -> None:
-    turn = claims.Turn(worker.epoch(), row["channel"], (3, "2026-01-01T00:00:00.000000", 7), None)
+    turn = claims.SliceBounds(worker.epoch(), row["channel"], (3, "2026-01-01T00:00:00.000000", 7), None)
     assert claims.finish_and_claim(worker.cursor, row, None, 0.1, turn, 1)[0]
 
 
@@ -128,7 +128,7 @@ def purge_all_ways(session: Session) -> None:
 
 def recover(session: Session, victim: WorkerSession) -> None:
     """Once its session is gone."""
-    wait_until(lambda: claims.recover(session.cursor, victim.id), 20)
+    wait_until(lambda: recovery.recover(session.cursor, victim.id), 20)
 
 
 def assert_by_index(plans: str, *indexes: str) -> None:

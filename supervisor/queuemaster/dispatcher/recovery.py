@@ -12,7 +12,7 @@ from typing import Any
 
 from queuejobs.shared.log import event
 from queuejobs.shared.process import Process
-from queuejobs.store import claims
+from queuejobs.store import recovery
 
 from . import statements
 
@@ -28,7 +28,7 @@ class Death:
     generation: int
     process: Process
     database: int  # the job's, an index into the configured databases
-    blame: claims.Blame | None
+    blame: recovery.Blame | None
 
 
 @dataclass
@@ -72,13 +72,13 @@ class Recovery:
     def _try(self, cursor: Any, case: _Case, now: float) -> bool:
         death = case.death
         if case.sessions is None:
-            case.sessions = claims.sessions_of(cursor, death.process)
+            case.sessions = recovery.sessions_of(cursor, death.process)
         blame = death.blame
         if blame is not None and blame.job and death.database != self._index:
             blame = None
         left = []
         for worker in case.sessions:
-            settled = claims.recover(cursor, worker, blame)
+            settled = recovery.recover(cursor, worker, blame)
             if settled is None:
                 left.append(worker)
             else:
@@ -107,7 +107,7 @@ def sweep(cursor: Any, name: str, alive: set[Process]) -> None:
     for worker, process in statements.dead(cursor):
         if process in alive:
             continue
-        settled = claims.recover(cursor, worker)
+        settled = recovery.recover(cursor, worker)
         if settled:
             event(
                 _log, logging.WARNING, "interrupted job put back", db=name, worker_id=worker,

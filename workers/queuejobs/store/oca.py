@@ -106,6 +106,15 @@ def look(cursor: Any) -> Installed:
     return Installed("", busy or "")
 
 
+def has_addon(cursor: Any) -> bool:
+    """Whether the addon is installed, asked on a cursor of Odoo's."""
+    cursor.execute("select to_regclass('ir_module_module') is not null")
+    if not cursor.fetchone()[0]:
+        return False
+    cursor.execute("select true from ir_module_module where name = 'queue_job' and state = 'installed'")
+    return cursor.fetchone() is not None
+
+
 def registry_signal(cursor: Any) -> int:
     """A number that Odoo raises whenever modules or fields changed; 0 where it has none."""
     cursor.execute(

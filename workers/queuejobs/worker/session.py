@@ -20,7 +20,7 @@ from psycopg2.sql import Composable
 from ..exception import CommitInJobError
 from ..shared.log import event
 from ..shared.process import Process
-from ..store import claims
+from ..store import claims, recovery
 from ..store.connection import connect
 from .transaction_control import transaction_control
 
@@ -168,7 +168,7 @@ class Session:
         self.connection = opened  # type: ignore[assignment]
 
     def _settle(self, cursor: Any, lost: int) -> None:
-        while claims.recover(cursor, lost) is None:
+        while recovery.recover(cursor, lost) is None:
             self._pause.wait(0.02)
         event(_log, logging.INFO, "lost session settled", db=self.database, worker_id=lost)
         self.worker_id = 0

@@ -9,7 +9,7 @@ import click
 from psycopg2.extensions import connection as Connection
 
 from queuejobs.shared.amounts import read_duration
-from queuejobs.store.retention import FAILED, FINISHED, START, Place
+from queuejobs.store.retention import FAILED, FINISHED, START, PurgeCursor
 from queuejobs.store.retention import purge as purge_batch
 from queuemaster.channels.parse import complete_name
 from queuemaster.cli.commands.job_actions import asking, session
@@ -83,8 +83,8 @@ def _purge(connection: Connection, states: list[str], age: Age) -> int:
         for each in due(lambda: cursor, states, age):
             if isinstance(each, int):
                 continue
-            place: Place | None = START
+            place: PurgeCursor | None = START
             while place is not None:
                 batch = purge_batch(cursor, *each, place)
-                removed, place = removed + batch.removed, batch.place
+                removed, place = removed + batch.removed, batch.next
     return removed

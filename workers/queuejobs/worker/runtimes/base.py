@@ -18,6 +18,7 @@ from ...shared.log import event, job_context
 from ...shared.scoreboard import Entry, RunLimits, State
 from ...shared.stop_causes import Cause
 from ...store import claims
+from ...store.connection import wake
 from ..interrupt import Interrupter
 from ..session import Session
 from ..settings import ChannelSettings, WorkerSettings
@@ -82,10 +83,8 @@ class Runtime:
         """A grant may come: have our session's process on its feet, which is a third of what a claim takes."""
         connection = self._sessions[database].connection
         if connection is not None:
-            with contextlib.suppress(
-                psycopg2.Error
-            ), connection.cursor() as cursor:  # the claim will find out
-                cursor.execute("select")
+            with contextlib.suppress(psycopg2.Error):  # the claim will find out
+                wake(connection)
 
     def run(
         self, grant: Mapping[str, Any], claimed: Callable[[int], None], stop: Callable[[], bool],

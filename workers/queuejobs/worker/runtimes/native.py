@@ -17,6 +17,7 @@ from ...retry import decide
 from ...shared.log import event, job_context
 from ...shared.scoreboard import RunLimits
 from ...store import claims
+from ...store.atomic import set_isolation
 from ..session import JobConnection, Session
 from .base import STOPS, RunTakenAway, Runtime, ended, ending_of
 from .batch import Batch, BatchBrokenError
@@ -56,7 +57,7 @@ class NativeRuntime(Runtime):
             connection.autocommit = False
             with connection.cursor() as cursor:
                 if function.isolation:
-                    cursor.execute(f"set transaction isolation level {function.isolation}")  # one of three
+                    set_isolation(cursor, function.isolation)  # one of three
                 result = self._call(connection, cursor, row, function, limits)
                 # what another isolation level does not see, it must not judge: released after the commit
                 apart = function.isolation not in (None, "read committed")
@@ -83,7 +84,7 @@ class NativeRuntime(Runtime):
         if apart or not self._slice.lasts(self.ran):
             return claims.finish(cursor, row, result, seconds, release=not apart)
         finished, self._following = claims.finish_and_claim(
-            cursor, row, result, seconds, self._slice.turn, self._process.pid
+            cursor, row, result, seconds, self._slice.bounds, self._process.pid
         )
         return finished
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Mapping
 
-from ...store.claims import Turn
+from ...store.claims import SliceBounds
 
 
 class Slice:
@@ -20,7 +20,8 @@ class Slice:
         self._jobs = given["jobs"] if given else 1
         self._until = time.monotonic() + given["seconds"] if given else 0.0
         self._stop = stop
-        self.turn = Turn(grant["epoch"], grant["channel"], grant["bound"], given["until"] if given else None)
+        until = given["until"] if given else None
+        self.bounds = SliceBounds(grant["epoch"], grant["channel"], grant["bound"], until)
 
     def lasts(self, ran: int) -> bool:
         """Whether another job may follow, when so many will have been run."""

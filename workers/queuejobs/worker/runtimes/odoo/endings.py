@@ -18,7 +18,7 @@ from ....exception import FailedJobError, RetryableJobError
 from ....functions import JobFunction
 from ....properties import storable
 from ....retry import CONCURRENCY_CODES, Outcome, RetrySettings, decide
-from ....store import claims
+from ....store import claims, odoo_runs
 from ..base import STOPS, RunTakenAway
 from .process import close, environment, flush, module
 
@@ -62,7 +62,7 @@ def store(registry: Any, row: Mapping[str, Any], end: End) -> None:
         cursor = registry.cursor()
         try:
             # removed first: whose run it is not any more must not write either
-            if not claims.end_run(cursor, row):
+            if not odoo_runs.end_run(cursor, row):
                 raise RunTakenAway
             _write(cursor, row, end)
             cursor.commit()

@@ -19,7 +19,7 @@ from ....exception import CancelledJobError
 from ....functions import JobFunction
 from ....shared.log import event
 from ....shared.scoreboard import Entry, RunLimits
-from ....store import claims
+from ....store import claims, odoo_runs
 from ...interrupt import Interrupter
 from ...session import Session
 from ...settings import WorkerSettings
@@ -71,11 +71,11 @@ class OdooRuntime(Runtime):
 
     def _take(self, session: Session, cursor: Any, *given: Any) -> Optional[Dict[str, Any]]:
         self._started = not self._reason_for_addon(self._names[session.database])
-        return claims.claim_beside_odoo(cursor, *given, start=self._started)
+        return odoo_runs.claim(cursor, *given, start=self._started)
 
     def _next(self, session: Session, stop: Callable[[], bool]) -> Optional[Dict[str, Any]]:
         # not in the transaction of the run: that is REPEATABLE READ, and does not see what is ready by now
-        if not self._slice.lasts(self.ran) or self._slice.turn.until is not None:
+        if not self._slice.lasts(self.ran) or self._slice.bounds.until is not None:
             return None
         return self._claim(session, self._grant, stop)
 
@@ -125,7 +125,7 @@ class OdooRuntime(Runtime):
 
     def _in_odoo(self, run: _Run) -> str:
         with _cursor(run.registry) as cursor:
-            seen = claims.begin_run(cursor, run.row) if run.started else claims.odoo_signal(cursor)
+            seen = odoo_runs.begin_run(cursor, run.row) if run.started else odoo_runs.odoo_signal(cursor)
             if seen is None:
                 raise RunTakenAway
             run = run._replace(registry=self._refreshed(run, cursor, seen))
@@ -175,8 +175,8 @@ class OdooRuntime(Runtime):
 
     def _found(self, run: _Run, error: str = "") -> str:
         """The addon has stored how it ended: what that was."""
-        state = _say(run.session, claims.state_of, run.row)
-        if not _say(run.session, claims.end_run, run.row) and state != "done":
+        state = _say(run.session, odoo_runs.state_of, run.row)
+        if not _say(run.session, odoo_runs.end_run, run.row) and state != "done":
             return _taken_away()
         if state == "done":
             _quietly("signal changed caches", run.registry.signal_changes)
@@ -204,7 +204,7 @@ class OdooRuntime(Runtime):
         cursor.close()  # rolled back
         if isinstance(error, RunTakenAway):
             return _given_back(run.session, run.row)
-        if _say(run.session, claims.state_of, run.row) not in _UNDER_WAY:
+        if _say(run.session, odoo_runs.state_of, run.row) not in _UNDER_WAY:
             # the addon has stored it, or what was to follow the commit failed
             _log.debug("the job's end is stored, its error is %r", error, exc_info=error)
             return self._found(run, repr(error))
