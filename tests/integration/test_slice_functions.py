@@ -29,8 +29,8 @@ def worker(database: str) -> Iterator[WorkerSession]:
 
 def go_on(worker: WorkerSession, row: dict[str, Any], **turn: Any) -> tuple[bool, int | None]:
     """Finish it; whether that went well, and which job was claimed."""
-    given = SliceBounds(turn.pop("epoch", None) or worker.epoch(), turn.pop("channel", "root"), None, None)
-    finished, following = claims.finish_and_claim(worker.cursor, row, None, 0.1, given._replace(**turn), 1)
+    bounds = SliceBounds(turn.pop("epoch", None) or worker.epoch(), turn.pop("channel", "root"), None, None)
+    finished, following = claims.finish_and_claim(worker.cursor, row, None, 0.1, bounds._replace(**turn), 1)
     return finished, None if following is None else following.job
 
 

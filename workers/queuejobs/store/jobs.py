@@ -29,7 +29,7 @@ DOCUMENTS = ("records", "args", "kwargs")
 SELECTED = ", ".join(f"{name}::text as {name}" if name in DOCUMENTS else name for name in COLUMNS)
 
 # What the enqueueing side passes, with types. eta is absolute (UTC); eta_seconds counts from now on the server's clock.
-GIVEN = {
+PASSED = {
     **{"uuid": "text", "graph_uuid": "text", "user_id": "integer", "company_id": "integer", "name": "text"},
     **{"model_name": "text", "method_name": "text", "records": "text", "args": "text", "kwargs": "text"},
     **{"func_string": "text", "state": "text", "priority": "integer", "eta": "timestamp"},
@@ -37,7 +37,7 @@ GIVEN = {
     **{"channel": "text", "identity_key": "text", "timeout": "double precision"},
     **{"cpu": "double precision", "memory": "bigint", "on_fail": "boolean"},
 }
-_TARGETS = [name for name in GIVEN if name != "eta_seconds"]
+_TARGETS = [name for name in PASSED if name != "eta_seconds"]
 _ETA = """case when eta_seconds is null then case when eta > queuemaster.utc_now() then eta end
                when eta_seconds > 0 then queuemaster.utc_now() + make_interval(secs => eta_seconds) end"""
 _SOURCES = [{"eta": _ETA}.get(n, f"{n}::json" if n in DOCUMENTS else n) for n in _TARGETS]
@@ -47,7 +47,7 @@ _SOURCES = [{"eta": _ETA}.get(n, f"{n}::json" if n in DOCUMENTS else n) for n in
 INSERT = """
 insert into queuemaster.queue_job ({targets})
 select {sources}
-  from json_to_recordset(%s) as given({given})
+  from json_to_recordset(%s) as passed({passed})
 on conflict (identity_key)
    where identity_key is not null and state in ('wait_dependencies', 'pending', 'enqueued') do nothing
 returning uuid, id, eta, date_created
@@ -99,7 +99,7 @@ def plain_cursor(cr: Any) -> Any:
 def insert(
     cr: Any, rows: Sequence[Mapping[str, Any]], extra: Optional[Mapping[str, str]] = None
 ) -> Dict[str, Tuple[Any, ...]]:
-    """Store rows of :data:`GIVEN` columns, and of ``extra`` ones (type by name) that the application added.
+    """Store rows of :data:`PASSED` columns, and of ``extra`` ones (type by name) that the application added.
 
     Returns (id, eta, date_created) by uuid, of the jobs that were stored: those with a taken identity key are not.
     """
@@ -154,12 +154,12 @@ def state(cr: Any, uuid: str) -> Optional[Tuple[str, bool]]:
 
 def _insert_statement(extra: Mapping[str, str]) -> str:
     quoted = {'"' + name.replace('"', '""') + '"': kind for name, kind in extra.items()}
-    given = {**GIVEN, **quoted}
+    passed = {**PASSED, **quoted}
     return (
         INSERT.format(
             targets=", ".join((*_TARGETS, *quoted)),
             sources=", ".join((*_SOURCES, *quoted)),
-            given=", ".join(f"{name} {kind}" for name, kind in given.items()),
+            passed=", ".join(f"{name} {kind}" for name, kind in passed.items()),
         )
         .replace("%", "%%")
         .replace("(%%s)", "(%s)")
