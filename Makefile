@@ -21,7 +21,7 @@ TEST_SERVER := $(CURDIR)/.venv/testserver
 JOBS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 3 : n > 3 ? 6 : n * 2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run t test test-odoo lint style format bench bench-full bench-odoo chaos reloads verify-fresh dist man install install-files clean FORCE
+.PHONY: help demo run t test test-odoo lint style format bench bench-full bench-odoo chaos reloads verify-fresh dist man schema-dump install install-files clean FORCE
 
 help:
 	@echo 'make demo            the main job on a sample application, with its own PostgreSQL (ARGS=...)'
@@ -37,6 +37,7 @@ help:
 	@echo 'make dist            sdist and wheel in dist/'
 	@echo 'make install         the service, in an environment of its own under PREFIX ($(PREFIX))'
 	@echo 'make man             docs/queuemaster.1, from the help of the commands'
+	@echo 'make schema-dump     tests/data, the schema of this version'
 	@echo 'make clean           removes what was made here, .venv too'
 
 demo: $(STAMP)
@@ -111,6 +112,10 @@ dist: $(STAMP)
 # the page of the manual, from the help of the commands
 man: $(STAMP)
 	@$(PY) docs/manpage.py > docs/queuemaster.1
+
+# a release's stays: the tests upgrade it from then on
+schema-dump: $(STAMP)
+	@$(PY) tests/dump_schema.py
 
 install:
 	$(check_python)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from queuejobs.store import actions, claims
-from queuejobs.store.claims import Blame, Ending
+from queuejobs.store import actions, claims, recovery
+from queuejobs.store.claims import Ending
+from queuejobs.store.recovery import Blame
 from queuemaster.cli import main
 from support.rows import Session, WorkerSession
 from support.waiting import wait_until
@@ -29,7 +30,7 @@ def die(database: str, app: Session, job: int, kind: str = "death") -> None:
     attempt = worker.start(job)["attempt"]
     worker.close()
     blame = Blame(job, attempt, CAUSE, "a traceback", kind, 3, 3600.0)
-    wait_until(lambda: claims.recover(app.cursor, worker.id, blame), 20)
+    wait_until(lambda: recovery.recover(app.cursor, worker.id, blame), 20)
 
 
 @pytest.mark.parametrize("kind", ["death", "limit"])
@@ -82,7 +83,7 @@ def test_who_had_asked_to_cancel_it_gets_it_cancelled(database: str, app: Sessio
     assert actions.act(app.cursor, "cancel", app.job(job)["uuid"]) == "started"
     worker.close()
     blame = Blame(job, 1, CAUSE)
-    wait_until(lambda: claims.recover(app.cursor, worker.id, blame), 20)
+    wait_until(lambda: recovery.recover(app.cursor, worker.id, blame), 20)
     assert (app.state(job), app.job(job)["doomed"]) == ("cancelled", False)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from queuejobs.store import claims
+from queuejobs.store import claims, recovery
 from queuejobs.store.claims import Ending
 from support.rows import Session, WorkerSession
 
@@ -123,7 +123,7 @@ def test_recovery_tells_of_the_job_that_it_put_back(world: World) -> None:
     world.worker.close()
 
     def recover() -> None:
-        while claims.recover(world.app.cursor, world.worker.id) is None:
+        while recovery.recover(world.app.cursor, world.worker.id) is None:
             pass
 
     assert world.heard(recover) == [["root", 10, KEY, job]]

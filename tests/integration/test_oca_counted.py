@@ -25,9 +25,9 @@ def test_odoos_jobs_are_counted_by_channel_and_state(database: str, monkeypatch:
     for state in ("pending", "pending", "started", "failed", "done", "done", "done"):
         odoo.add(state, channel="root.sale")
     odoo.close()
-    asked = QueueRows(DatabaseConfig("sales", database))
-    asked.ask()
-    exactly = {(each.channel, each.state): each.jobs for each in asked.rows or ()}
+    queue_rows = QueueRows(DatabaseConfig("sales", database))
+    queue_rows.ask()
+    exactly = {(count.channel, count.state): count.jobs for count in queue_rows.rows or ()}
     assert exactly == {
         ("root.sale", "pending"): 2,
         ("root.sale", "started"): 1,
@@ -35,16 +35,16 @@ def test_odoos_jobs_are_counted_by_channel_and_state(database: str, monkeypatch:
         ("root.sale", "done"): 3,
     }
     monkeypatch.setattr(statements, "COUNT_JOBS", "select pg_sleep(60)")
-    asked.ask()
-    assert asked.estimated
-    assert {(each.channel, each.state): each.jobs for each in asked.rows or ()} == exactly
-    asked._disconnect()
+    queue_rows.ask()
+    assert queue_rows.estimated
+    assert {(count.channel, count.state): count.jobs for count in queue_rows.rows or ()} == exactly
+    queue_rows._disconnect()
 
 
 def test_where_nothing_is_served_nothing_is_counted_and_no_session_stays(empty_database: str) -> None:
-    asked = QueueRows(DatabaseConfig("empty", empty_database))
-    asked.ask()
-    assert asked.rows is None
+    queue_rows = QueueRows(DatabaseConfig("empty", empty_database))
+    queue_rows.ask()
+    assert queue_rows.rows is None
     session = Session(empty_database)
     assert (
         session.value(

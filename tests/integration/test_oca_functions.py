@@ -12,8 +12,9 @@ from datetime import datetime
 import psycopg2
 import pytest
 
-from queuejobs.store import claims, oca
-from queuejobs.store.claims import Blame, Ending
+from queuejobs.store import claims, oca, odoo_runs, recovery
+from queuejobs.store.claims import Ending
+from queuejobs.store.recovery import Blame
 from queuemaster.config.compiled import ServerPlan
 from support.ocaqueue import VERSIONS, OcaSession, OcaWorkerSession, new_oca_database
 from support.postgres import connected
@@ -62,7 +63,7 @@ def recovered(session: OcaSession, worker: OcaWorkerSession, blame: Blame | None
     worker.close()
     return int(
         wait_until(
-            lambda: (n := claims.recover(session.cursor, worker.id, blame)) is not None and (n + 1), 30
+            lambda: (n := recovery.recover(session.cursor, worker.id, blame)) is not None and (n + 1), 30
         )
     )
 
@@ -106,7 +107,7 @@ def test_a_run_holds_the_addons_lock(odoo: OcaSession, worker: OcaWorkerSession)
 
 def test_the_addon_may_start_a_job_itself(odoo: OcaSession, worker: OcaWorkerSession) -> None:
     job = odoo.add()
-    row = claims.claim_beside_odoo(worker.cursor, odoo.epoch(), "root", worker.id, 1, None, None, start=False)
+    row = odoo_runs.claim(worker.cursor, odoo.epoch(), "root", worker.id, 1, None, None, start=False)
     assert row is not None
     assert (odoo.state(job), odoo.job(job)["worker_id"]) == ("enqueued", worker.id)
 
@@ -148,8 +149,8 @@ def test_a_death_counts_and_says_why(
     job = odoo.add()
     row = worker.start(job)
     recovered(odoo, worker, Blame(job, row["attempt"], CAUSE))
-    found = odoo.job(job)
-    assert {"state": "pending", "retry": 1, "exc_message": CAUSE, "deaths": 1}.items() <= found.items()
+    after = odoo.job(job)
+    assert {"state": "pending", "retry": 1, "exc_message": CAUSE, "deaths": 1}.items() <= after.items()
     again = other.start(job)
     assert again["attempt"] > row["attempt"]
 
@@ -203,11 +204,11 @@ def test_the_session_that_ran_the_job_is_gone_before_it_goes_back(
 ) -> None:
     """Its locks live until the server notices that nobody is there."""
     worker.start(odoo.add())
-    left = psycopg2.connect(database, application_name=f"queuemaster: job {worker.id}")
-    with left.cursor() as cursor:
+    abandoned = psycopg2.connect(database, application_name=f"queuemaster: job {worker.id}")
+    with abandoned.cursor() as cursor:
         cursor.execute("select 1")
     recovered(odoo, worker)
-    with pytest.raises(psycopg2.OperationalError), left.cursor() as cursor:
+    with pytest.raises(psycopg2.OperationalError), abandoned.cursor() as cursor:
         cursor.execute("select 1")
 
 
@@ -249,7 +250,7 @@ def test_the_sweep_frees_a_stranded_child(odoo: OcaSession) -> None:
 
 @with_locks
 def test_a_job_that_odoos_own_worker_left_is_put_back(odoo: OcaSession, database: str) -> None:
-    running, left, spent = (
+    running, abandoned, spent = (
         odoo.add("started", retry=retry, date_enqueued=AGES_AGO, date_started=AGES_AGO) for retry in (0, 0, 4)
     )
     odoo.rows("insert into public.queue_job_lock (id, queue_job_id) select id, id from public.queue_job")
@@ -259,9 +260,11 @@ def test_a_job_that_odoos_own_worker_left_is_put_back(odoo: OcaSession, database
     fresh = odoo.add("enqueued", date_enqueued=odoo.value("select clock_timestamp() at time zone 'utc'"))
     old = odoo.add("enqueued", date_enqueued=AGES_AGO)
     assert odoo.rows("select requeued, doomed from queuemaster.sweep()") == [(2, 1)]
-    states = {job: (odoo.state(job), odoo.job(job)["retry"]) for job in (running, left, spent, fresh, old)}
+    states = {
+        job: (odoo.state(job), odoo.job(job)["retry"]) for job in (running, abandoned, spent, fresh, old)
+    }
     assert states == {
-        running: ("started", 0), left: ("pending", 1), spent: ("pending", 5), fresh: ("enqueued", 0),
+        running: ("started", 0), abandoned: ("pending", 1), spent: ("pending", 5), fresh: ("enqueued", 0),
         old: ("pending", 0),
     }  # fmt: skip
     rival.close()

@@ -28,8 +28,13 @@ def groups(odoo: OcaSession) -> tuple[list[int], list[int]]:
     above, below = ([str(uuid.uuid4()) for _ in range(SIZE)] for _ in range(2))
     leads = json.dumps({"depends_on": [], "reverse_depends_on": below})
     waits = json.dumps({"depends_on": above, "reverse_depends_on": []})
-    parents = [odoo.add("done", uuid=one, graph_uuid="g", dependencies=leads) for one in above]
-    children = [odoo.add("wait_dependencies", uuid=one, graph_uuid="g", dependencies=waits) for one in below]
+    parents = [
+        odoo.add("done", uuid=parent_uuid, graph_uuid="g", dependencies=leads) for parent_uuid in above
+    ]
+    children = [
+        odoo.add("wait_dependencies", uuid=child_uuid, graph_uuid="g", dependencies=waits)
+        for child_uuid in below
+    ]
     odoo.rows("update public.queue_job set state = 'started' where id = any(%s)", parents[-2:])
     return parents, children
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from queuejobs.store import claims, retention, schema
+from queuejobs.store import claims, recovery, retention, schema
 from queuejobs.store.claims import Ending
 from queuemaster.config.compiled import ServerPlan
 from queuemaster.dispatcher import statements
@@ -49,9 +49,9 @@ class Full:
 
     def plans(self, session: Session) -> str:
         """What the server has said of the plans since it was asked last."""
-        said = "\n".join(session.connection.notices)
+        notices = "\n".join(session.connection.notices)
         session.connection.notices.clear()
-        return said
+        return notices
 
 
 FIRST = {"priority": 0, "date_created": "2000-01-01", "id": 0}
@@ -116,8 +116,8 @@ def end_all_ways(world: Full, dsn: str) -> None:
 
 
 def go_on(worker: WorkerSession, row: dict[str, Any]) -> None:
-    turn = claims.Turn(worker.epoch(), row["channel"], (3, "2026-01-01T00:00:00.000000", 7), None)
-    assert claims.finish_and_claim(worker.cursor, row, None, 0.1, turn, 1)[0]
+    bounds = claims.SliceBounds(worker.epoch(), row["channel"], (3, "2026-01-01T00:00:00.000000", 7), None)
+    assert claims.finish_and_claim(worker.cursor, row, None, 0.1, bounds, 1)[0]
 
 
 def purge_all_ways(session: Session) -> None:
@@ -128,7 +128,7 @@ def purge_all_ways(session: Session) -> None:
 
 def recover(session: Session, victim: WorkerSession) -> None:
     """Once its session is gone."""
-    wait_until(lambda: claims.recover(session.cursor, victim.id), 20)
+    wait_until(lambda: recovery.recover(session.cursor, victim.id), 20)
 
 
 def assert_by_index(plans: str, *indexes: str) -> None:
@@ -228,8 +228,8 @@ def assert_no_whole_index(plans: str) -> None:
 
 def test_heads(full: Full) -> None:
     full.plans(full.dispatcher)
-    found = statements.heads(full.dispatcher.cursor, WANTED)
-    assert [len(found[item.channel]) for item in WANTED] == [8] * 20 + [0]
+    heads = statements.heads(full.dispatcher.cursor, WANTED)
+    assert [len(heads[item.channel]) for item in WANTED] == [8] * 20 + [0]
     assert_by_index(full.plans(full.dispatcher), "Index Only Scan using queue_job_ready")
 
 
@@ -243,11 +243,11 @@ def test_channels(full: Full) -> None:
 
 def test_blockers(full: Full) -> None:
     full.plans(full.dispatcher)
-    found = statements.blockers(full.dispatcher.cursor, ["root.c1", "root.none"])
-    delayed, failed = found["root.c1"]
+    blockers = statements.blockers(full.dispatcher.cursor, ["root.c1", "root.none"])
+    delayed, failed = blockers["root.c1"]
     assert delayed is not None
     assert failed
-    assert found["root.none"] == (None, False)
+    assert blockers["root.none"] == (None, False)
     assert_by_index(full.plans(full.dispatcher), "queue_job_eta_order", "queue_job_failed")
 
 
@@ -263,8 +263,8 @@ def test_etas(full: Full) -> None:
 
 def test_retention(full: Full) -> None:
     full.plans(full.dispatcher)
-    found = retention.channels(full.dispatcher.cursor, "done")
-    assert {f"root.c{number}" for number in range(20)} <= {each.channel for each in found}
+    channels = retention.channels(full.dispatcher.cursor, "done")
+    assert {f"root.c{number}" for number in range(20)} <= {ended.channel for ended in channels}
     assert_by_index(full.plans(full.dispatcher), "queue_job_ended")
     nothing = retention.purge(full.dispatcher.cursor, "done", "root.c9", 1e9)  # a batch would say too much
     assert nothing.looked_at == 0

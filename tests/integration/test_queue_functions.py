@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import psycopg2
 import pytest
 
-from queuejobs.store import claims
+from queuejobs.store import claims, recovery
 from queuejobs.store.claims import Ending
 from support.rows import Session, WorkerSession
 from support.waiting import wait_until
@@ -233,7 +233,7 @@ def test_a_session_that_outlives_its_worker_is_ended(app: Session, worker: Worke
     worker.start(job)
     worker.begin()
     worker.rows("create table effect (number integer)")
-    assert wait_until(lambda: claims.recover(app.cursor, worker.id), 20) == 1
+    assert wait_until(lambda: recovery.recover(app.cursor, worker.id), 20) == 1
     with pytest.raises(psycopg2.Error):
         worker.commit()
     after = app.job(job)
@@ -308,8 +308,8 @@ def test_recovery_gives_up_an_identity_that_was_taken(app: Session, worker: Work
 
 def test_worker_ids_are_never_shared(worker: WorkerSession, other: WorkerSession, app: Session) -> None:
     assert worker.id != other.id
-    assert claims.sessions_of(app.cursor, worker.process) == [worker.id]
-    assert claims.sessions_of(app.cursor, worker.process._replace(start_time=2)) == []
+    assert recovery.sessions_of(app.cursor, worker.process) == [worker.id]
+    assert recovery.sessions_of(app.cursor, worker.process._replace(start_time=2)) == []
 
 
 # promote

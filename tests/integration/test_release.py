@@ -21,11 +21,11 @@ def workers(database: str) -> Iterator[list[WorkerSession]]:
 
 
 def test_a_child_waits_for_all_its_parents(app: Session, workers: list[WorkerSession]) -> None:
-    one, two, child = app.add(), app.add(), app.add("wait_dependencies")
-    app.depend(child, one, two)
-    assert workers[0].finish(workers[0].start(one))
+    parent, other_parent, child = app.add(), app.add(), app.add("wait_dependencies")
+    app.depend(child, parent, other_parent)
+    assert workers[0].finish(workers[0].start(parent))
     assert app.state(child) == "wait_dependencies"
-    assert workers[0].finish(workers[0].start(two))
+    assert workers[0].finish(workers[0].start(other_parent))
     assert app.state(child) == "pending"
 
 
@@ -53,9 +53,9 @@ def test_two_parents_that_end_at_once_do_not_strand_the_child(
 ) -> None:
     """The second one waits for the first, and then sees that it is done."""
     first, second = workers
-    one, two, child = app.add(), app.add(), app.add("wait_dependencies")
-    app.depend(child, one, two)
-    rows = first.start(one), second.start(two)
+    parent, other_parent, child = app.add(), app.add(), app.add("wait_dependencies")
+    app.depend(child, parent, other_parent)
+    rows = first.start(parent), second.start(other_parent)
     for worker in workers:
         worker.begin()
     assert first.finish(rows[0])
@@ -102,11 +102,11 @@ def test_many_diamonds_finished_by_two_at_once(app: Session, workers: list[Worke
             return workers[number].finish(rows[number])
 
         with (
-            in_background(lambda finish=finish: finish(0)) as one,  # type: ignore[misc]
-            in_background(lambda finish=finish: finish(1)) as two,  # type: ignore[misc]
+            in_background(lambda finish=finish: finish(0)) as first_answer,  # type: ignore[misc]
+            in_background(lambda finish=finish: finish(1)) as second_answer,  # type: ignore[misc]
         ):
             pass
-        assert one + two == [True, True]
+        assert first_answer + second_answer == [True, True]
         assert {app.state(child) for child in children} == {"pending"}
 
 

@@ -17,7 +17,7 @@ from support.waiting import wait_until
 AGES = (0.01, 2, 20, 4000)  # days
 
 
-def left(session: Session) -> set[int]:
+def remaining(session: Session) -> set[int]:
     return {row[0] for row in session.rows("select id from queuemaster.queue_job")}
 
 
@@ -45,11 +45,11 @@ def test_only_finished_jobs_and_only_after_their_time(session: Session) -> None:
     for state in store.FINISHED:
         old(session, state)
     assert Retention("db", ages()).work(session.cursor) == CHECK
-    assert kept == left(session)
+    assert kept == remaining(session)
     kept_too = old(session, "failed", days=0.5)
     assert Retention("db", ages(retention=0, failed_retention=86400)).work(session.cursor) == CHECK
-    assert len(kept & left(session)) == 2
-    assert kept_too in left(session)
+    assert len(kept & remaining(session)) == 2
+    assert kept_too in remaining(session)
 
 
 def test_what_is_kept_for_ever_is_not_looked_at() -> None:
@@ -60,17 +60,19 @@ def test_what_is_kept_for_ever_is_not_looked_at() -> None:
 
 
 def test_each_channel_its_own_time_or_that_of_the_nearest_above(session: Session) -> None:
-    said = ages("root:4,audit:1:retention=0,mail:1:retention=7d:failed_retention=1d,mail.bulk:1:retention=1h")
+    configured = ages(
+        "root:4,audit:1:retention=0,mail:1:retention=7d:failed_retention=1d,mail.bulk:1:retention=1h"
+    )
     days = {
         ("done", "root"): 30, ("failed", "root"): None, ("cancelled", "root.other"): 30,
         ("done", "root.audit"): None, ("done", "root.audit.deep"): None, ("done", "root.mail"): 7,
         ("done", "root.mail.bulk.x"): 1 / 24, ("failed", "root.mail.bulk.x"): 1,
     }  # fmt: skip
     for (state, channel), expected in days.items():
-        assert said.age(state, channel) == (None if expected is None else expected * 86400)
+        assert configured.age(state, channel) == (None if expected is None else expected * 86400)
         for age in AGES:
             old(session, state, age, channel)
-    rounds = Retention("db", said)
+    rounds = Retention("db", configured)
     assert rounds.work(session.cursor) == CHECK
     lasting = "extract(epoch from queuemaster.utc_now() - date_done)::float"
     rows = session.rows(f"select state, channel, {lasting} from queuemaster.queue_job")
@@ -84,14 +86,14 @@ def test_channels_are_looked_through_page_by_page(session: Session, monkeypatch:
     names = [f"root.{name}" for name in ("a", "a.b", "a-b", "B", "é", "z")]
     for name in names:
         old(session, channel=name)
-    found, after = [], ""
+    names_read, after = [], ""
     while page := store.channels(session.cursor, "done", after):
         assert len(page) <= 2
-        found += [each.channel for each in page]
-        after = found[-1]
-    assert sorted(found) == sorted(names), "each once, in whatever order the database sorts"
+        names_read += [ended.channel for ended in page]
+        after = names_read[-1]
+    assert sorted(names_read) == sorted(names), "each once, in whatever order the database sorts"
     assert Retention("db", ages()).work(session.cursor) == CHECK
-    assert left(session) == set()
+    assert remaining(session) == set()
 
 
 def test_what_others_keep_for_ever_is_not_read(session: Session) -> None:
@@ -115,7 +117,7 @@ def test_what_others_keep_for_ever_is_not_read(session: Session) -> None:
     session.rows(read)
     entries = session.rows(read)[0][1] - before
     assert 40 < entries < 500, "one or two for each channel"
-    assert oldest not in left(session)
+    assert oldest not in remaining(session)
 
 
 def test_ancestors_of_a_waiting_job_stay_however_far_above(session: Session) -> None:
@@ -129,11 +131,11 @@ def test_ancestors_of_a_waiting_job_stay_however_far_above(session: Session) -> 
     session.depend(side, top)
     for state in ("done", "failed"):
         assert purge(session, state).looked_at > 0
-    assert left(session) == {top, middle, failed, waiting}
+    assert remaining(session) == {top, middle, failed, waiting}
     session.rows("update queuemaster.queue_job set state = 'cancelled' where id = %s", waiting)
     for state in ("done", "failed"):
         purge(session, state)
-    assert left(session) == {waiting}
+    assert remaining(session) == {waiting}
 
 
 def test_a_locked_job_is_left_for_the_next_round(database: str, session: Session) -> None:
@@ -142,8 +144,8 @@ def test_a_locked_job_is_left_for_the_next_round(database: str, session: Session
     holder.begin()
     holder.rows("select 1 from queuemaster.queue_job where id = %s for update", locked)
     assert purge(session, "done").removed == 1
-    assert left(session) == {locked}
-    assert free not in left(session)
+    assert remaining(session) == {locked}
+    assert free not in remaining(session)
     holder.rollback()
     holder.connection.close()
     assert purge(session, "done").removed == 1
@@ -164,7 +166,7 @@ def test_batches_of_a_thousand_pass_over_what_stays(session: Session) -> None:
     rounds = Retention("db", ages())
     answers = [rounds.work(session.cursor) for _ in range(3)]
     assert answers == [PAUSE, PAUSE, CHECK]
-    assert len(left(session)) == 1501
+    assert len(remaining(session)) == 1501
 
 
 def test_what_the_database_refuses_is_said_and_tried_again_later(
@@ -177,10 +179,10 @@ def test_what_the_database_refuses_is_said_and_tried_again_later(
     rounds = Retention("db", ages())
     assert rounds.work(session.cursor) == CHECK
     assert "old jobs cannot be removed" in caplog.text
-    assert left(session) == {job}, "other channels do not suffer"
+    assert remaining(session) == {job}, "other channels do not suffer"
     session.rows("drop table note")
     assert rounds.work(session.cursor) == CHECK
-    assert left(session) == set()
+    assert remaining(session) == set()
 
 
 def test_the_service_removes_them(database: str, tmp_path: Path, session: Session) -> None:
@@ -190,7 +192,7 @@ def test_the_service_removes_them(database: str, tmp_path: Path, session: Sessio
         supervised(database, tmp_path, options=["--set", "retention=1d"]) as running,
     ):
         fresh = jobs.sample(1).with_delay().write()
-        wait_until(lambda: finished not in left(session), PATIENCE, lambda: running.log)
-        assert failed in left(session)
+        wait_until(lambda: finished not in remaining(session), PATIENCE, lambda: running.log)
+        assert failed in remaining(session)
         jobs.wait_for(fresh.uuid, "done")
         wait_until(lambda: "old jobs removed db=" in running.log, PATIENCE)

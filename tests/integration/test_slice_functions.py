@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from queuejobs.store import claims
-from queuejobs.store.claims import Turn
+from queuejobs.store.claims import SliceBounds
 from support.rows import Session, WorkerSession, wait_until_blocked
 from support.rows import in_background as background
 
 
 def go_on(worker: WorkerSession, row: dict[str, Any], **turn: Any) -> tuple[bool, int | None]:
     """Finish it; whether that went well, and which job was claimed."""
-    given = Turn(turn.pop("epoch", None) or worker.epoch(), turn.pop("channel", "root"), None, None)
-    finished, following = claims.finish_and_claim(worker.cursor, row, None, 0.1, given._replace(**turn), 1)
+    bounds = SliceBounds(turn.pop("epoch", None) or worker.epoch(), turn.pop("channel", "root"), None, None)
+    finished, following = claims.finish_and_claim(worker.cursor, row, None, 0.1, bounds._replace(**turn), 1)
     return finished, None if following is None else following.job
 
 
@@ -44,7 +44,7 @@ def test_the_row_is_what_claim_gives(app: Session, worker: WorkerSession) -> Non
     first, second = app.add(), app.add()
     claimed = worker.start(first)
     _, following = claims.finish_and_claim(
-        worker.cursor, claimed, None, 0.1, Turn(worker.epoch(), "root", None, None), 1
+        worker.cursor, claimed, None, 0.1, SliceBounds(worker.epoch(), "root", None, None), 1
     )
     assert following == (second, 1)
     row = claims.started(worker.cursor, following, worker.id)

@@ -1,6 +1,6 @@
-"""Databases as Odoo with the addon queue_job has them, for each version, written from what is known of them.
+"""Databases like those of Odoo 14 to 19 with the addon queue_job: tables, indexes and the trigger, without Odoo.
 
-No Odoo is involved: tables, indexes and the trigger only. What runs on a real Odoo is in tests/odoo.
+Tests on a real Odoo are in tests/odoo.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _SIGNAL_TABLE = (
 
 
 def create(connection: Connection, version: int) -> None:
-    """The addon's tables as this version of Odoo has them."""
+    """Make the addon's tables as this version of Odoo has them."""
     with connection.cursor() as cursor:
         cursor.execute(_TABLES.format(json="jsonb" if version >= 18 else "text"))
         if version >= 16:
@@ -87,10 +87,10 @@ def new_oca_database(server: ServerPlan, version: int, install: bool = True) -> 
 
 
 class OcaSession(Session):
-    """A session that puts jobs there as the addon does; what reads goes through our views."""
+    """A session that stores jobs as the addon does, and reads them through our views."""
 
     def add(self, state: str = "pending", **columns: Any) -> int:
-        """One job; its id. ``arguments``: those of the call, plain data."""
+        """Store one job; returns its id. ``arguments``: of the call, as JSON can hold them."""
         method = columns.get("method_name", "work")
         records = {"_type": "odoo_recordset", "model": "res.partner", "ids": [1], "uid": 1, "su": False}
         values: dict[str, Any] = {
@@ -102,11 +102,11 @@ class OcaSession(Session):
         }  # fmt: skip
         if (
             self.value(
-                "select pg_typeof(args)::text from public.queue_job right join (select 1) one on false"
+                "select pg_typeof(args)::text from public.queue_job right join (select 1) single on false"
             )
             == "jsonb"
         ):
-            # the addon puts its JSON there as one string
+            # the addon stores its JSON as one string
             for name in ("records", "args", "kwargs"):
                 values[name] = json.dumps(values[name])
         if "date_created" not in values:
@@ -118,24 +118,22 @@ class OcaSession(Session):
         self.cursor.execute(statement, list(values.values()))
         return int(self.cursor.fetchall()[0][0])
 
-    def _column_type(self, name: str) -> str:
-        statement = (
-            "select format_type(atttypid, null) from pg_attribute where attrelid = {} and attname = %s"
-        )
-        return str(self.value(statement.format("'public.queue_job'::regclass"), name))
-
     def uuid(self, job: int) -> str:
         return str(self.value("select uuid from public.queue_job where id = %s", job))
 
     def depend(self, child: int, *parents: int) -> None:
-        """As the addon writes it: on both sides, as JSON."""
+        """Let the child wait for the parents: as the addon, in the JSON of both sides."""
         for job, key, other in [
             *((child, "depends_on", parent) for parent in parents),
             *((parent, "reverse_depends_on", child) for parent in parents),
         ]:
-            found = json.loads(self.value("select dependencies from public.queue_job where id = %s", job))
-            found[key].append(self.uuid(other))
-            self.rows("update public.queue_job set dependencies = %s where id = %s", json.dumps(found), job)
+            dependencies = json.loads(
+                self.value("select dependencies from public.queue_job where id = %s", job)
+            )
+            dependencies[key].append(self.uuid(other))
+            self.rows(
+                "update public.queue_job set dependencies = %s where id = %s", json.dumps(dependencies), job
+            )
         self.rows("update public.queue_job set state = 'wait_dependencies' where id = %s", child)
 
 

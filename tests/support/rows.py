@@ -1,4 +1,4 @@
-"""Rows of the native queue written and changed as its processes do it, without the processes."""
+"""Sessions that write and change rows of the native queue as its processes do, without the processes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _numbers = itertools.count(1)
 
 
 class Session:
-    """A database session, in autocommit mode unless said otherwise.
+    """A database session, in autocommit mode unless :meth:`begin` was called.
 
-    What waits for 20 s is an error: blocked in libpq, a test could not be interrupted.
+    A statement that takes 20 s is an error: blocked in libpq, a test could not be interrupted.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -66,20 +66,20 @@ class Session:
         return self.rows(statement, *parameters)[0][0]
 
     def add(self, state: str = "pending", **columns: Any) -> int:
-        """A job; its id."""
-        given = {"uuid": f"job-{next(_numbers)}", "model_name": "sample", "method_name": "write",
+        """Store a job; returns its id."""
+        values = {"uuid": f"job-{next(_numbers)}", "model_name": "sample", "method_name": "write",
                  "records": "{}", "state": state, **columns}  # fmt: skip
         statement = sql.SQL(
             "insert into queuemaster.queue_job ({}) overriding system value values ({}) returning id"
         ).format(
-            sql.SQL(", ").join(map(sql.Identifier, given)),
-            sql.SQL(", ").join(sql.Placeholder() * len(given)),
+            sql.SQL(", ").join(map(sql.Identifier, values)),
+            sql.SQL(", ").join(sql.Placeholder() * len(values)),
         )
-        self.cursor.execute(statement, list(given.values()))
+        self.cursor.execute(statement, list(values.values()))
         return int(self.cursor.fetchall()[0][0])
 
     def depend(self, child: int, *parents: int) -> None:
-        """The child waits for the parents."""
+        """Let the child wait for the parents."""
         for parent in parents:
             self.rows("insert into queuemaster.queue_job_edge values (%s, %s)", parent, child)
 
@@ -93,12 +93,12 @@ class Session:
         return str(self.value("select state from queuemaster.queue_job where id = %s", job))
 
     def epoch(self) -> int:
-        """The current one."""
+        """The epoch of the current leader."""
         return int(self.value("select epoch from queuemaster.leader"))
 
     def notified(self) -> list[Any]:
         """The payloads that have arrived, decoded, in order."""
-        # a round trip: what was committed before it has been delivered with its answer
+        # a round trip: notifications that were committed before it arrive with its answer
         self.value("select 1")
         while select.select([self.connection], [], [], 0)[0]:
             self.connection.poll()
@@ -138,7 +138,7 @@ class WorkerSession(Session):
 
 @contextmanager
 def in_background(call: Callable[[], Any]) -> Iterator[list[Any]]:
-    """Make a call in a thread; its answer, or the exception, is in the list afterwards."""
+    """Make a call in a thread; afterwards the list holds its answer or its exception."""
     answer: list[Any] = []
 
     def make() -> None:
@@ -149,7 +149,7 @@ def in_background(call: Callable[[], Any]) -> Iterator[list[Any]]:
 
     thread = Thread(target=make, daemon=True)
     thread.start()
-    # when the test fails meanwhile, the call may wait for what only the test's end gives back
+    # not in a finally: when the test has failed, the call may wait for a lock that only the test's end releases
     yield answer
     thread.join(30)
     assert not thread.is_alive(), "the call still waits"

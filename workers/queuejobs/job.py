@@ -15,6 +15,7 @@ from .recordset import Recordset
 from .related import related_action
 from .store import actions
 from .store import jobs as statements
+from .store.atomic import isolation
 
 _FIRST_POLL = 0.01
 _LONGEST_POLL = 0.5
@@ -220,7 +221,6 @@ def _no_such_job(uuid: str) -> NoSuchJobError:
 
 
 def _refuse_snapshot(cr: Any) -> None:
-    cr.execute("show transaction_isolation")
-    level = cr.fetchone()[0]
+    level = isolation(cr)
     if level in ("repeatable read", "serializable"):
         raise JobError(f"this transaction is {level}: it will never see the job end. Commit before you wait")

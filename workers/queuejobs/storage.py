@@ -103,7 +103,7 @@ def _write(cr: Any, planned: Plan) -> None:
 
 
 def _row(job: Job, keyless: AbstractSet[str]) -> Dict[str, Any]:
-    row = {name: job._row[name] for name in statements.GIVEN}
+    row = {name: job._row[name] for name in statements.PASSED}
     row.update(job.extra)
     if job.uuid in keyless:
         row["identity_key"] = None

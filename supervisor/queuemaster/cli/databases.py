@@ -112,8 +112,8 @@ def for_each_database(databases: Iterable[DatabaseConfig], work: Callable[[Datab
         raise Failure("\n".join(failed))
 
 
-def upgrade(database: DatabaseConfig) -> list[int]:
-    """Bring a queue to this version; the steps applied. Raises Refusal or Failure with the reason when it cannot."""
+def upgrade(database: DatabaseConfig) -> schema.Change:
+    """Bring a queue to this version; returns the versions before and after. Raises Refusal or Failure."""
     with opened(database) as connection:
         _require_server(database, connection)
         try:
@@ -169,6 +169,9 @@ def require_schema(database: DatabaseConfig, connection: Connection) -> None:
     try:
         with connection, connection.cursor() as cursor:
             if oca.is_installed(cursor):
+                problem = oca.newer(cursor)
+                if problem:
+                    raise Refusal(f"database {describe(database)}: {problem}")
                 return
     except psycopg2.Error as error:
         raise Refusal(f"database {describe(database)}: {server_message(error)}") from error

@@ -51,9 +51,9 @@ class OcaDatabase(QueueDatabase):
 
     def _serve(self, connection: Connection) -> None:
         with connection.cursor() as cursor:
-            queue = oca.look(cursor)
-        if queue.problem:
-            raise NotServed(queue.problem)
+            problem = oca.look(cursor).problem or oca.newer(cursor)
+        if problem:
+            raise NotServed(problem)
         self._changes.forget()
         super()._serve(connection)
 

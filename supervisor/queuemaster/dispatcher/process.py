@@ -15,7 +15,7 @@ import gevent
 from queuejobs.shared import linux, log, messages, wire
 from queuejobs.shared.log import event
 from queuejobs.shared.process import Process
-from queuejobs.store.claims import Blame
+from queuejobs.store.recovery import Blame
 from queuemaster import gevent_psycopg2
 from queuemaster.config.compiled import Settings
 from queuemaster.status_board import StatusBoard

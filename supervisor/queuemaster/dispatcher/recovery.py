@@ -13,7 +13,7 @@ from typing import Any
 
 from queuejobs.shared.log import event
 from queuejobs.shared.process import Process
-from queuejobs.store import claims
+from queuejobs.store import recovery
 
 from . import statements
 
@@ -29,7 +29,7 @@ class Death:
     generation: int
     process: Process
     database: int  # the job's, an index into the configured databases
-    blame: claims.Blame | None
+    blame: recovery.Blame | None
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Case:
     due: float = 0.0  # monotonic time of the next try
     delay: float = FIRST_DELAY
 
-    def blame(self, database: int) -> claims.Blame | None:
+    def blame(self, database: int) -> recovery.Blame | None:
         """What to charge in a database: a blame that names a job counts where the job is."""
         blame = self.death.blame
         return None if blame is not None and blame.job and self.death.database != database else blame
@@ -88,9 +88,9 @@ class Recovery:
     def _try(self, cursor: Any, case: Case, now: float) -> bool:
         process = case.death.process
         if case.sessions is None:
-            case.sessions = claims.sessions_of(cursor, process)
+            case.sessions = recovery.sessions_of(cursor, process)
         blame = case.blame(self._index)
-        settled = {worker: claims.recover(cursor, worker, blame) for worker in case.sessions}
+        settled = {worker: recovery.recover(cursor, worker, blame) for worker in case.sessions}
         if not case.tried(settled, now):
             return False
         if case.put_back:
@@ -113,7 +113,7 @@ def sweep(cursor: Any, name: str, alive: set[Process]) -> None:
     for worker, process in statements.dead(cursor):
         if process in alive:
             continue
-        put_back = claims.recover(cursor, worker)
+        put_back = recovery.recover(cursor, worker)
         if put_back:
             event(
                 _log, logging.WARNING, "interrupted job put back", db=name, worker_id=worker,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import psycopg2
 
 from queuejobs.shared.log import event
-from queuejobs.store.retention import BATCH, FAILED, FINISHED, START, Place, channels, purge
+from queuejobs.store.retention import BATCH, FAILED, FINISHED, START, PurgeCursor, channels, purge
 from queuemaster.channels import Tree
 from queuemaster.config.compiled import Settings
 
@@ -101,7 +101,7 @@ class Retention:
             if isinstance(old, int):
                 yield old
                 continue
-            place: Place | None = START
+            place: PurgeCursor | None = START
             while place is not None:
                 try:
                     batch = purge(self._cursor, *old, place)
@@ -115,5 +115,5 @@ class Retention:
                     )  # fmt: skip
                     break
                 self._removed += batch.removed
-                place = batch.place
+                place = batch.next
                 yield batch.looked_at + CALL

@@ -6,7 +6,7 @@ import pytest
 
 from queuejobs.shared.process import Process
 from queuejobs.store import claims
-from queuejobs.store.claims import Blame
+from queuejobs.store.recovery import Blame
 from queuemaster.dispatcher.recovery import FIRST_DELAY, LONGEST_DELAY, Case, Death, Recovery
 
 PROCESS = Process("host", "boot", 4711, 1)

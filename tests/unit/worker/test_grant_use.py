@@ -84,7 +84,7 @@ def test_a_worker_that_has_done_enough_ends_it(clock: SimpleNamespace) -> None:
 def test_the_bounds_of_a_slice_are_the_grants(clock: SimpleNamespace) -> None:
     key, until = (1, "2026", 5), (2, "2026", 9)
     grant = Grant(1, 0, 3, "root.a", None, key, 1, SliceTerms(0.5, 64, until))
-    assert GrantUse(grant, Surroundings()).turn == (3, "root.a", key, until)
+    assert GrantUse(grant, Surroundings()).bounds == (3, "root.a", key, until)
 
 
 def test_the_next_run_is_handed_out_once(clock: SimpleNamespace) -> None:

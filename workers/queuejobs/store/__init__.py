@@ -1,1 +1,1 @@
-"""What the database holds and the statements that reach it."""
+"""The schema in the database, and every statement of this package."""

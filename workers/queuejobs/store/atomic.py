@@ -1,4 +1,4 @@
-"""Several statements as one, in a transaction of the caller or, under autocommit, in one of their own."""
+"""Transactions: several statements as one, savepoints, isolation levels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _NAME = "queuejobs_atomic"
 
 @contextmanager
 def atomic(cr: Any) -> Iterator[None]:
-    """What happens inside is kept together, or undone together when an exception leaves it.
+    """Keep what happens inside together: an exception that leaves the block undoes all of it.
 
-    The transaction of the caller is as usable afterwards as it was before.
+    Inside a transaction of the caller this is a savepoint, and an exception leaves the transaction usable. Under
+    autocommit it is a transaction of its own.
     """
     connection = cr.connection
     status = connection.info.transaction_status
@@ -32,9 +33,21 @@ def atomic(cr: Any) -> Iterator[None]:
 
 @contextmanager
 def lock_timeout(cr: Any, limit: str) -> Iterator[None]:
-    """Inside, waiting for a lock longer than ``limit`` is an error. Within :func:`atomic` only."""
+    """Inside, waiting longer than ``limit`` (``"5s"``) for a lock raises LockNotAvailable. In :func:`atomic` only."""
     cr.execute("select current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", (limit,))
     before = cr.fetchone()[0]
     yield
     # after an error the savepoint's rollback restores it
     cr.execute("select set_config('lock_timeout', %s, true)", (before,))
+
+
+def isolation(cr: Any) -> str:
+    """The isolation level of the transaction: ``"read committed"`` and so on."""
+    cr.execute("show transaction_isolation")
+    level: str = cr.fetchone()[0]
+    return level
+
+
+def set_isolation(cr: Any, level: str) -> None:
+    """Set the isolation level of a transaction that has executed nothing yet. ``level`` goes into the statement."""
+    cr.execute(f"set transaction isolation level {level}")

@@ -1,4 +1,4 @@
-"""Statements that enqueue and read jobs. Every one runs in the transaction of the caller."""
+"""Statements that enqueue and read jobs. Each runs in the transaction of the caller, with its cursor ``cr``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import psycopg2.extensions
 
+from ..shared.job_state import JobState
 from . import locks
 
-# States in which a job occupies its identity key: those of the partial unique index.
-LIVE = ("wait_dependencies", "pending", "enqueued")
-FINAL = ("done", "failed", "cancelled")
-STATES = (*LIVE, "started", *FINAL)
+FINAL = (JobState.DONE.value, JobState.FAILED.value, JobState.CANCELLED.value)
+STATES = tuple(state.value for state in JobState)
 
 # What is read of a job.
 COLUMNS = (
@@ -23,14 +22,14 @@ COLUMNS = (
     *("identity_key", "worker_pid", "attempt", "worker_id", "timeout", "cpu", "memory", "cancel_requested"),
     *("on_fail", "doomed"),
 )
-# What the queue itself owns: nothing that an application adds to a job may have such a name.
+# The columns of the queue: what an application adds to a job must have another name.
 CORE = frozenset((*COLUMNS, "unknown_since", "concurrency_retries"))
-# The documents are read as text: decoding them is the model layer's, and psycopg2 must not do it first.
+# Read as text: the model layer decodes the documents, and psycopg2 must not do it first.
 DOCUMENTS = ("records", "args", "kwargs")
 SELECTED = ", ".join(f"{name}::text as {name}" if name in DOCUMENTS else name for name in COLUMNS)
 
-# What the enqueueing side gives, with types. eta: absolute (UTC), or seconds from now on the server's clock.
-GIVEN = {
+# What the enqueueing side passes, with types. eta is absolute (UTC); eta_seconds counts from now on the server's clock.
+PASSED = {
     **{"uuid": "text", "graph_uuid": "text", "user_id": "integer", "company_id": "integer", "name": "text"},
     **{"model_name": "text", "method_name": "text", "records": "text", "args": "text", "kwargs": "text"},
     **{"func_string": "text", "state": "text", "priority": "integer", "eta": "timestamp"},
@@ -38,17 +37,17 @@ GIVEN = {
     **{"channel": "text", "identity_key": "text", "timeout": "double precision"},
     **{"cpu": "double precision", "memory": "bigint", "on_fail": "boolean"},
 }
-_TARGETS = [name for name in GIVEN if name != "eta_seconds"]
+_TARGETS = [name for name in PASSED if name != "eta_seconds"]
 _ETA = """case when eta_seconds is null then case when eta > queuemaster.utc_now() then eta end
                when eta_seconds > 0 then queuemaster.utc_now() + make_interval(secs => eta_seconds) end"""
 _SOURCES = [{"eta": _ETA}.get(n, f"{n}::json" if n in DOCUMENTS else n) for n in _TARGETS]
 
-# One document for any number of jobs: one parameter to parse, rows in the order given, so that id and
-# date_created follow it. A job whose identity is taken is not in the answer.
+# One document for any number of jobs: one parameter to parse, and ids and dates of creation follow the order in the
+# document. A job whose identity key is taken is not in the answer.
 INSERT = """
 insert into queuemaster.queue_job ({targets})
 select {sources}
-  from json_to_recordset(%s) as given({given})
+  from json_to_recordset(%s) as passed({passed})
 on conflict (identity_key)
    where identity_key is not null and state in ('wait_dependencies', 'pending', 'enqueued') do nothing
 returning uuid, id, eta, date_created
@@ -58,7 +57,6 @@ EDGES = """
 insert into queuemaster.queue_job_edge (parent_id, child_id) select * from unnest(%s::bigint[], %s::bigint[])
 """
 
-# Types by the names that a column definition takes.
 ADDED_COLUMNS = """
 select attname, format_type(atttypid, atttypmod) from pg_attribute
  where attrelid = 'queuemaster.queue_job'::regclass and attnum > 0 and not attisdropped
@@ -73,9 +71,9 @@ select {SELECTED} from queuemaster.queue_job
    and state in ('wait_dependencies', 'pending', 'enqueued')
 """
 
-# A row that a transaction sees although its writer still runs was written by that very transaction (or by one
-# of its savepoints): nobody else can see it. xmin has 32 bits: what is missing comes from the snapshot, whose
-# end it may pass.
+# A transaction that sees a row whose writer is still in progress has written it itself, or one of its savepoints has.
+# xmin has only 32 bits of the writer's id; the others come from the end of the snapshot, which the writer may have
+# passed.
 STATE = """
 select state, case when writer >= next then true
                    when writer < 3 then false
@@ -101,21 +99,21 @@ def plain_cursor(cr: Any) -> Any:
 def insert(
     cr: Any, rows: Sequence[Mapping[str, Any]], extra: Optional[Mapping[str, str]] = None
 ) -> Dict[str, Tuple[Any, ...]]:
-    """Store rows of :data:`GIVEN` columns, and of ``extra`` ones (name and type) that the application added.
+    """Store rows of :data:`PASSED` columns, and of ``extra`` ones (type by name) that the application added.
 
-    (id, eta, date_created) by uuid of those that were stored.
+    Returns (id, eta, date_created) by uuid, of the jobs that were stored: those with a taken identity key are not.
     """
     cr.execute(_insert_statement(extra or {}), (json.dumps(rows, default=str),))
-    return {found[0]: found[1:] for found in cr.fetchall()}
+    return {row[0]: row[1:] for row in cr.fetchall()}
 
 
 def lock_table(cr: Any) -> None:
-    """Take the lock of a writer on the table, as every INSERT does."""
+    """Lock the table as every INSERT does."""
     cr.execute("lock table queuemaster.queue_job in row exclusive mode")
 
 
 def queue_up(cr: Any, keys: Iterable[str]) -> None:
-    """Wait for others who store jobs of these identities; all wait in one order, so none for each other."""
+    """Wait for transactions that store jobs of these identities; all wait in the same order, so none deadlock."""
     cr.execute(
         "select pg_advisory_xact_lock(%s, number)"
         " from (select distinct hashtext(key) as number from unnest(%s::text[]) key order by 1) ordered",
@@ -130,38 +128,38 @@ def insert_edges(cr: Any, pairs: Iterable[Tuple[int, int]]) -> None:
 
 
 def added_columns(cr: Any) -> Dict[str, str]:
-    """Columns that the application added to the table, with their types."""
+    """Columns that the application added to the table, with their types as a column definition names them."""
     cr.execute(ADDED_COLUMNS)
     return {name: kind for name, kind in cr.fetchall() if name not in CORE}
 
 
 def by_uuid(cr: Any, uuids: Iterable[str]) -> Dict[str, Dict[str, Any]]:
-    """Rows by uuid; those that do not exist are missing."""
+    """Rows of :data:`COLUMNS` by uuid; jobs that do not exist are missing."""
     cr.execute(BY_UUID, (list(uuids),))
     return {row["uuid"]: row for row in rows_of(cr)}
 
 
 def by_identity(cr: Any, keys: Iterable[str]) -> Dict[str, Dict[str, Any]]:
-    """Live rows by identity key."""
+    """Rows by identity key, of the jobs that occupy their key."""
     cr.execute(BY_IDENTITY, (list(keys),))
     return {row["identity_key"]: row for row in rows_of(cr)}
 
 
 def state(cr: Any, uuid: str) -> Optional[Tuple[str, bool]]:
-    """(state, whether this very transaction wrote the row and has not committed it), None: no such job."""
+    """A job's state, and whether this very transaction has written its row; None: no such job."""
     cr.execute(STATE, (uuid,))
-    found = cr.fetchone()
-    return None if found is None else (found[0], bool(found[1]))
+    row = cr.fetchone()
+    return None if row is None else (row[0], bool(row[1]))
 
 
 def _insert_statement(extra: Mapping[str, str]) -> str:
     quoted = {'"' + name.replace('"', '""') + '"': kind for name, kind in extra.items()}
-    given = {**GIVEN, **quoted}
+    passed = {**PASSED, **quoted}
     return (
         INSERT.format(
             targets=", ".join((*_TARGETS, *quoted)),
             sources=", ".join((*_SOURCES, *quoted)),
-            given=", ".join(f"{name} {kind}" for name, kind in given.items()),
+            passed=", ".join(f"{name} {kind}" for name, kind in passed.items()),
         )
         .replace("%", "%%")
         .replace("(%%s)", "(%s)")
@@ -169,6 +167,6 @@ def _insert_statement(extra: Mapping[str, str]) -> str:
 
 
 def rows_of(cr: Any) -> List[Dict[str, Any]]:
-    """The answer of the last statement as dicts."""
+    """The rows of the last statement's answer as dicts."""
     names = [column[0] for column in cr.description]
     return [dict(zip(names, values)) for values in cr.fetchall()]

@@ -1,23 +1,21 @@
 """The queue of Odoo's addon ``queue_job``: our schema beside it, made of what the database has.
 
 The schema offers the native queue's interface (views and functions of the same names) over the addon's table, so that
-everything above it stays one. It is made on first use and anew whenever the addon's columns or this text changed.
+everything above it is the same. It is made on first use, and made anew when the addon's columns or our text have
+changed. A schema that a newer program made is left alone.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from pathlib import Path
-from string import Template
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from . import locks
-from .schema import DIRECTORY as NATIVE
+from . import locks, schema_text
+from .schema import SchemaError
 
-DIRECTORY = Path(__file__).with_name("oca_schema")
+# Of the schema beside the addon. A release that changes what schema/odoo or schema/shared make raises it.
+VERSION = 1
 STOCK_LEADER = 2293787760715711918  # the one-int key that the addon's own runner leads by
-TRIGGER = "queue_job_notify"
+TRIGGER = "queue_job_notify"  # the addon's
 
 # What the claim and the dispatcher read in order; made by ``init --indexes`` only.
 INDEXES: Dict[str, str] = {
@@ -27,10 +25,37 @@ INDEXES: Dict[str, str] = {
     "queuemaster_failed": "(channel) where state = 'failed'",
 }
 
-_TABLES = ("worker", "leader", "control")
-_FUNCTIONS = (
-    "utc_now", "key_time", "appended", "register_worker", "lead", "depose", "notify_control",
-)  # fmt: skip
+# From 19 on tables of which only the last row matters, before that sequences.
+_SIGNALS = r"""
+select case relkind when 'S' then format('select last_value from public.%I', relname)
+                    else format('select max(id) from public.%I', relname) end
+  from pg_class where relnamespace = 'public'::regnamespace
+   and (relkind = 'r' and relname like 'orm\_signaling\_%'
+        or relkind = 'S' and (relname = 'base_registry_signaling' or relname like 'base\_cache\_signaling%'))
+ order by relname
+"""
+
+# Functions and views are made anew; the tables stay, with their rows. Without CASCADE: a view that an operator made on
+# top of ours is not ours to drop, and the error names it.
+_DROP = """
+drop view if exists queue_job_edge, queue_job;
+do $$ declare v_function text; begin
+    if to_regclass('control') is not null then
+        drop trigger if exists notify_control on control;
+    end if;
+    for v_function in select oid::regprocedure from pg_proc where pronamespace = 'queuemaster'::regnamespace loop
+        execute 'drop function ' || v_function;
+    end loop;
+end $$;
+drop type if exists claimed;
+"""
+
+_RECORD = """
+create table if not exists beside_odoo (only_row boolean primary key default true, checksum text);
+alter table beside_odoo add column if not exists version integer not null default 0;
+insert into beside_odoo (checksum, version) values (%(checksum)s, %(version)s)
+    on conflict (only_row) do update set checksum = excluded.checksum, version = excluded.version
+"""
 
 
 class Features(NamedTuple):
@@ -45,6 +70,13 @@ class Installed(NamedTuple):
 
     problem: str
     busy: str  # modules on their way in or out: jobs must wait
+
+
+class Installation(NamedTuple):
+    """What our schema beside the addon's table was made of."""
+
+    checksum: str
+    version: int
 
 
 def look(cursor: Any) -> Installed:
@@ -74,6 +106,15 @@ def look(cursor: Any) -> Installed:
     return Installed("", busy or "")
 
 
+def has_addon(cursor: Any) -> bool:
+    """Whether the addon is installed, asked on a cursor of Odoo's."""
+    cursor.execute("select to_regclass('ir_module_module') is not null")
+    if not cursor.fetchone()[0]:
+        return False
+    cursor.execute("select true from ir_module_module where name = 'queue_job' and state = 'installed'")
+    return cursor.fetchone() is not None
+
+
 def registry_signal(cursor: Any) -> int:
     """A number that Odoo raises whenever modules or fields changed; 0 where it has none."""
     cursor.execute(
@@ -93,30 +134,40 @@ def registry_signal(cursor: Any) -> int:
 def install(connection: Any) -> bool:
     """Make our schema what this program needs; whether anything was changed.
 
-    ``connection`` is outside a transaction; everything is one. The tables keep their rows.
+    ``connection`` is outside a transaction; everything is one. The tables keep their rows. Raises
+    :class:`~queuejobs.store.schema.SchemaError` when a newer program made it.
     """
     with connection, connection.cursor() as cursor:
         cursor.execute("select pg_advisory_xact_lock(%s, 0)", (locks.SCHEMA,))
+        problem = newer(cursor)
+        if problem:
+            raise SchemaError(problem)
         sql = statements(features(cursor))
-        checksum = hashlib.sha256(sql.encode()).hexdigest()
-        if _installed(cursor) == checksum and _views_stand(cursor):
+        wanted = Installation(schema_text.checksum(sql), VERSION)
+        if _installed(cursor) == wanted and _views_stand(cursor):
             return False
         cursor.execute("create schema if not exists queuemaster")
         cursor.execute("set local search_path = queuemaster")
         cursor.execute(_DROP)
         cursor.execute(sql)
-        cursor.execute(
-            "create table if not exists beside_odoo (only_row boolean primary key default true, checksum text);"
-            " insert into beside_odoo (checksum) values (%s)"
-            " on conflict (only_row) do update set checksum = excluded.checksum",
-            (checksum,),
-        )
+        cursor.execute(_RECORD, wanted._asdict())
     return True
 
 
 def is_installed(cursor: Any) -> bool:
     """Whether our schema stands beside the addon's table."""
     return _installed(cursor) is not None
+
+
+def newer(cursor: Any) -> str:
+    """Why our schema beside the addon's table is not one for this program; empty when it is, or is not there yet."""
+    installation = _installed(cursor)
+    if installation is None or installation.version <= VERSION:
+        return ""
+    return (
+        f"our schema in it (version {installation.version}) is newer than this program, which works with version"
+        f" {VERSION}: upgrade queuemaster"
+    )
 
 
 def uninstall(connection: Any) -> bool:
@@ -150,82 +201,24 @@ def features(cursor: Any) -> Features:
     return Features(lock_table, tuple(row[0] for row in cursor.fetchall()))
 
 
-def statements(found: Features) -> str:
+def statements(features: Features) -> str:
     """The whole schema as one text."""
     words = {
-        "features": f"Features: {found}.",
-        "signals": ", ".join(["''", *(f"({look})" for look in found.signals)]),
-        **(_WITH_LOCK if found.lock_table else _WITHOUT_LOCK),
+        "jobs": "public.queue_job",
+        "signals": ", ".join(["''", *(f"({query})" for query in features.signals)]),
     }
-    own = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DIRECTORY.glob("*.sql"))}
-    tables, views, functions, retention = (
-        Template(own[name]) for name in ("1_tables", "2_views", "3_functions", "4_retention")
-    )
-    return "\n".join(
-        [
-            _native_tables(),
-            tables.template,
-            _native_functions(),
-            views.substitute(words),
-            functions.substitute(words),
-            retention.substitute(words),
-        ]
-    )
+    return schema_text.read(schema_text.ODOO, words, ["queue_job_lock"] if features.lock_table else [])
 
 
-# From 19 on tables of which only the last row matters, before that sequences.
-_SIGNALS = r"""
-select case relkind when 'S' then format('select last_value from public.%I', relname)
-                    else format('select max(id) from public.%I', relname) end
-  from pg_class where relnamespace = 'public'::regnamespace
-   and (relkind = 'r' and relname like 'orm\_signaling\_%'
-        or relkind = 'S' and (relname = 'base_registry_signaling' or relname like 'base\_cache\_signaling%'))
- order by relname
-"""
-
-# A doomed job is started by nobody; a row that Odoo's own worker holds locked is being run.
-_WITH_LOCK = {
-    "lock_insert": """if p_start then
-        insert into public.queue_job_lock (id, queue_job_id) values (v_id, v_id) on conflict (id) do nothing;
-    end if;""",
-    "lock_row": """perform from public.queue_job_lock where queue_job_id = p_id for no key update skip locked;
-    if not found then
-        return false;
-    end if;""",
-    "stray": "state in ('enqueued', 'started')",
-    "stray_locked": """if exists (select from public.queue_job_lock where queue_job_id = v_row.id) then
-            perform from public.queue_job_lock where queue_job_id = v_row.id for no key update skip locked;
-            if not found then
-                continue;
-            end if;
-        end if;""",
-}
-# Without that table nobody can tell whether Odoo's own worker still runs a started job.
-_WITHOUT_LOCK = {
-    "lock_insert": "",
-    "lock_row": "",
-    "stray": "state = 'enqueued'",
-    "stray_locked": "",
-}
-
-# Functions and views go, whatever they were; the tables stay, with their rows.
-_DROP = """
-do $$ declare v_it text; begin
-    for v_it in select oid::regprocedure from pg_proc where pronamespace = 'queuemaster'::regnamespace loop
-        execute 'drop function ' || v_it || ' cascade';
-    end loop;
-end $$;
-drop view if exists queue_job_edge, queue_job;
-drop type if exists claimed;
-"""
-
-
-def _installed(cursor: Any) -> Any:
+def _installed(cursor: Any) -> Optional[Installation]:
     cursor.execute("select to_regclass('queuemaster.beside_odoo') is null")
     if cursor.fetchone()[0]:
         return None
-    cursor.execute("select checksum from queuemaster.beside_odoo")
-    return cursor.fetchone()[0]
+    # as JSON: before 0.1.0 there was no column version
+    cursor.execute(
+        "select checksum, coalesce((to_json(beside_odoo) ->> 'version')::integer, 0) from queuemaster.beside_odoo"
+    )
+    return Installation(*cursor.fetchone())
 
 
 def _views_stand(cursor: Any) -> bool:
@@ -235,26 +228,3 @@ def _views_stand(cursor: Any) -> bool:
         " and to_regclass('queuemaster.queue_job_edge') is not null"
     )
     return bool(cursor.fetchone()[0])
-
-
-def _native_tables() -> str:
-    """The tables that are the native queue's, from its own text."""
-    text = _native_text()
-    made = [_found(rf"^create table {name} \(.*?^\)[^;]*;", text) for name in _TABLES]
-    created = "\n".join(made).replace("create table ", "create table if not exists ")
-    return f"{created}\ninsert into leader default values on conflict do nothing;\n"
-
-
-def _native_functions() -> str:
-    text = _native_text()
-    made = [_found(rf"^create function {name}\(.*?\$\$.*?\$\$[^;]*;", text) for name in _FUNCTIONS]
-    return "\n".join([*made, _found(r"^create trigger notify_control.*?;", text), ""])
-
-
-def _native_text() -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(NATIVE.glob("*.sql")))
-
-
-def _found(pattern: str, text: str) -> str:
-    """The last definition: a later step may have replaced it."""
-    return re.findall(pattern, text, re.MULTILINE | re.DOTALL)[-1]  # type: ignore[no-any-return]

@@ -4,40 +4,45 @@ from __future__ import annotations
 
 from typing import Any, List, NamedTuple, Optional, Tuple
 
-BATCH = 1000  # jobs
-CHANNELS = 500  # that are looked for at once
-FINISHED = ("done", "cancelled")
-FAILED = "failed"
+from ..shared.job_state import JobState
 
-Place = Tuple[Any, int]  # when a job ended, and its id
-START: Place = ("-infinity", 0)
+BATCH = 1000  # jobs
+CHANNELS = 500  # read at once
+FINISHED = (JobState.DONE.value, JobState.CANCELLED.value)
+FAILED = JobState.FAILED.value
+
+PurgeCursor = Tuple[Any, int]  # when a job ended, and its id: jobs are removed in this order
+START: PurgeCursor = ("-infinity", 0)
 
 
 class Ended(NamedTuple):
-    """A stored channel with jobs that ended in a state, and for how many seconds the oldest of them has."""
+    """A stored channel with jobs that ended in a state."""
 
     channel: str
-    oldest: float
+    oldest: float  # seconds since the oldest of them ended
 
 
 class Purged(NamedTuple):
-    """What a batch did. ``place``: where to go on after it, None when there is no more."""
+    """What a batch did."""
 
-    removed: int
-    looked_at: int
-    place: Optional[Place]
+    removed: int  # jobs
+    looked_at: int  # jobs
+    next: Optional[PurgeCursor]  # where the next batch begins, None: this was the last one
 
 
 def channels(cursor: Any, state: str, after: str = "") -> List[Ended]:
-    """The next stored channels with jobs that ended in this state, by name; empty: there are no more."""
+    """The next stored channels after ``after``, by name, with jobs that ended in this state; empty: no more."""
     cursor.execute(
         "select channel, oldest from queuemaster.ended_channels(%s, %s, %s)", (state, after, CHANNELS)
     )
     return [Ended(*row) for row in cursor.fetchall()]
 
 
-def purge(cursor: Any, state: str, channel: str, seconds: float, after: Place = START) -> Purged:
-    """Remove jobs of a stored channel that ended more than ``seconds`` ago, but for those that others wait for."""
+def purge(cursor: Any, state: str, channel: str, seconds: float, after: PurgeCursor = START) -> Purged:
+    """Remove a batch of the jobs of a stored channel that ended more than ``seconds`` ago.
+
+    Those that other jobs wait for stay.
+    """
     cursor.execute(
         "select removed, looked_at, ended, id from queuemaster.purge_jobs(%s, %s, %s, %s, %s, %s)",
         (state, channel, seconds, *after, BATCH),

@@ -1,20 +1,30 @@
-"""Create and upgrade the native schema: numbered SQL files, applied once each, under a lock.
+"""Create and upgrade the native schema, under a lock, in one transaction.
 
-The files lie in ``schema/NNNN_name.sql``. Each is recorded with its checksum; a file that changed
-after it was applied is refused, since nobody could say what the database then holds.
+A new database gets the schema as it is (``schema/``). One that an earlier release made is upgraded by numbered files,
+``upgrades/NNNN_name.sql``, each of which leads from the version before it to NNNN. The table ``schema_version`` has a
+row for the creation and one for each upgrade, with the checksum of what was executed; a text that changed after it was
+executed is refused, since nobody could say what the database then holds.
+
+There is no upgrade before the first release: a change of the schema until then makes databases of developers unusable.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Optional
 
-from . import locks
+from . import locks, schema_text
 
-DIRECTORY = Path(__file__).with_name("schema")
+UPGRADES = Path(__file__).with_name("upgrades")
 SCHEMA = "queuemaster"
+FIRST = 1  # the version of the first release
+_CREATION = "schema"  # the name of the row of a creation
+_DEVELOPERS = "0001_queue"  # the name of the first row in databases that were made before the first release
+_MAKE_ANEW = (
+    "To make it again: save the jobs that are still needed (pg_dump --data-only --table=queuemaster.queue_job ...),"
+    " then 'drop schema queuemaster cascade', then queuemaster init"
+)
 
 
 class SchemaError(Exception):
@@ -26,7 +36,7 @@ class OcaDatabaseError(SchemaError):
 
 
 class Step(NamedTuple):
-    """One SQL file."""
+    """A text that brings a database to ``version``: the creation, or an upgrade from the version before."""
 
     version: int
     name: str
@@ -34,20 +44,38 @@ class Step(NamedTuple):
     checksum: str
 
 
-def steps() -> List[Step]:
-    """All steps that this version knows, in order."""
-    found = []
-    for path in sorted(DIRECTORY.glob("*.sql")):
+class Change(NamedTuple):
+    """The versions before and after an upgrade; ``before`` None: there was no queue."""
+
+    before: Optional[int]
+    after: int
+
+
+def creation() -> Step:
+    """The schema as it is, at the version of this program."""
+    sql = schema_text.read(schema_text.NATIVE, {"jobs": "queuemaster.queue_job"})
+    return Step(version(), _CREATION, sql, schema_text.checksum(sql))
+
+
+def upgrades() -> List[Step]:
+    """The upgrades that this program knows, in order."""
+    steps = []
+    for path in sorted(UPGRADES.glob("*.sql")):
         sql = path.read_text(encoding="utf-8")
-        found.append(Step(int(path.name[:4]), path.stem, sql, hashlib.sha256(sql.encode()).hexdigest()))
-    return found
+        steps.append(Step(int(path.name[:4]), path.stem, sql, schema_text.checksum(sql)))
+    return steps
 
 
-def upgrade(connection: Any) -> List[int]:
-    """Bring the schema to this version; returns the versions applied now ([] when it was current).
+def version() -> int:
+    """The version of the schema that this program works with."""
+    return max([FIRST, *(step.version for step in upgrades())])
 
-    ``connection`` is a psycopg2 connection outside a transaction. Everything is one transaction:
-    an interrupted upgrade leaves what was there. Raises :class:`SchemaError`.
+
+def upgrade(connection: Any) -> Change:
+    """Bring the schema to the version of this program; what stood there stays, with its jobs.
+
+    ``connection`` is a psycopg2 connection outside a transaction. An interrupted upgrade leaves what was there.
+    Raises :class:`SchemaError`.
     """
     with connection, connection.cursor() as cursor:
         refuse_oca(cursor)
@@ -59,14 +87,14 @@ def upgrade(connection: Any) -> List[int]:
             " version integer primary key, name text not null, checksum text not null,"
             " applied timestamptz not null default now())"
         )
-        missing = _missing(_applied(cursor))
-        for step in missing:
+        before = _standing(cursor)
+        for step in _missing(before):
             cursor.execute(step.sql)
             cursor.execute(
                 "insert into queuemaster.schema_version (version, name, checksum) values (%s, %s, %s)",
                 (step.version, step.name, step.checksum),
             )
-    return [step.version for step in missing]
+    return Change(before, version())
 
 
 def require_current(connection: Any) -> None:
@@ -74,11 +102,13 @@ def require_current(connection: Any) -> None:
     with connection, connection.cursor() as cursor:
         refuse_oca(cursor)
         cursor.execute("select to_regclass('queuemaster.schema_version') is not null")
-        if not cursor.fetchone()[0]:
-            raise SchemaError("it has no queue yet (no schema 'queuemaster')")
-        missing = _missing(_applied(cursor))
-    if missing:
-        raise SchemaError(f"its schema is older than this program (lacks {missing[0].name})")
+        before = _standing(cursor) if cursor.fetchone()[0] else None
+    if before is None:
+        raise SchemaError("it has no queue yet (no schema 'queuemaster')")
+    if before < version():
+        raise SchemaError(
+            f"its schema is older than this program (version {before}, expected version {version()})"
+        )
 
 
 def refuse_oca(cursor: Any) -> None:
@@ -108,19 +138,41 @@ def _take_lock(cursor: Any) -> None:
         time.sleep(0.1)
 
 
-def _applied(cursor: Any) -> Dict[int, str]:
-    cursor.execute("select version, checksum from queuemaster.schema_version")
-    return dict(cursor.fetchall())
+class _Row(NamedTuple):
+    name: str
+    checksum: str
 
 
-def _missing(applied: Dict[int, str]) -> List[Step]:
-    known = steps()
-    for step in known:
-        if applied.get(step.version, step.checksum) != step.checksum:
-            raise SchemaError(f"step {step.name} was applied with other contents than this program has")
-    newer = set(applied) - {step.version for step in known}
-    if newer:
+def _standing(cursor: Any) -> Optional[int]:
+    """The version that stands in the database, None: no queue. Raises SchemaError where this program cannot go on."""
+    cursor.execute("select version, name, checksum from queuemaster.schema_version")
+    rows: Dict[int, _Row] = {number: _Row(name, checksum) for number, name, checksum in cursor.fetchall()}
+    if not rows:
+        return None
+    if any(row.name == _DEVELOPERS for row in rows.values()):
         raise SchemaError(
-            f"its schema (version {max(newer)}) is newer than this program: upgrade queuemaster"
+            f"its schema was made by a version in development, before 0.1.0, and cannot be upgraded. {_MAKE_ANEW}"
         )
-    return [step for step in known if step.version not in applied]
+    newest = max(rows)
+    if newest > version():
+        raise SchemaError(f"its schema (version {newest}) is newer than this program: upgrade queuemaster")
+    for step in (creation(), *upgrades()):
+        row = rows.get(step.version)
+        if row is not None and row.name == step.name and row.checksum != step.checksum:
+            raise SchemaError(
+                f"step {step.name} (version {step.version}) was applied with other contents than this program has,"
+                f" as by a version in development. {_MAKE_ANEW}"
+            )
+    return newest
+
+
+def _missing(before: Optional[int]) -> List[Step]:
+    """The steps from a version to that of this program."""
+    if before is None:
+        return [creation()]
+    steps = [step for step in upgrades() if step.version > before]
+    if before < version() and (not steps or steps[0].version != before + 1):
+        raise SchemaError(
+            f"its schema (version {before}) is too old for this program: upgrade it by way of an earlier release"
+        )
+    return steps

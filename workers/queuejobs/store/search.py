@@ -1,4 +1,4 @@
-"""Search jobs by conditions: a SELECT whose names are checked and whose values are parameters."""
+"""Search jobs by conditions. Names are checked, values become parameters of the statement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "not in", "like")
 
 
 def select(domain: Sequence[Condition], limit: Optional[int], order: str) -> Tuple[str, List[Any]]:
-    """The statement and its parameters; ``ValueError`` says what is wrong and what there is."""
+    """The statement that searches, and its parameters. ``ValueError`` says what is wrong, and which names there are."""
     conditions, values = [], []
     for condition in domain:
         sql, value = _condition(condition)
@@ -36,7 +36,7 @@ def _condition(condition: Any) -> Tuple[str, List[Any]]:
         raise ValueError(f"search: unknown operator {operator!r}; there are: {', '.join(_OPERATORS)}")
     if operator in ("in", "not in"):
         test, values = _one_of(expression, list(value))
-        # NULL differs from every value, as people mean it
+        # a job without a value is "not in", which SQL alone would leave out
         return (test if operator == "in" else f"coalesce(not {test}, true)"), values
     if operator == "like":
         return f"{expression}::text like %s", [f"%{value}%"]

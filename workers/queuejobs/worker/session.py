@@ -20,7 +20,7 @@ from psycopg2.sql import Composable
 from ..exception import CommitInJobError
 from ..shared.log import event
 from ..shared.process import Process
-from ..store import claims
+from ..store import claims, recovery
 from ..store.connection import connect
 from .transaction_control import transaction_control
 
@@ -171,7 +171,7 @@ class Session:
         self.connection = connection  # type: ignore[assignment]
 
     def _settle(self, cursor: Any, lost_id: int) -> None:
-        while claims.recover(cursor, lost_id) is None:  # the server still runs the old session
+        while recovery.recover(cursor, lost_id) is None:  # the server still runs the old session
             self._pause.wait(0.02)
         event(_log, logging.INFO, "lost session settled", db=self.database, worker_id=lost_id)
         self.worker_id = 0

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from queuejobs.store import schema
 from queuemaster.cli.databases import (
     embedded_server,
     for_each_database,
@@ -69,9 +68,9 @@ def add_indexes(settings: Settings) -> None:
 
 def initialise(database: DatabaseConfig) -> str:
     """Bring one database to this version. Returns what was done, in words."""
-    applied = upgrade(database)
-    names = [step.name for step in schema.steps() if step.version in applied]
-    if not names:
-        return f"the queue is there, at version {schema.steps()[-1].version}; nothing to do"
-    done = "created the queue" if applied[0] == schema.steps()[0].version else "upgraded the queue"
-    return f"{done} ({', '.join(names)})"
+    before, after = upgrade(database)
+    if before is None:
+        return f"created the queue (version {after})"
+    if before == after:
+        return f"the queue is there, at version {after}; nothing to do"
+    return f"upgraded the queue (from version {before} to {after})"

@@ -139,7 +139,7 @@ def _schema_problem(connection: Connection) -> str:
     try:
         with connection, connection.cursor() as cursor:
             if oca.is_installed(cursor):
-                return ""
+                return oca.newer(cursor)
         schema.require_current(connection)
     except schema.SchemaError as error:
         return str(error)

@@ -20,6 +20,7 @@ from ...shared.scoreboard import Entry, RunLimits, State
 from ...shared.stop_causes import Cause
 from ...shared.work_counts import RunOutcome
 from ...store import claims
+from ...store.connection import wake
 from ..interrupt import Interrupter
 from ..session import Session
 from ..settings import ChannelSettings, WorkerSettings
@@ -97,10 +98,8 @@ class Runtime:
         """A grant may follow: wake the server's process of our session, which is a third of what a claim takes."""
         connection = self._sessions[database].connection
         if connection is not None:
-            with contextlib.suppress(
-                psycopg2.Error
-            ), connection.cursor() as cursor:  # the claim will find out
-                cursor.execute("select")
+            with contextlib.suppress(psycopg2.Error):  # the claim will find out
+                wake(connection)
 
     def run(self, use: GrantUse) -> RunOutcome:
         """Use a grant. Returns how its last run ended."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from ...store.claims import begin_member, end_member
+
 Row = Dict[str, Any]
 LONGEST = 1.0  # seconds after which no job joins: other channels want the slot, the first job's effects are unseen yet
 
@@ -47,11 +49,11 @@ class Batch:
         before, self.began = first, time.monotonic()
         while len(self.done) + 1 < self._size and not stop() and time.monotonic() < self.began + LONGEST:
             self._under_way = True
-            cursor.execute("savepoint queuemaster_batch")
+            begin_member(cursor)
             started = time.monotonic()
             row = take(before)
             joined = None if row is None else perform(row)
-            cursor.execute(f"{'release' if joined else 'rollback to'} savepoint queuemaster_batch")
+            end_member(cursor, keep=bool(joined))
             if row is not None and joined is False:
                 leave(row)
             self._under_way = False

@@ -10,7 +10,7 @@ import time
 from typing import Optional, Protocol
 
 from ...shared.messages import Grant
-from ...store.claims import Run, Turn
+from ...store.claims import Run, SliceBounds
 
 
 class Orders(Protocol):
@@ -42,7 +42,7 @@ class GrantUse:
         terms = grant.slice
         self._jobs = terms.jobs if terms else 1
         self._until = time.monotonic() + terms.seconds if terms else 0.0
-        self.turn = Turn(grant.epoch, grant.channel, grant.bound, terms.until if terms else None)
+        self.bounds = SliceBounds(grant.epoch, grant.channel, grant.bound, terms.until if terms else None)
 
     def may_go_on(self) -> bool:
         """Whether another job may follow the one that is counted in ``jobs_run`` already."""

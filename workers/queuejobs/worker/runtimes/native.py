@@ -17,6 +17,7 @@ from ...retry import decide
 from ...shared.log import event, job_context
 from ...shared.work_counts import RunOutcome
 from ...store import claims
+from ...store.atomic import set_isolation
 from ..session import JobConnection, Session
 from .base import STOPS, JobRun, RunTakenAway, Runtime, ended, ending_of
 from .batch import Batch, BatchBrokenError
@@ -53,7 +54,7 @@ class NativeRuntime(Runtime):
             connection.autocommit = False
             with connection.cursor() as cursor:
                 if function.isolation:
-                    cursor.execute(f"set transaction isolation level {function.isolation}")  # one of three
+                    set_isolation(cursor, function.isolation)  # one of three
                 result = self._call(job, connection, cursor, function)
                 # a snapshot does not see which parents are done by now: children are released after the commit
                 apart = function.isolation not in (None, "read committed")
@@ -78,7 +79,7 @@ class NativeRuntime(Runtime):
         if apart or not job.use.may_go_on():
             return claims.finish(cursor, job.row, result, seconds, release=not apart)
         finished, job.use.next_run = claims.finish_and_claim(
-            cursor, job.row, result, seconds, job.use.turn, self._process.pid
+            cursor, job.row, result, seconds, job.use.bounds, self._process.pid
         )
         return finished
 

@@ -9,7 +9,7 @@ import click
 from psycopg2.extensions import connection as Connection
 
 from queuejobs.shared.amounts import read_duration
-from queuejobs.store.retention import FAILED, FINISHED, START, Place
+from queuejobs.store.retention import FAILED, FINISHED, START, PurgeCursor
 from queuejobs.store.retention import purge as purge_batch
 from queuemaster.channels.parse import complete_name
 from queuemaster.cli.databases import queue_session
@@ -88,8 +88,8 @@ def _purge(connection: Connection, states: list[str], age: Age) -> int:
                 step, int
             ):  # how many channels were looked at, which only the dispatcher paces itself by
                 continue
-            place: Place | None = START
+            place: PurgeCursor | None = START
             while place is not None:
                 batch = purge_batch(cursor, *step, place)
-                removed, place = removed + batch.removed, batch.place
+                removed, place = removed + batch.removed, batch.next
     return removed

@@ -19,7 +19,7 @@ from ....exception import FailedJobError, RetryableJobError
 from ....functions import JobFunction
 from ....properties import storable
 from ....retry import CONCURRENCY_CODES, Outcome, RetrySettings, decide
-from ....store import claims
+from ....store import claims, odoo_runs
 from ..base import STOPS, RunTakenAway
 from .process import addon, close, environment, flush
 
@@ -63,7 +63,7 @@ def store(registry: Any, row: Mapping[str, Any], end: End) -> None:
     """
 
     def write(cursor: Any) -> None:
-        if not claims.end_run(
+        if not odoo_runs.end_run(
             cursor, row
         ):  # before writing: a run that was taken away must not write anything
             raise RunTakenAway

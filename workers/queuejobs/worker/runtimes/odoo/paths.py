@@ -8,7 +8,7 @@ import time
 from typing import Any, Callable, ContextManager, Mapping
 
 from ....properties import storable
-from ....store import claims
+from ....store import claims, odoo_runs
 from ..base import STOPS, RunTakenAway
 from . import hooks
 from .process import addon, flush
@@ -96,7 +96,7 @@ def _taken(cursor: Any, env: Any, kind: Any, row: Mapping[str, Any], started: bo
     if started:
         return job_class.load(env, row["uuid"])
     # other claims lock this row for a moment. The addon would skip a locked row, so wait for the lock first
-    claims.lock_job(cursor, row)
+    odoo_runs.lock_job(cursor, row)
     if hasattr(kind, "_acquire_job"):
         job = kind._acquire_job(env, row["uuid"])
         if job is None:

@@ -20,6 +20,7 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 
 from ....shared.log import event
+from ....store.oca import has_addon
 from ...settings import Database
 
 _log = logging.getLogger("queuemaster.odoo")
@@ -182,8 +183,4 @@ class JobConnections:
 
 def _has_addon(database: str) -> bool:
     with contextlib.closing(module("odoo.sql_db").db_connect(database).cursor()) as cursor:
-        cursor.execute("select to_regclass('ir_module_module') is not null")
-        if not cursor.fetchone()[0]:
-            return False
-        cursor.execute("select true from ir_module_module where name = 'queue_job' and state = 'installed'")
-        return cursor.fetchone() is not None
+        return has_addon(cursor)

@@ -23,7 +23,7 @@ from ....shared.log import event
 from ....shared.messages import Grant
 from ....shared.scoreboard import Entry
 from ....shared.work_counts import RunOutcome
-from ....store import claims
+from ....store import claims, odoo_runs
 from ...interrupt import Interrupter
 from ...session import Session
 from ...settings import WorkerSettings
@@ -94,7 +94,7 @@ class OdooRuntime(Runtime):
 
     def _take(self, session: Session, cursor: Any, grant: Grant) -> Optional[Dict[str, Any]]:
         start = not self._reason_for_addon(self._names[session.database])
-        row = claims.claim_beside_odoo(
+        row = odoo_runs.claim(
             cursor, grant.epoch, grant.channel, session.worker_id, self._process.pid, grant.job, grant.bound,
             start=start,
         )  # fmt: skip
@@ -102,7 +102,7 @@ class OdooRuntime(Runtime):
 
     def _next(self, session: Session, use: GrantUse) -> Optional[Dict[str, Any]]:
         # not in the transaction of the run, which is REPEATABLE READ and does not see the jobs that are ready now
-        if not use.may_go_on() or use.turn.until is not None:
+        if not use.may_go_on() or use.bounds.until is not None:
             return None
         return self._claim(session, use)
 
@@ -150,7 +150,7 @@ class OdooRuntime(Runtime):
 
     def _in_odoo(self, run: _Run) -> RunOutcome:
         with _cursor(run.registry) as cursor:
-            signal = claims.begin_run(cursor, run.row) if run.started else claims.odoo_signal(cursor)
+            signal = odoo_runs.begin_run(cursor, run.row) if run.started else odoo_runs.odoo_signal(cursor)
             if signal is None:
                 raise RunTakenAway
             run = run._replace(registry=self._refreshed(run, cursor, signal))
@@ -200,8 +200,8 @@ class OdooRuntime(Runtime):
 
     def _stored_by_addon(self, run: _Run, error: str = "") -> RunOutcome:
         """The outcome of a run whose end the addon has stored, read from the job's state."""
-        state = _execute(run.session, claims.state_of, run.row)
-        if not _execute(run.session, claims.end_run, run.row) and state != "done":
+        state = _execute(run.session, odoo_runs.state_of, run.row)
+        if not _execute(run.session, odoo_runs.end_run, run.row) and state != "done":
             return _taken_away()
         if state == "done":
             _quietly("signal changed caches", run.registry.signal_changes)
@@ -229,7 +229,7 @@ class OdooRuntime(Runtime):
         cursor.close()  # this rolls back
         if isinstance(error, RunTakenAway):
             return _given_back(run.session, run.row)
-        if _execute(run.session, claims.state_of, run.row) not in _UNDER_WAY:
+        if _execute(run.session, odoo_runs.state_of, run.row) not in _UNDER_WAY:
             # the addon has stored the end, or the error came after the commit
             _log.debug("the job's end is stored, its error is %r", error, exc_info=error)
             return self._stored_by_addon(run, repr(error))

@@ -1,10 +1,4 @@
--- The native queue. Every time is naive UTC, as in OCA's table, whose column names these are.
--- Rules that are easy to break:
---   * only transitions into pending (and what unblocks a sequential channel) notify, never claim or done: notifying
---     commits are serialised by the server;
---   * whoever writes several rows locks them in id order;
---   * attempt only ever grows, it is the fence; retry counts tries and may be given back.
-
+-- The queue. Its columns have the names that they have in the table of Odoo's addon queue_job.
 create table queue_job (
     id                  bigint generated always as identity primary key,
     uuid                text not null unique,
@@ -38,14 +32,18 @@ create table queue_job (
     channel             text not null default 'root' check (length(channel) between 1 and 500),
     identity_key        text,
     worker_pid          integer,
-    -- ours
+    -- from here on columns that the addon's table does not have
     attempt             integer not null default 0,
     worker_id           integer,
     timeout             double precision check (timeout >= 0),
     cancel_requested    boolean not null default false,
-    unknown_since       timestamp,  -- when a worker first did not know its model or method
+    unknown_since       timestamp,  -- since when no worker has known its model or method
     concurrency_retries integer not null default 0,
     deaths              integer not null default 0,  -- workers in a row that died running it
+    cpu                 double precision check (cpu >= 0),  -- limit: seconds of processor time, 0: none
+    memory              bigint check (memory >= 0),         -- limit: bytes, 0: none
+    on_fail             boolean not null default false,     -- its function has an on_fail_method
+    doomed              boolean not null default false,     -- it has failed, see recover()
     check ((state = 'started') = (worker_id is not null))
 ) with (
     fillfactor = 70,
@@ -53,23 +51,27 @@ create table queue_job (
     autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0
 );
 
--- Ready jobs in claim order. The dispatcher's heads and the claim read it from its left edge.
+-- Ready jobs, in the order in which they are claimed.
 create index queue_job_ready on queue_job (channel, priority, date_created, id)
     where state = 'pending' and eta is null;
--- Jobs that wait for their time: what the leader promotes next, and what blocks a sequential channel.
+-- Jobs with an eta: those that are due next, and those that block a sequential channel.
 create index queue_job_eta on queue_job (eta) where state = 'pending' and eta is not null;
 create index queue_job_eta_order on queue_job (channel, priority, date_created, id)
     where state = 'pending' and eta is not null;
--- A failed job blocks a sequential channel.
+-- A failed job, which blocks a sequential channel.
 create index queue_job_failed on queue_job (channel) where state = 'failed';
--- What runs, for recovery: as few rows as there are workers.
+-- Running jobs, by worker. No more than there are workers.
 create index queue_job_started on queue_job (worker_id) where state = 'started';
--- What the sweep looks at: jobs that wait for parents, rows left enqueued.
+-- Jobs that wait for their parents, and rows left enqueued.
 create index queue_job_waiting on queue_job (id) where state in ('wait_dependencies', 'enqueued');
--- One live job an identity.
+-- At most one job of an identity key waits or is ready.
 create unique index queue_job_identity on queue_job (identity_key)
     where identity_key is not null and state in ('wait_dependencies', 'pending', 'enqueued');
 create index queue_job_graph on queue_job (graph_uuid) where graph_uuid is not null;
+-- Jobs that have ended, in the order in which they are removed. A channel whose jobs are all kept is passed over in
+-- one step, however many they are. Every job pays for it with one entry, at its end: see docs/benchmarks.md.
+create index queue_job_ended on queue_job (state, channel, coalesce(date_cancelled, date_done, date_created), id)
+    where state in ('done', 'cancelled', 'failed');
 
 -- A child waits until all its parents are done.
 create table queue_job_edge (
@@ -78,33 +80,3 @@ create table queue_job_edge (
     primary key (parent_id, child_id)
 );
 create index queue_job_edge_child on queue_job_edge (child_id);
-
--- One row a database session of a worker; the session holds the advisory lock of its id as long as it lives.
-create table worker (
-    id         integer generated always as identity (cycle) primary key,
-    host       text not null,
-    boot_id    text not null,
-    pid        integer not null,
-    start_time bigint not null,  -- clock ticks since boot, field 22 of /proc/PID/stat
-    channel    text not null,
-    since      timestamp not null default (clock_timestamp() at time zone 'UTC')
-);
-
--- Who leads, since which epoch. Grants of an older epoch claim nothing.
-create table leader (
-    only_row        boolean primary key default true check (only_row),
-    epoch           bigint not null default 0,
-    host            text,
-    session_pid     integer,    -- backend of the leader, with its start: pids get reused
-    session_started timestamptz,
-    beat            timestamp   -- every 10 s
-);
-insert into leader default values;
-
--- What an operator changed live. It overrides the configuration until cleared.
-create table control (
-    channel  text primary key,
-    capacity integer check (capacity >= 0),
-    rate     text,
-    paused   boolean
-);

@@ -1,7 +1,10 @@
--- The next job of a slice: claimed in the transaction of a run that has just ended. Fenced like claim(), and each check
--- in a statement of its own, so that the epoch is read after the lock is there; but the commit is a durable one. Only
--- READ COMMITTED sees what is ready by now. p_until: where the turn is another's. Plan: as in claim(). SKIP LOCKED waits
--- all the same where a row was just changed: not for long, since who does so may wait for a child that we hold.
+-- Slices: a worker that ends a run goes on with the next job of its channel.
+
+-- Claims the next job, in the transaction of the run that has just ended. Fenced like claim(), with each check in a
+-- statement of its own, so that the epoch is read after the lock is held; but this commit is durable. From the key
+-- (p_until_priority, p_until_created, p_until) on it is another channel's turn. READ COMMITTED only: other isolation
+-- levels do not see what has become ready. lock_timeout: SKIP LOCKED waits all the same for a row that was just
+-- changed, and the transaction which changed it may wait for a child that we hold. Plan: as in claim().
 create function claim_following(p_worker integer, p_pid integer, p_epoch bigint, p_channel text, p_priority integer,
                                 p_created timestamp, p_least bigint, p_until_priority integer,
                                 p_until_created timestamp, p_until bigint, out id bigint, out attempt integer)
@@ -29,9 +32,9 @@ begin
 end $$;
 
 
--- The end of a good run, and the claim of the next job of its channel in the same transaction: a commit and a round trip
--- less. The run is done whatever becomes of the claim. Of the next job only the name: who reads it may die of it, and
--- that must not be the end of this run.
+-- Ends a good run and claims the next job in the same transaction: one commit and one round trip less. The run is
+-- done even when the claim fails. Only the name of the next job is returned: a worker that dies reading its row must
+-- not lose the end of this run.
 create function finish_and_claim(p_id bigint, p_attempt integer, p_worker integer, p_result text,
                                  p_exec_time double precision, p_epoch bigint, p_channel text, p_pid integer,
                                  p_priority integer, p_created timestamp, p_least bigint, p_until_priority integer,

@@ -1,12 +1,7 @@
--- Retention by channel: what ended long ago is found by state, stored channel and time. A channel that keeps its jobs
--- for ever, however many they are, is passed over in one step.
-drop index queue_job_ended;
-create index queue_job_ended on queue_job (state, channel, coalesce(date_cancelled, date_done, date_created), id)
-    where state in ('done', 'cancelled', 'failed');
+-- Removal of jobs that ended long ago.
 
-
--- The stored channels after p_after that have jobs which ended in this state, and since how many seconds the oldest of
--- each has. A loose scan: one descent of queue_job_ended a channel, however many jobs it has.
+-- The stored channels after p_after with jobs that ended in this state, and how many seconds ago the oldest of each
+-- ended. It descends queue_job_ended once for each channel, however many jobs the channel has.
 create function ended_channels(p_state text, p_after text, p_limit integer)
 returns table (channel text, oldest double precision) language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
@@ -24,12 +19,27 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set j
 $$;
 
 
-drop function purge_jobs(text, double precision, timestamp, bigint, integer, text);
+-- Which of these jobs have descendants that wait: from the jobs down to all descendants, and from those that wait up
+-- again. Every edge is followed once, whatever the shape of the graph.
+create function awaited(p_ids bigint[]) returns bigint[] language sql stable
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+    with recursive below(id) as (
+        select child_id from queuemaster.queue_job_edge where parent_id = any(p_ids)
+        union
+        select edge.child_id from below join queuemaster.queue_job_edge edge on edge.parent_id = below.id),
+    above(id) as (
+        select below.id from below join queuemaster.queue_job child on child.id = below.id
+         where child.state = 'wait_dependencies'
+        union
+        select edge.parent_id from above join queuemaster.queue_job_edge edge on edge.child_id = above.id)
+    select coalesce(array_agg(id), '{}') from above where id = any(p_ids)
+$$;
 
--- One batch: of the jobs of this stored channel in this state that ended more than p_seconds ago, the oldest p_limit
--- after the place (p_ended, p_id) are gone. Those that waiting jobs still depend on stay, whatever their age, and those
--- that somebody holds locked. looked_at: how many there were; ended, id: the last of them, to go on from, null when there
--- is no more. Plan: a range of queue_job_ended, no sort.
+
+-- Removes a batch: of the jobs of this channel in this state that ended more than p_seconds ago, the first p_limit
+-- after (p_ended, p_id). Jobs that others wait for stay, and jobs that are locked. looked_at: the size of the batch;
+-- ended, id: the last job in it, from which to go on, null when it was the last batch. Plan: a range of
+-- queue_job_ended, no sort.
 create function purge_jobs(p_state text, p_channel text, p_seconds double precision, p_ended timestamp, p_id bigint,
                            p_limit integer, out removed integer, out looked_at integer, out ended timestamp,
                            out id bigint)
@@ -55,7 +65,7 @@ begin
         id := null;
     end if;
     if looked_at > 0 then
-        -- in a variable: a condition would call it for each row
+        -- in a variable: in the condition it would be called for each row
         v_awaited := queuemaster.awaited(v_ids);
         delete from queuemaster.queue_job job where job.id = any(v_ids) and job.id <> all(v_awaited);
         get diagnostics removed = row_count;

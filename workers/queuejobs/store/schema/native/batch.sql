@@ -1,17 +1,21 @@
--- The next job of a batch (a channel's key batch), in the transaction of the jobs before it: nobody sees that it is started
--- before it is done. So it needs no lock against a new leader: the first job of the batch, whose start is committed, keeps
--- its slot, and when the worker's session ends this job is as it was. p_priority, p_created, p_id: the key of the job before.
--- Not passed over, since it is the turn of no other, but left for a grant of its own: what was run before (its trouble must
--- not be repeated in company); jobs of graphs (children are locked in an order that holds for one parent at a time); jobs
--- with an identity key (who stores another one must see that this one has started); what came after the transaction began
--- (it may be the work of this very transaction, which nobody else sees yet).
+-- Batches: several jobs in one transaction (option batch of a channel).
+
+-- Claims the next job of a batch, in the transaction of the jobs before it; p_priority, p_created, p_id are the key
+-- of the one before. Nobody else sees that the job is started before it is done, and when the session ends it is as
+-- it was. So no lock against a new leader is needed: the start of the batch's first job is committed and holds its
+-- slot.
+-- Returns no row, which ends the batch, when the next job is one of these:
+--   * it was run before: its trouble must not be repeated together with other jobs;
+--   * it belongs to a graph: children are locked in an order that holds for one parent at a time;
+--   * it has an identity key: who stores another job with that key must see that this one has started;
+--   * it was stored after the transaction began: it may come from this very transaction, which is not committed yet.
 create function claim_next(p_channel text, p_worker integer, p_pid integer, p_priority integer, p_created timestamp,
                            p_id bigint) returns setof queue_job language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
 declare
     v_row record;
 begin
-    set local idle_in_transaction_session_timeout to default;  -- finish() of the job before has shortened it
+    set local idle_in_transaction_session_timeout to default;  -- finish() of the job before shortened it
     select id, attempt, graph_uuid, identity_key, date_created into v_row from queuemaster.queue_job
      where state = 'pending' and eta is null and channel = p_channel
        and (priority, date_created, id) >= (p_priority, p_created, p_id)
@@ -28,8 +32,8 @@ begin
 end $$;
 
 
--- It was run in a batch, and rolled back: its next run has another attempt, and has company no more. Unless somebody else
--- runs it already.
+-- Marks a job that was rolled back with its batch: its next run is another attempt, and it joins no batch any more.
+-- Nothing happens when another worker has started it already.
 create function leave_batch(p_id bigint) returns void language sql set enable_seqscan = off set jit = off as $$
     with left_over as (
         select id from queuemaster.queue_job where id = p_id and state = 'pending' and attempt = 0

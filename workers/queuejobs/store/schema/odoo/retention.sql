@@ -1,25 +1,25 @@
--- Removing old jobs, when a person asks for it: Odoo's own scheduled action does so all the time, one record after the
--- other, through the ORM. What the ORM would remove along with a job goes here too. $features
+-- Removal of jobs that ended long ago, when a person asks for it: Odoo's own scheduled action removes them all the
+-- time, one record after the other, through the ORM. What the ORM would remove along with a job is removed here too.
 
--- As in the native queue, but without an index: the table is read, once.
+-- As in the native queue, but without an index: the table is read as a whole, once.
 create function ended_channels(p_state text, p_after text, p_limit integer)
-returns table (channel text, oldest double precision) language sql stable as $$$$
+returns table (channel text, oldest double precision) language sql stable as $$
     select coalesce(job.channel, 'root'),
            extract(epoch from queuemaster.utc_now()
                               - min(coalesce(date_cancelled, date_done, date_created)))::double precision
       from public.queue_job job
      where state = p_state and state in ('done', 'cancelled', 'failed') and coalesce(job.channel, 'root') > p_after
      group by 1 order by 1 limit p_limit
-$$$$;
+$$;
 
 
--- As in the native queue, but in the order of ids: a batch of finished jobs that ended more than p_seconds ago, of which
--- those stay whose graph still waits for something. ended is none of our business, id the last one looked at. Plan: the
--- primary key from p_id on; where few are old it is read to its end, once a channel.
+-- As in the native queue, but in the order of ids, and jobs stay as long as a job of their graph waits. ended is
+-- returned as it came; id is the last one in the batch. Plan: the primary key from p_id on; where few jobs are old it
+-- is read to its end, once for each channel.
 create function purge_jobs(p_state text, p_channel text, p_seconds double precision, p_ended timestamp, p_id bigint,
                            p_limit integer, out removed integer, out looked_at integer, out ended timestamp,
                            out id bigint)
-language plpgsql set enable_bitmapscan = off set jit = off as $$$$
+language plpgsql set enable_bitmapscan = off set jit = off as $$
 declare
     v_ids integer[];
     v_waiting text[];
@@ -48,12 +48,13 @@ begin
         delete from public.queue_job job
          where job.id = any(v_ids) and (graph_uuid is null or graph_uuid <> all(v_waiting)) returning job.id)
     select array_agg(gone.id), count(*) into v_ids, removed from gone;
-    -- messages to managers, and who follows the job, name their record in two columns that no foreign key guards
-    for v_trace in values ('mail_message', 'model'), ('mail_followers', 'res_model'), ('mail_activity', 'res_model') loop
+    -- messages, followers and activities name their record in two columns, without a foreign key
+    for v_trace in
+        values ('mail_message', 'model'), ('mail_followers', 'res_model'), ('mail_activity', 'res_model') loop
         if to_regclass('public.' || v_trace.column1) is not null then
-            execute format('delete from public.%I where %I = ''queue.job'' and res_id = any($$1)',
+            execute format('delete from public.%I where %I = ''queue.job'' and res_id = any($1)',
                            v_trace.column1, v_trace.column2) using v_ids;
         end if;
     end loop;
     delete from queuemaster.run where job_id = any(v_ids);
-end $$$$;
+end $$;
