@@ -62,12 +62,10 @@ class OdooRuntime(Runtime):
             database.name: process.dbname(database) for database in settings.databases
         }
         self._started = True  # whether the last claim started its job
-        self._signals: Dict[
-            str, str
-        ] = {}  # by database: Odoo's cache signals when its registry was refreshed last
-        self._reasons: Dict[
-            str, Tuple[Any, str]
-        ] = {}  # by database: the registry that was examined, and the reason
+        # by database: Odoo's signals for caches when the registry was refreshed last
+        self._signals: Dict[str, str] = {}
+        # by database: the registry that was examined, and why jobs take the addon's path
+        self._reasons: Dict[str, Tuple[Any, str]] = {}
 
     def _declared(self, row: Mapping[str, Any]) -> JobFunction:
         return JobFunction()  # the addon has no timeouts, and only Odoo itself can look up the rest
