@@ -86,10 +86,9 @@ class Delayable(Node):
         return self._call
 
     def __getattr__(self, method_name: str) -> Callable[..., Delayable]:
+        # copy and pickle look up attributes of an object whose __init__ has not run
         if method_name.startswith("_") and "_records" not in self.__dict__:
-            raise AttributeError(
-                method_name
-            )  # copy and pickle look up attributes of an object without __init__
+            raise AttributeError(method_name)
         records = self._records
         require_method(records, method_name)
 
