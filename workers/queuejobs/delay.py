@@ -73,10 +73,10 @@ class Delayable(Node):
         return composite
 
     def delay(self) -> Job:
-        """Store the job, with all jobs that follow it, in the transaction of its environment; the job.
+        """Store the job, with all jobs that follow it, in the transaction of its environment.
 
-        If its identity key is taken, the job that has the key. ``ValueError`` if no method was called on it, if
-        it was stored before, and for a cycle; ``TypeError`` for arguments that cannot be stored.
+        Returns the job, or the job that has its identity key already. ``ValueError`` if no method was called on
+        the delayable, if it was stored before, and for a cycle; ``TypeError`` for arguments that cannot be stored.
         """
         return self._records.env.delay_many([self])[0]  # type: ignore[no-any-return]
 
@@ -86,8 +86,9 @@ class Delayable(Node):
         return self._call
 
     def __getattr__(self, method_name: str) -> Callable[..., Delayable]:
+        # copy and pickle look up attributes of an object whose __init__ has not run
         if method_name.startswith("_") and "_records" not in self.__dict__:
-            raise AttributeError(method_name)  # copy and pickle look attributes up before __init__ has run
+            raise AttributeError(method_name)
         records = self._records
         require_method(records, method_name)
 
@@ -110,10 +111,10 @@ class Delayable(Node):
 
 class _DelayableComposite(Composite):
     def delay(self) -> List[Job]:
-        """Store all jobs and dependencies in the transaction of their environment; the jobs, parents first.
+        """Store all jobs and dependencies in the transaction of their environment. Returns the jobs, parents first.
 
         Call it on the outermost group or chain: a composite that this one is a member of is not stored with it.
-        ``ValueError`` as for :meth:`Delayable.delay`.
+        The errors are those of :meth:`Delayable.delay`.
         """
         first = next((node for node in wire(self).vertices), None)
         return [] if first is None else first._records.env.delay_many([self])[0]

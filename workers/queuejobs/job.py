@@ -33,9 +33,8 @@ class Job:
     ) -> None:
         self.env = env
         self._row: Dict[str, Any] = dict(row)
-        self.extra: Dict[
-            str, Any
-        ] = {}  # values for columns that the application added, see _job_store_values
+        # values for columns that the application added, see _job_store_values
+        self.extra: Dict[str, Any] = {}
         self.given: Mapping[str, Any] = {}  # the properties as the caller gave them
         self._call = call  # recordset, args, kwargs; None: not decoded yet
 

@@ -137,7 +137,5 @@ def _outcome(
 def _message(error: BaseException) -> str:
     try:
         return str(error) or type(error).__name__
-    except (
-        Exception
-    ) as str_error:  # an error in the application's __str__ must not keep the job from being settled
+    except Exception as str_error:  # the application's __str__ must not keep its job from being settled
         return f"{type(error).__name__} (its message failed: {type(str_error).__name__})"

@@ -24,9 +24,7 @@ Sink = Callable[[Environment, Sequence[JobGraph]], ExistingJobs]
 # below PostgreSQL's deadlock_timeout: of two sessions that wait for each other's keys, none is ended as a deadlock
 _PATIENCE = "900ms"
 _PROBE = "20ms"
-_MOST_QUEUED = (
-    16  # how many keys of a call are queued up for: enough to put calls with the same keys in order
-)
+_MOST_QUEUED = 16  # keys of a call that are queued up for: enough to put calls with the same keys in order
 _BUSY = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
 _logger = logging.getLogger(__name__)
 _sinks: List[Sink] = []  # replacements for the database, the last one is used: see queuejobs.testing
@@ -37,9 +35,10 @@ class _KeyTakenMeanwhile(Exception):
 
 
 def store(env: Environment, graphs: Sequence[JobGraph]) -> ExistingJobs:
-    """Store the graphs whose identity keys are not all taken. Returns, for the jobs of the others, what exists.
+    """Store the graphs whose identity keys are not all taken; each stored job gets its database id and times.
 
-    The stored jobs get their database id and times. ``ValueError`` for a value whose column the table lacks.
+    Returns, by uuid of a job that is not stored, the job that has its key (None if it has no key itself).
+    ``ValueError`` for a value of the application whose column the table lacks.
     """
     return (_sinks[-1] if _sinks else _store)(env, graphs)
 

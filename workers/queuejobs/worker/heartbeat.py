@@ -49,9 +49,8 @@ class Heartbeat(threading.Thread):
         """In the main thread: TERM drains the worker, USR1 announces a kill request, INT is the master's."""
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         for signum in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(
-                signum, lambda _signum, _frame: None
-            )  # the byte is written only if there is a handler
+            # the byte is written to the descriptor only if there is a handler
+            signal.signal(signum, lambda _signum, _frame: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

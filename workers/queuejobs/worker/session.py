@@ -17,6 +17,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.sql import Composable
 
+from ..environment import Cursor as EnvironmentCursor
 from ..exception import CommitInJobError
 from ..shared.log import event
 from ..shared.process import Process
@@ -94,16 +95,8 @@ class JobConnection(Connection):
         return super().cursor(name, _guarded(factory or JobCursor), *args[2:], **kwargs)
 
 
-class JobCursor(Cursor):
-    """The cursor ``env.cr`` of a job: a psycopg2 cursor that refuses statements which would end the transaction."""
-
-    def commit(self) -> None:
-        """Commit; :class:`CommitInJobError` inside a job."""
-        self.connection.commit()
-
-    def rollback(self) -> None:
-        """Roll back; :class:`CommitInJobError` inside a job."""
-        self.connection.rollback()
+class JobCursor(EnvironmentCursor):
+    """The cursor ``env.cr`` of a job: :class:`CommitInJobError` for every way to end the job's transaction."""
 
     def execute(self, query: Any, vars: Any = None) -> None:
         self._check(query)

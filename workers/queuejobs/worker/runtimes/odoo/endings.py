@@ -63,9 +63,8 @@ def store(registry: Any, row: Mapping[str, Any], end: End) -> None:
     """
 
     def write(cursor: Any) -> None:
-        if not odoo_runs.end_run(
-            cursor, row
-        ):  # before writing: a run that was taken away must not write anything
+        # before anything is written: a run that was taken away must not write
+        if not odoo_runs.end_run(cursor, row):
             raise RunTakenAway
         _write(cursor, row, end)
 

@@ -261,7 +261,7 @@ def _cursor(registry: Any) -> Iterator[Any]:
 
 
 def _execute(session: Session, statement: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of ``claims`` on our session, in its own transaction. psycopg2.InterfaceError if it is lost."""
+    """Execute a statement on our session, in a transaction of its own. psycopg2.InterfaceError if it is lost."""
     connection = session.connection
     assert connection is not None
     with connection.cursor() as cursor:
