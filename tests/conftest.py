@@ -5,6 +5,7 @@ Under xdist each of its workers has a server of its own: nothing to share, nothi
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,12 @@ import pytest
 from queuejobs.shared import linux
 from queuemaster.config.compiled import ServerPlan
 from support.longest_first import in_order
+from support.places import open_directory
 from support.postgres import make_template, new_database
 from support.processes import descendants, describe, end_of
 from support.rows import Session, WorkerSession
 from support.supervised import Queue, queue
-from support.testserver import session_server
+from support.testserver import VARIABLE, session_server
 
 _PATIENCE = 30.0
 _HERE = Path(__file__).parent
@@ -33,6 +35,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = in_order(items, _HERE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_option_of_the_tests() -> None:
+    """Commands that the tests start would take QUEUEMASTER_TEST_SERVER for an option that they do not know."""
+    os.environ.pop(VARIABLE, None)
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +107,13 @@ def jobs(database: str) -> Iterator[Queue]:
     """The queue as an application and its operator see it, with the sample application's table."""
     with queue(database) as opened:
         yield opened
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that every user may enter, for a server of the test's own."""
+    with open_directory() as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -50,15 +47,6 @@ def python() -> str:
 def paths() -> dict[str, str]:
     env = environment()
     return {**env, "PYTHONPATH": f"{env['PYTHONPATH']}:{SITE}"}
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory of root that every user may enter."""
-    directory = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,14 +16,6 @@ from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 COUNT = 300
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
 
 
 def test_a_server_killed_and_restarted_under_load(place: Path, tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from queuemaster import embedded
 from queuemaster.cli.commands.jobs.list import COLUMNS_SHOWN, table_of
 from queuemaster.config import paths
 from support.commands import invoke
+from support.places import open_directory
 from support.postgres import connected
 
 NOWHERE = "host=127.0.0.1 port=1 dbname=nowhere password=hunter2"
@@ -90,11 +89,9 @@ def test_init_says_what_the_server_says_about_missing_rights(empty_database: str
 @pytest.fixture
 def data_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the embedded PostgreSQL of this test is; as root another user runs it, who must get there."""
-    directory = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
-    directory.chmod(0o755)
-    monkeypatch.setattr(paths, "default_data_dir", lambda: directory / "postgresql")
-    yield directory / "postgresql"
-    shutil.rmtree(directory)
+    with open_directory() as directory:
+        monkeypatch.setattr(paths, "default_data_dir", lambda: directory / "postgresql")
+        yield directory / "postgresql"
 
 
 def test_without_a_database_the_embedded_one_is_made_and_used(data_dir: Path) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +21,7 @@ from queuemaster import embedded
 from queuemaster.cli.commands.run import attach_or_start
 from queuemaster.cli.output import Failure
 from queuemaster.embedded.server import postmaster
+from support.places import open_directory
 from support.postgres import connected
 from support.waiting import wait_until
 
@@ -144,10 +143,8 @@ def test_another_import_error_is_not_hidden(tmp_path: Path) -> None:
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
-    directory.chmod(0o755)
-    yield directory / "postgresql"
-    shutil.rmtree(directory)
+    with open_directory() as directory:
+        yield directory / "postgresql"
 
 
 def test_the_embedded_server_is_our_child_unless_it_runs_already(

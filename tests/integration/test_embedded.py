@@ -19,7 +19,8 @@ from queuemaster import embedded
 from queuemaster.config import paths
 from queuemaster.config.compiled import ServerPlan
 from queuemaster.embedded import binaries
-from support.holding import SUPERVISOR, Account, begin, holding, reported
+from support.holding import SUPERVISOR, WORKERS, Account, begin, holding, reported
+from support.places import open_directory
 from support.postgres import connected
 from support.processes import has_ended
 from support.waiting import wait_until
@@ -30,10 +31,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory that every user may enter: the server runs as another one when the tests run as root."""
-    path = Path(tempfile.mkdtemp(prefix="queuemaster test "))  # with blanks, as a home may have
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
+    with open_directory("queuemaster test ") as path:  # with blanks, as a home may have
+        yield path
 
 
 def ask(plan: ServerPlan, query: str, dbname: str = "postgres") -> object:
@@ -286,9 +285,10 @@ def test_programs_behind_a_closed_directory_are_copied_once(
 @as_root
 def test_an_ordinary_user_has_a_server_of_their_own(place: Path) -> None:
     account = ordinary_user()
-    source = shutil.copytree(
-        SUPERVISOR, place / "supervisor", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
-    )
+    source = place / "source"  # both packages
+    for packages in (SUPERVISOR, WORKERS):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(packages, source, ignore=ignored, dirs_exist_ok=True)
     bindir = binaries.copy_tree(embedded.find_binaries(), place / "pg")
     home = place / "home"
     home.mkdir()

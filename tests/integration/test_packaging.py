@@ -145,7 +145,7 @@ def environment(interpreter: Path, where: Path) -> Path:
 
 
 def install(python: Path, *what: str) -> None:
-    run(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *what)
+    run(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", *what)
 
 
 def clean() -> dict[str, str]:

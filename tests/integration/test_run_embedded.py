@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -23,15 +21,6 @@ from support.supervised import PATIENCE, Queue, Supervised, command, environment
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """Where another user's server can live: pytest's own directories are private to root."""
-    directory = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
 
 
 @contextlib.contextmanager

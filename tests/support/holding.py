@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SUPERVISOR = Path(__file__).parents[2] / "supervisor"
+SUPERVISOR, WORKERS = (Path(__file__).parents[2] / name for name in ("supervisor", "workers"))
 
 # holds a server until its standard input ends
 _PROGRAM = """
@@ -57,7 +57,7 @@ def begin(
         stderr=subprocess.PIPE,
         text=True,
         cwd="/",
-        env={**os.environ, "PYTHONPATH": str(source), **(env or {})},
+        env={**os.environ, "PYTHONPATH": f"{source}:{WORKERS}", **(env or {})},
         user=account.uid if account else None,
         group=account.gid if account else None,
         extra_groups=[] if account else None,

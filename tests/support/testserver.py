@@ -15,7 +15,6 @@ import contextlib
 import fcntl
 import itertools
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,34 +26,28 @@ import psycopg2
 
 from queuemaster import embedded
 from queuemaster.config.compiled import ServerPlan
+from support.places import memory
 from support.postgres import bound_the_log, remove_leftovers
 from support.waiting import wait_until
 
 VARIABLE = "QUEUEMASTER_TEST_SERVER"
+KEPT_IN = os.environ.get(VARIABLE)
 PATIENCE = 60.0
-_MEMORY = Path("/dev/shm")
-_ROOM = 4 << 30  # bytes; a server takes a tenth of it
 _INTERVAL = 1.0  # seconds between two looks whether the server is still wanted
 
 
 @contextlib.contextmanager
 def session_server() -> Iterator[ServerPlan]:
     """The server for a pytest process: a kept one if QUEUEMASTER_TEST_SERVER is set, else one of its own."""
-    directory = os.environ.get(VARIABLE)
-    with kept_server(Path(directory)) if directory else temporary_server() as plan:
+    with kept_server(Path(KEPT_IN)) if KEPT_IN else temporary_server() as plan:
         yield plan
 
 
 @contextlib.contextmanager
 def temporary_server() -> Iterator[ServerPlan]:
-    """A server without durability, in memory if there is room; server and data are gone afterwards.
-
-    To clone and drop a database for each test costs several times as much processor time on a disk.
-    """
+    """A server without durability, in memory if there is room; server and data are gone afterwards."""
     with contextlib.ExitStack() as stack:
-        usual = tempfile.tempdir
-        if _has_room(_MEMORY):
-            tempfile.tempdir = str(_MEMORY)
+        usual, tempfile.tempdir = tempfile.tempdir, memory() or tempfile.tempdir
         try:
             plan = stack.enter_context(embedded.temporary())
         finally:
@@ -165,13 +158,6 @@ def _holder(place: Path) -> int | None:
 
 def _wait_for_end(place: Path) -> None:
     wait_until(lambda: _holder(place) is None, PATIENCE, lambda: f"the end of process {_holder(place)}")
-
-
-def _has_room(directory: Path) -> bool:
-    try:
-        return os.access(directory, os.W_OK) and shutil.disk_usage(directory).free > _ROOM
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

@@ -16,16 +16,18 @@ def wait_until(
 ) -> T:
     """Call ``predicate`` until it returns something true, and return that.
 
+    It is called a hundred times a second at first, and twenty times a second once the wait has lasted for 2.5 seconds.
     After ``timeout`` seconds the test fails; ``message`` says what was waited for; one that shows
     a state, a log for instance, is a function, or it would show how things were before the wait.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     while True:
         result = predicate()
         if result:
             return result
         if time.monotonic() > deadline:
-            said = message() if callable(message) else message
-            waited = said or getattr(predicate, "__qualname__", "the condition")
-            raise AssertionError(f"after {timeout:g} s still not: {waited} (last: {result!r})")
-        time.sleep(0.01)
+            shown = message() if callable(message) else message
+            condition = shown or getattr(predicate, "__qualname__", "the condition")
+            raise AssertionError(f"after {timeout:g} s still not: {condition} (last: {result!r})")
+        time.sleep(min(max(0.01, (time.monotonic() - began) / 50), 0.05))

@@ -74,7 +74,7 @@ class Repository:
     @cached_property
     def tables_and_functions(self) -> set[str]:
         """What the SQL of the queue creates in the schema ``queuemaster``."""
-        texts = [(self.root / file).read_text() for file in self.files if file.endswith(".sql")]
+        texts = [(self.root / file).read_text() for file in self.files if "queuejobs/store/" in file]
         made = r"\b(?:table|view|function) (?:if not exists )?(?:queuemaster\.)?(\w+)"
         return set(re.findall(made, "\n".join(texts)))
 
