@@ -1,4 +1,4 @@
-"""Odoo's queue in the metrics: counted and estimated like a native one; a database without it costs no session."""
+"""The metrics count and estimate Odoo's jobs like native ones. A database without a queue keeps no session open."""
 
 from __future__ import annotations
 

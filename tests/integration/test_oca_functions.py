@@ -1,6 +1,6 @@
-"""The queue of Odoo's addon through our functions: what the native queue promises, with the addon's rules beneath.
+"""Our functions on the table of Odoo's addon: they keep the promises of the native queue, and the addon's rules.
 
-For each version of Odoo a database whose tables were written from what is known of them.
+Each version of Odoo has a database with tables like the addon's.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LOCKS = [version for version in VERSIONS if version >= 16]
 
 @pytest.fixture
 def database(server: ServerPlan, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of the version that the test is called with, else of the newest."""
+    """The DSN of a database of the version that is the test's parameter, else of the newest one."""
     with new_oca_database(server, getattr(request, "param", VERSIONS[-1])) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def odoo(database: str) -> Iterator[OcaSession]:
-    """A session of Odoo's."""
+    """A session as Odoo opens it."""
     opened = OcaSession(database)
     yield opened
     opened.close()
@@ -59,7 +59,7 @@ with_locks = pytest.mark.parametrize("database", LOCKS, indirect=True)
 
 
 def recovered(session: OcaSession, worker: OcaWorkerSession, blame: Blame | None = None) -> int:
-    """The worker's session ends, and what it left is put back."""
+    """End the worker's session and recover what it left; one more than the rows that were settled."""
     worker.close()
     return int(
         wait_until(
@@ -95,7 +95,7 @@ def test_a_good_run(odoo: OcaSession, worker: OcaWorkerSession) -> None:
 
 @with_locks
 def test_a_run_holds_the_addons_lock(odoo: OcaSession, worker: OcaWorkerSession) -> None:
-    """It is what tells the addon's own runner that a job is being run."""
+    """The addon's own runner takes a job whose lock is free for one that nobody runs."""
     row = worker.start(odoo.add())
     free = "select count(*) from (select from public.queue_job_lock for no key update skip locked) free"
     assert odoo.value(free) == 1
@@ -167,7 +167,7 @@ def test_a_worker_that_died_while_it_claimed(odoo: OcaSession, worker: OcaWorker
 def test_a_job_that_used_up_its_tries_is_left_to_odoo_to_fail(
     odoo: OcaSession, worker: OcaWorkerSession, other: OcaWorkerSession
 ) -> None:
-    """Managers are notified and on_fail is called there: the next worker gets the verdict with the job."""
+    """Odoo notifies managers and calls on_fail. So the next worker gets the job with the error, and stores it there."""
     job = odoo.add(retry=4)
     row = worker.start(job)
     recovered(odoo, worker, Blame(job, row["attempt"], CAUSE))
@@ -190,7 +190,7 @@ def test_a_job_that_kills_its_workers_is_doomed(odoo: OcaSession, database: str)
 
 
 def test_what_the_addon_ended_stays_ended(odoo: OcaSession, worker: OcaWorkerSession) -> None:
-    """A worker dies after Odoo's commit and before it forgot the run."""
+    """A worker may die after Odoo's commit and before our row of the run is removed."""
     job = odoo.add()
     worker.start(job)
     odoo.rows("update public.queue_job set state = 'done' where id = %s", job)
@@ -202,7 +202,7 @@ def test_what_the_addon_ended_stays_ended(odoo: OcaSession, worker: OcaWorkerSes
 def test_the_session_that_ran_the_job_is_gone_before_it_goes_back(
     odoo: OcaSession, worker: OcaWorkerSession, database: str
 ) -> None:
-    """Its locks live until the server notices that nobody is there."""
+    """It holds its locks until the server notices that the client has gone."""
     worker.start(odoo.add())
     abandoned = psycopg2.connect(database, application_name=f"queuemaster: job {worker.id}")
     with abandoned.cursor() as cursor:
@@ -228,7 +228,7 @@ def test_children_wait_for_all_their_parents(odoo: OcaSession, worker: OcaWorker
 
 @every_version
 def test_the_sweep_frees_a_stranded_child(odoo: OcaSession) -> None:
-    """A crash between a parent's end and its children's release strands them for ever without us."""
+    """Without the sweep, children would wait for ever after a crash between the end of a parent and their release."""
     parent, stranded, waiting, orphan = (
         odoo.add("done"),
         odoo.add(),
@@ -245,7 +245,7 @@ def test_the_sweep_frees_a_stranded_child(odoo: OcaSession) -> None:
     ]
 
 
-# rows that are none of our workers'
+# rows that our workers did not write
 
 
 @with_locks

@@ -1,4 +1,4 @@
-"""Large graphs of Odoo's: a job of a group does not touch all that the group leads to, and nobody is left behind."""
+"""Large graphs beside Odoo: a job of a group does not lock all children of the group, and every child is released."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def odoo(server: ServerPlan) -> Iterator[OcaSession]:
 
 @pytest.fixture
 def groups(odoo: OcaSession) -> tuple[list[int], list[int]]:
-    """Two groups in a chain: each job of the second waits for all of the first, which are done but for two."""
+    """Two groups in a chain: each job of the second waits for all of the first, of which all but two are done."""
     above, below = ([str(uuid.uuid4()) for _ in range(SIZE)] for _ in range(2))
     leads = json.dumps({"depends_on": [], "reverse_depends_on": below})
     waits = json.dumps({"depends_on": above, "reverse_depends_on": []})
@@ -44,7 +44,7 @@ def release(odoo: OcaSession, parent: int) -> int:
 
 
 def locked(odoo: OcaSession, jobs: list[int]) -> int:
-    """How many rows anybody has locked or changed since they were stored."""
+    """How many of the rows were locked or changed since they were stored."""
     return int(odoo.value("select count(*) from public.queue_job where id = any(%s) and xmax <> '0'", jobs))
 
 
@@ -61,7 +61,7 @@ def test_who_is_not_the_last_touches_no_child(odoo: OcaSession, groups: tuple[li
 def test_a_done_that_is_not_committed_looks_at_every_child(
     odoo: OcaSession, groups: tuple[list[int], list[int]]
 ) -> None:
-    """A person sets a job to done, in one transaction, while a worker's job ends: one of the two must see both."""
+    """While a worker's job ends, a person's transaction sets another to done: one of the two must see both ends."""
     parents, children = groups
     odoo.rows("begin")
     done = odoo.value("select queuemaster.set_job_done(%s, null)", odoo.uuid(parents[-1]))

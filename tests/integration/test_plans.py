@@ -48,7 +48,7 @@ class Full:
     dispatcher: Session
 
     def plans(self, session: Session) -> str:
-        """What the server has said of the plans since it was asked last."""
+        """The plans that the server has logged in the session since the last call."""
         notices = "\n".join(session.connection.notices)
         session.connection.notices.clear()
         return notices
@@ -75,7 +75,7 @@ def full(dsn: str) -> Iterator[Full]:
             cursor.execute("alter table queuemaster.queue_job set (autovacuum_enabled = off)")
     world = Full(WorkerSession(dsn), Session(dsn))
     statements.prepare(world.dispatcher.cursor)
-    # only functions and prepared statements keep plans, and only after five uses of custom ones
+    # functions and prepared statements keep a plan only after five uses with custom plans
     for channel in ("root.c1", "root.c2"):
         world.dispatcher.add(channel=channel)
     world.dispatcher.rows("analyze queuemaster.queue_job")  # as small as it can be: one page
@@ -127,12 +127,12 @@ def purge_all_ways(session: Session) -> None:
 
 
 def recover(session: Session, victim: WorkerSession) -> None:
-    """Once its session is gone."""
+    """Recover what the victim left, as soon as its session has gone."""
     wait_until(lambda: recovery.recover(session.cursor, victim.id), 20)
 
 
 def assert_by_index(plans: str, *indexes: str) -> None:
-    """Every plan that reads jobs does so by index, in its order."""
+    """Check that every plan reads jobs by an index and in its order, and that these indexes are among them."""
     assert "queue_job" in plans, "no plan was shown"
     for bad in ("Seq Scan on queue_job", "Sort", "Bitmap"):
         shown = next((plan for plan in re.split(r"(?=LOG: )", plans) if bad in plan), "")
@@ -219,7 +219,7 @@ def test_recover(full: Full, by: str, dsn: str) -> None:
 
 
 def assert_no_whole_index(plans: str) -> None:
-    """The little that is sorted may be; what is read of the jobs is found by a key."""
+    """The few rows of a graph may be sorted; the jobs themselves are found by a key."""
     assert "Update on queue_job" in plans
     assert "Seq Scan on queue_job" not in plans, plans
     for scan in re.findall(r"Scan using (?:queue_job_pkey|queue_job_ready) .*\n.*", plans):

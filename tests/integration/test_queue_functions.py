@@ -1,4 +1,4 @@
-"""Claim, finish, settle, recover and promote, as the functions that they are, from real sessions."""
+"""The SQL functions claim, finish, settle, recover and promote, called from real sessions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def other(database: str) -> Iterator[WorkerSession]:
 
 
 def lock(session: Session, job: int) -> None:
-    """Hold a job's row, as an application's transaction may."""
+    """Begin a transaction that holds a job's row locked, as one of an application may."""
     session.begin()
     session.rows("select 1 from queuemaster.queue_job where id = %s for update", job)
 
@@ -220,7 +220,7 @@ def test_a_dead_workers_job_goes_back_with_the_cause(app: Session, worker: Worke
 def recover(
     session: Session, worker: WorkerSession, job: int | None = None, attempt: int | None = None
 ) -> int:
-    """Recover as soon as the session is gone."""
+    """End the worker's session and recover what it left; how many rows were settled."""
     session.value("select pg_terminate_backend(%s)", worker.pid)
     statement = "select queuemaster.recover(%s, %s, %s, %s)"
     settled: int = wait_until(lambda: session.value(statement, worker.id, job, attempt, CAUSE), 20)
@@ -228,7 +228,7 @@ def recover(
 
 
 def test_a_session_that_outlives_its_worker_is_ended(app: Session, worker: WorkerSession) -> None:
-    """It is found by its lock: whatever it did not commit is gone before its job is put back."""
+    """The session is found by its lock. What it has not committed is gone before its job is put back."""
     job = app.add()
     worker.start(job)
     worker.begin()
@@ -241,7 +241,7 @@ def test_a_session_that_outlives_its_worker_is_ended(app: Session, worker: Worke
 
 
 def test_a_worker_that_died_while_it_claimed(app: Session, worker: WorkerSession) -> None:
-    """Job 0 is what it has started; of what ended before, nothing is charged."""
+    """Job 0 stands for the job that the worker has started; jobs that ended before are not charged."""
     before, job = app.add(), app.add()
     assert worker.finish(worker.start(before))
     worker.start(job)

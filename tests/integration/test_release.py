@@ -1,4 +1,4 @@
-"""Children are released in the transaction that ends their last parent, whoever ends at the same time."""
+"""Children are released in the transaction that ends their last parent, also when two parents end at once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_nothing_is_released_when_the_job_is_rolled_back(app: Session, workers: 
 def test_two_parents_that_end_at_once_do_not_strand_the_child(
     app: Session, workers: list[WorkerSession]
 ) -> None:
-    """The second one waits for the first, and then sees that it is done."""
+    """The second transaction waits for the first, and then sees that the other parent is done."""
     first, second = workers
     parent, other_parent, child = app.add(), app.add(), app.add("wait_dependencies")
     app.depend(child, parent, other_parent)
@@ -68,9 +68,9 @@ def test_two_parents_that_end_at_once_do_not_strand_the_child(
 
 
 def test_children_are_locked_in_the_order_of_their_ids(app: Session, workers: list[WorkerSession]) -> None:
-    """While the least one is held by somebody, none of the others is locked: no circle can come about."""
+    """While another transaction holds the child with the least id, no other child is locked: so none can deadlock."""
     parent = app.add()
-    # stored in descending order: what the table gives first is not the least id
+    # stored in descending order: the first row in the table is not the one with the least id
     children = [app.add("wait_dependencies", id=number) for number in range(1_000_300, 1_000_000, -1)]
     for child in children:
         app.depend(child, parent)

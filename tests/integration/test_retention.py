@@ -1,4 +1,4 @@
-"""Old finished jobs go, in batches; what waiting jobs depend on stays."""
+"""Old finished jobs are removed in batches; those that waiting jobs depend on stay."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_channels_are_looked_through_page_by_page(session: Session, monkeypatch:
 
 
 def test_what_others_keep_for_ever_is_not_read(session: Session) -> None:
-    """However many and however old they are: a look costs a few pages a channel."""
+    """However many and however old the jobs are, looking for due ones reads a few pages a channel."""
     session.rows(
         "insert into queuemaster.queue_job (uuid, model_name, method_name, records, state, channel, date_done)"
         " select n::text, 'm', 'm', '{}', 'done', 'root.' || case when n <= 20000 then 'kept' else 'c' || n %% 40"

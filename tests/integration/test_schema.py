@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from queuejobs.shared.job_state import JobState
 from queuejobs.store import schema, schema_text
 from queuejobs.store.schema import FIRST, Change, OcaDatabaseError, SchemaError
 from support.catalogue import catalogue
@@ -95,6 +97,14 @@ def test_a_row_says_which_version_stands_there(session: Session) -> None:
     schema.upgrade(session.connection)
     rows = session.rows("select version, name, checksum from queuemaster.schema_version")
     assert rows == [(schema.version(), "schema", schema.creation().checksum)]
+
+
+def test_the_states_of_a_job_are_those_that_the_table_allows(session: Session) -> None:
+    schema.upgrade(session.connection)
+    allowed = session.value(
+        "select pg_get_constraintdef(oid) from pg_constraint where conname = 'queue_job_state_check'"
+    )
+    assert set(re.findall(r"'(\w+)'::text", allowed)) == {state.value for state in JobState}
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.stem)

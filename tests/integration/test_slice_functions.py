@@ -1,4 +1,4 @@
-"""The end of a run that claims the next job, from real sessions."""
+"""finish_and_claim(): the end of a run that claims the next job, from real sessions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.rows import in_background as background
 
 
 def go_on(worker: WorkerSession, row: dict[str, Any], **turn: Any) -> tuple[bool, int | None]:
-    """Finish it; whether that went well, and which job was claimed."""
+    """Finish the run of ``row`` and claim the next job; whether it was finished, and the id of the claimed job."""
     bounds = SliceBounds(turn.pop("epoch", None) or worker.epoch(), turn.pop("channel", "root"), None, None)
     finished, following = claims.finish_and_claim(worker.cursor, row, None, 0.1, bounds._replace(**turn), 1)
     return finished, None if following is None else following.job
@@ -83,7 +83,7 @@ def test_a_grant_of_an_earlier_leader_ends_with_the_run(app: Session, worker: Wo
 
 
 def test_a_new_leader_that_waits_comes_first(app: Session, worker: WorkerSession, database: str) -> None:
-    """But what is to end ends."""
+    """The run that ends is done all the same."""
     row = worker.start(app.add())
     app.add()
     holder, leader = Session(database), Session(database)
@@ -127,7 +127,7 @@ def test_the_end_of_a_parent_may_start_its_child(app: Session, worker: WorkerSes
 
 
 def test_a_job_that_sees_the_past_claims_nothing(app: Session, worker: WorkerSession) -> None:
-    """It set its isolation level itself: to its snapshot an earlier epoch is the present one."""
+    """The job has set its isolation level itself, and its snapshot still shows the earlier epoch."""
     row = worker.start(app.add())
     app.add()
     worker.begin()
@@ -137,7 +137,7 @@ def test_a_job_that_sees_the_past_claims_nothing(app: Session, worker: WorkerSes
 
 
 def test_it_does_not_wait_for_long(app: Session, worker: WorkerSession) -> None:
-    """SKIP LOCKED waits where a row was changed since it was seen; who changed it may wait for us."""
+    """SKIP LOCKED waits for a row that was changed after the snapshot, and the other transaction may wait for us."""
     limits = "select proconfig::text from pg_proc where proname = 'claim_following'"
     assert "lock_timeout=20ms" in app.value(limits)
     row = worker.start(app.add())
