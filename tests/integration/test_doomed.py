@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from queuejobs.shared.job_state import JobState
 from queuejobs.store import actions, claims, recovery
 from queuejobs.store.claims import Ending
 from queuejobs.store.recovery import Blame
@@ -69,7 +70,7 @@ def test_it_is_settled_without_counting_another_try(database: str, app: Session)
     worker = WorkerSession(database)
     row = worker.start(job)
     assert row["doomed"]
-    assert claims.settle(worker.cursor, row, Ending("failed", None, False, mark="interrupted"))
+    assert claims.settle(worker.cursor, row, Ending(JobState.FAILED, None, False, mark="interrupted"))
     worker.close()
     after = app.job(job)
     assert (after["state"], after["doomed"], after["retry"], after["deaths"]) == ("failed", False, 1, 1)

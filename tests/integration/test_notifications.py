@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from queuejobs.shared.job_state import JobState
 from queuejobs.store import claims, recovery
 from queuejobs.store.claims import Ending
 from support.rows import Session, WorkerSession
@@ -107,7 +108,7 @@ def test_the_end_of_a_run_that_was_not_good(world: World, delay: float | None, s
     job = world.add(channel="root.a", priority=3)
     row = world.worker.claim("root.a")
     assert row is not None
-    heard = world.heard(lambda: claims.settle(world.worker.cursor, row, Ending(state, delay, True)))
+    heard = world.heard(lambda: claims.settle(world.worker.cursor, row, Ending(JobState(state), delay, True)))
     if state == "failed":
         assert heard == []
     elif delay is None:

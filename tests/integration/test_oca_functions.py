@@ -12,6 +12,7 @@ from datetime import datetime
 import psycopg2
 import pytest
 
+from queuejobs.shared.job_state import JobState
 from queuejobs.store import claims, oca, odoo_runs, recovery
 from queuejobs.store.claims import Ending
 from queuejobs.store.recovery import Blame
@@ -308,7 +309,7 @@ def test_a_cancelled_run_ends_cancelled(odoo: OcaSession, worker: OcaWorkerSessi
     row = worker.start(job)
     assert odoo.value("select queuemaster.cancel_job(%s)", odoo.uuid(job)) == "started"
     assert odoo.job(job)["cancel_requested"]
-    assert claims.settle(worker.cursor, row, Ending("pending", None, False))
+    assert claims.settle(worker.cursor, row, Ending(JobState.PENDING, None, False))
     assert [odoo.state(job), odoo.state(child)] == ["cancelled", "cancelled"]
 
 

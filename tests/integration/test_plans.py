@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from queuejobs.shared.job_state import JobState
 from queuejobs.store import claims, recovery, retention, schema
 from queuejobs.store.claims import Ending
 from queuemaster.config.compiled import ServerPlan
@@ -107,7 +108,7 @@ def end_all_ways(world: Full, dsn: str) -> None:
     assert world.worker.finish(row)
     go_on(world.worker, world.worker.start(world.dispatcher.add()))
     assert claims.settle(
-        world.worker.cursor, world.worker.start(world.dispatcher.add()), Ending("failed", None, True)
+        world.worker.cursor, world.worker.start(world.dispatcher.add()), Ending(JobState.FAILED, None, True)
     )
     victim = WorkerSession(dsn)
     victim.start(world.dispatcher.add())
@@ -203,7 +204,7 @@ def test_settle(full: Full) -> None:
     row = full.worker.claim("root.c7")
     assert row is not None
     full.plans(full.worker)
-    assert claims.settle(full.worker.cursor, row, Ending("failed", None, True))
+    assert claims.settle(full.worker.cursor, row, Ending(JobState.FAILED, None, True))
     assert_no_whole_index(full.plans(full.worker))
 
 

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta, timezone
 import psycopg2
 import pytest
 
+from queuejobs.shared.job_state import JobState
 from queuejobs.store import claims, recovery
 from queuejobs.store.claims import Ending
 from support.rows import Session, WorkerSession
 from support.waiting import wait_until
 
-AGAIN = Ending("pending", None, True, "E", "again", "attempt 1: again")
+AGAIN = Ending(JobState.PENDING, None, True, "E", "again", "attempt 1: again")
 CAUSE = "worker 4711 died: SIGKILL"
 
 

@@ -27,10 +27,10 @@ MAY_USE = {
     "queuemaster.channels": {"queuejobs.shared"},
     "queuemaster.config": {"queuejobs.shared", "queuejobs.store", "queuemaster", "queuemaster.channels"},
     "queuemaster.embedded": {"queuemaster.config"},
-    "queuemaster.why": {"queuejobs.store", "queuemaster", "queuemaster.channels", "queuemaster.config"},
 }
 _SERVICE = {"queuejobs.shared", "queuemaster", "queuemaster.channels", "queuemaster.config"}
 MAY_USE |= {
+    "queuemaster.why": _SERVICE | {"queuejobs.store"},
     "queuemaster.master": _SERVICE | {"queuemaster.embedded"},
     "queuemaster.dispatcher": _SERVICE | {"queuejobs.store"},
     "queuemaster.exporter": _SERVICE | {"queuejobs.store", "queuemaster.why"},

@@ -14,6 +14,7 @@ from .graph import Chain, Composite, Group, Node, Wired, wire
 from .identity import JobGraph
 from .job import Job
 from .recordset import Recordset
+from .shared.job_state import JobState
 from .storage import store
 
 _logger = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ def _job_graph(wiring: Wired[Delayable]) -> JobGraph:
         job.given = vertex._properties
         jobs.append(job)
     for _, child in wiring.edges:
-        jobs[child]._row["state"] = "wait_dependencies"
+        jobs[child]._row["state"] = JobState.WAIT_DEPENDENCIES.value
     return JobGraph(jobs, wiring.edges)
 
 

@@ -12,6 +12,7 @@ from .functions import find_method, of_class
 from .job import Job
 from .properties import DEFAULT_MAX_RETRIES, DEFAULT_PRIORITY, Properties, checked_text, storable
 from .recordset import Recordset
+from .shared.job_state import JobState
 from .store.jobs import CORE
 
 _LONGEST_CALL = 2000
@@ -53,7 +54,7 @@ def prepare(call: Call, properties: Properties) -> Job:
         "args": args,
         "kwargs": kwargs,
         "func_string": _shortened(storable(str(call))),
-        "state": "pending",
+        "state": JobState.PENDING.value,
         "priority": DEFAULT_PRIORITY if properties.priority is None else properties.priority,
         "eta": None if properties.eta is None else properties.eta.isoformat(),
         "eta_seconds": properties.eta_seconds,

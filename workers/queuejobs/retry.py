@@ -13,9 +13,7 @@ from typing import Any, Mapping, Optional, Protocol
 from .exception import FailedJobError, LimitJobError, RetryableJobError, TimeoutJobError
 from .functions import JobFunction
 from .properties import storable
-
-PENDING = "pending"
-FAILED = "failed"
+from .shared.job_state import JobState
 
 # serialization failure, deadlock, lock not available: caused by concurrent transactions, not by the job
 CONCURRENCY_CODES = ("40001", "40P01", "55P03")
@@ -47,7 +45,7 @@ class RetrySettings:
 class Outcome:
     """How to settle a job that raised."""
 
-    state: str  # "pending" or "failed"
+    state: JobState  # PENDING or FAILED
     delay: Optional[float]  # seconds until it is ready again; None when failed
     counted: bool  # False: the try is given back
     exc_name: str
@@ -123,7 +121,7 @@ def _outcome(
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     kind = type(error)
     return Outcome(
-        state=FAILED if delay is None else PENDING,
+        state=JobState.FAILED if delay is None else JobState.PENDING,
         delay=delay,
         counted=counted,
         exc_name=f"{kind.__module__}.{kind.__qualname__}",

@@ -11,6 +11,7 @@ from .identity import JobGraph
 from .job import Job
 from .perform import result_text
 from .shared.amounts import is_off
+from .shared.job_state import JobState
 
 _logger = logging.getLogger(__name__)
 _VARIABLES = ("QUEUE_JOB__NO_DELAY", "TEST_QUEUE_JOB_NO_DELAY")
@@ -35,5 +36,5 @@ def perform(job: Job) -> Any:
     """Make the call of a job that is not stored, in the job's environment; returns what the method returned."""
     records = job.records.with_context(job_uuid=job.uuid)
     result = getattr(records, job.method_name)(*job.args, **job.kwargs)
-    job._row.update(state="done", result=result_text(result))
+    job._row.update(state=JobState.DONE.value, result=result_text(result))
     return result

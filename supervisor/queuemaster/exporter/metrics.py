@@ -13,6 +13,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from queuejobs.shared.job_state import JobState
 from queuejobs.shared.work_counts import BOUNDS, HISTOGRAM, OUTCOMES, WorkCounts, sum_histograms
 from queuemaster.channels import Tree
 
@@ -21,7 +22,7 @@ from .job_counts import Rows
 from .snapshot import WORKER_STATES, Snapshot
 
 PREFIX = "queuemaster_"
-JOB_STATES = ("wait_dependencies", "pending", "enqueued", "started", "done", "cancelled", "failed")
+JOB_STATES = tuple(state.value for state in JobState)
 CAUSES = ("retired", "signal", "exit", "timeout", "memory", "cpu", "cancel", "hung", "boot")
 MEANINGS = {
     "channel_capacity": "Jobs of the channel, and of those below it, that may run at once.",

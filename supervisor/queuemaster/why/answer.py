@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from queuejobs.shared.job_state import JobState
+
 from . import gates
 from .facts import Facts
 from .gates import Channels, Gate, Verdict
 
-WAITING = ("wait_dependencies", "pending", "enqueued")
+WAITING = (JobState.WAIT_DEPENDENCIES, JobState.PENDING, JobState.ENQUEUED)
 
 # Which gate the sentence explains when several are shut: first those that need an action, then the lasting ones.
 _ORDER_OF_WEIGHT = (

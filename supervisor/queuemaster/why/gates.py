@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from queuejobs.shared.job_state import JobState
 from queuemaster.channels import Override, Tree, overridden
 from queuemaster.channels.keys import show_rate
 from queuemaster.channels.parse import complete_name
@@ -65,16 +66,16 @@ def _shut(name: str, says: str, holders: tuple[OtherJob, ...] = ()) -> Gate:
 def state(facts: Facts) -> Gate:
     """Whether the job waits at all."""
     job = facts.job
-    if job.state == "started":
+    if job.state == JobState.STARTED:
         return _shut("state", _running(facts))
     ended = "" if job.ended_ago is None else f" {lasting(job.ended_ago)} ago"
     error = first_line(job.error)
-    if job.state == "done":
+    if job.state == JobState.DONE:
         return _shut("state", f"it does not wait: it was done{ended}")
-    if job.state == "cancelled":
+    if job.state == JobState.CANCELLED:
         again = f"to run it after all: queuemaster jobs requeue {job.uuid}"
         return _shut("state", f"it does not wait: it was cancelled{ended}; {again}")
-    if job.state == "failed":
+    if job.state == JobState.FAILED:
         tries = f"{job.retry} of {job.max_retries} tries" if job.max_retries else f"{job.retry} tries"
         again = f"when that is fixed: queuemaster jobs requeue {job.uuid}"
         return _shut(
@@ -114,16 +115,16 @@ def dependencies(facts: Facts) -> Gate:
     """The jobs that must be done first; when an ancestor has failed, that one."""
     parents, roots = facts.parents, facts.roots
     if not parents.count:
-        if facts.job.state == "wait_dependencies":
+        if facts.job.state == JobState.WAIT_DEPENDENCIES:
             says = "all jobs that it waited for are done: the leader's next sweep releases it, within 30 s"
             return _shut("dependencies", says)
         return _open("dependencies", "it waits for no other job")
-    stuck = tuple(root for root in roots.shown if root.state in ("failed", "cancelled"))
+    stuck = tuple(root for root in roots.shown if root.state in (JobState.FAILED, JobState.CANCELLED))
     waits = f"it waits for {counted(parents.count, 'job')}"
     if stuck:
         first = stuck[0]
         advice = f"queuemaster jobs requeue {first.uuid}, or jobs done to go on without it"
-        if first.state == "failed":
+        if first.state == JobState.FAILED:
             end = f"failed: {first_line(first.error)}" if first.error else "failed"
         else:
             end = "was cancelled"
@@ -134,7 +135,9 @@ def dependencies(facts: Facts) -> Gate:
     if roots.shown and {root.uuid for root in roots.shown} != {parent.uuid for parent in parents.shown}:
         turn = "which waits in turn for" if parents.count == 1 else "which wait in turn for"
         says = f"{waits}: {listed(parents.shown, parents.count)}, {turn}"
-        advice = f"; queuemaster why {roots.shown[0].uuid}" if roots.shown[0].state == "pending" else ""
+        advice = (
+            f"; queuemaster why {roots.shown[0].uuid}" if roots.shown[0].state == JobState.PENDING else ""
+        )
         return _shut("dependencies", f"{says} {_with_states(roots.shown, roots.count)}{advice}", roots.shown)
     return _shut("dependencies", f"{waits}: {_with_states(parents.shown, parents.count)}", parents.shown)
 

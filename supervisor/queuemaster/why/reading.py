@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from queuejobs.shared.job_state import JobState
 from queuejobs.store import oca
 from queuemaster.channels import Tree
 
@@ -15,7 +16,7 @@ from .statements import NAMED
 
 PATIENCE = 10_000  # ms for one statement: looking must not slow down the queue
 LONGEST_WINDOW = 86_400.0  # seconds of earlier starts that are read for a throttle or a rate
-_WAITING = ("wait_dependencies", "pending", "enqueued")
+_WAITING = (JobState.WAIT_DEPENDENCIES.value, JobState.PENDING.value, JobState.ENQUEUED.value)
 
 
 def prepare(cursor: Any) -> bool:
@@ -50,7 +51,7 @@ def read(cursor: Any, database: str, uuid: str, tree: Tree | None, schema_proble
         roots=_first_jobs(cursor, statements.ROOTS, (number,), database),
         running=running(cursor, database),
     )
-    if job.state == "pending":
+    if job.state == JobState.PENDING:
         cursor.execute(statements.BETTER_COUNT, (number,))
         count = cursor.fetchone()[0]
         better = _other_jobs(cursor, statements.BETTER, (number, NAMED), database) if count else ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ..shared.job_state import JobState
 from ..shared.process import Process
 from .prepared import Prepared
 
@@ -17,7 +18,7 @@ Key = Tuple[int, str, int]  # priority, date_created as text, id: jobs are start
 class Ending(NamedTuple):
     """How a started job leaves that state without being done."""
 
-    state: str  # a value of JobState: pending, failed or cancelled
+    state: JobState  # PENDING, FAILED or CANCELLED
     delay: Optional[float]  # seconds until it may start again, None: at once
     counted: bool  # whether the try counts
     exc_name: Optional[str] = None
@@ -169,6 +170,6 @@ def settle(cursor: Any, row: Mapping[str, Any], ending: Ending) -> bool:
     """End a run that is not done. False: it was taken away, there is nothing left to settle."""
     cursor.execute(
         "select queuemaster.settle(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (row["id"], row["attempt"], row["worker_id"], *ending),
+        (row["id"], row["attempt"], row["worker_id"], ending.state.value, *ending[1:]),
     )
     return bool(cursor.fetchone()[0])

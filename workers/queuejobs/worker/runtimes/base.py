@@ -13,6 +13,7 @@ from ...exception import CancelledJobError, LimitJobError, TimeoutJobError
 from ...functions import JobFunction
 from ...retry import Outcome
 from ...shared.amounts import LARGEST, LONGEST
+from ...shared.job_state import JobState
 from ...shared.linux import own_processor_time, this_process
 from ...shared.log import event, job_context
 from ...shared.messages import Grant
@@ -35,8 +36,12 @@ _STOPPED_BY = {
     Cause.MEMORY: RunOutcome.MEMORY,
 }
 # by the state in which the job is stored
-_OUTCOMES = {"failed": RunOutcome.FAILED, "pending": RunOutcome.RETRIED, "cancelled": RunOutcome.CANCELLED}
-_WORDS = {"failed": "failed", "pending": "postponed", "cancelled": "cancelled"}
+_OUTCOMES = {
+    JobState.FAILED: RunOutcome.FAILED,
+    JobState.PENDING: RunOutcome.RETRIED,
+    JobState.CANCELLED: RunOutcome.CANCELLED,
+}
+_WORDS = {JobState.FAILED: "failed", JobState.PENDING: "postponed", JobState.CANCELLED: "cancelled"}
 
 
 class RunTakenAway(Exception):
@@ -238,7 +243,7 @@ class Runtime:
 
 def ended(ending: claims.Ending, error: str = "") -> RunOutcome:
     """Log the end of a job that is not done; returns the run's outcome."""
-    failed = ending.state == "failed"
+    failed = ending.state is JobState.FAILED
     event(
         _log, logging.ERROR if failed else logging.INFO, f"job {_WORDS[ending.state]}",
         delay=ending.delay, error=error or f"{ending.exc_name}: {ending.exc_message}",

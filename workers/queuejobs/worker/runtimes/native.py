@@ -14,6 +14,7 @@ from ...exception import CancelledJobError, NoSuchMethodError, NoSuchModelError
 from ...functions import JobFunction, lookup
 from ...perform import perform, perform_on_fail
 from ...retry import decide
+from ...shared.job_state import JobState
 from ...shared.log import event, job_context
 from ...shared.work_counts import RunOutcome
 from ...store import claims
@@ -169,7 +170,7 @@ class NativeRuntime(Runtime):
             event(_log, logging.WARNING, "job function has no on_fail_method any more")
         kept = {name: row[name] for name in ("exc_name", "exc_message")}
         return self._end(
-            connection, row, function, claims.Ending("failed", None, False, **kept, mark="interrupted")
+            connection, row, function, claims.Ending(JobState.FAILED, None, False, **kept, mark="interrupted")
         )
 
     def _end(
@@ -183,22 +184,22 @@ class NativeRuntime(Runtime):
         except psycopg2.Error as lost:
             return _lost(connection, lost)
         outcome = ended(ending, shown)
-        if ending.state == "failed" and function.on_fail_method:
+        if ending.state is JobState.FAILED and function.on_fail_method:
             self._on_fail(connection, row, function.on_fail_method)
         return outcome
 
     def _ending(self, row: Mapping[str, Any], function: JobFunction, error: BaseException) -> claims.Ending:
         if isinstance(error, BatchBrokenError):
-            return claims.Ending("pending", None, False, mark="interrupted")
+            return claims.Ending(JobState.PENDING, None, False, mark="interrupted")
         outcome = decide(error, row, function, self._channel.retry, random)
         if isinstance(error, CancelledJobError):
-            return ending_of(outcome, state="cancelled", counted=False)
+            return ending_of(outcome, state=JobState.CANCELLED, counted=False)
         if isinstance(error, (NoSuchModelError, NoSuchMethodError)):
             since = row["unknown_since"] or row["date_started"]
             if (row["date_started"] - since).total_seconds() < self._settings.unknown_model_grace:
                 return ending_of(
                     outcome,
-                    state="pending",
+                    state=JobState.PENDING,
                     delay=_UNKNOWN_CALL_PAUSE,
                     counted=False,
                     exc_info=None,

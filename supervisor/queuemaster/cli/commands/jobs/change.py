@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import click
 from psycopg2.extensions import connection as Connection
 
+from queuejobs.shared.job_state import JobState
 from queuejobs.store import actions
 from queuemaster.channels.parse import complete_name
 from queuemaster.cli.databases import queue_session
@@ -135,7 +136,7 @@ def _report(name: str, outcomes: list[Outcome], named: bool, as_json: bool) -> N
     """Say on stdout what was done, on stderr what was refused. Raises Failure when a named job was refused."""
     refused = [outcome for outcome in outcomes if outcome.refused]
     states = Counter(outcome.state for outcome in outcomes if not outcome.refused)
-    stopping = states.pop("started", 0)
+    stopping = states.pop(JobState.STARTED.value, 0)
     document: dict[str, Any] = {"action": name, "changed": states.total(), "stopping": stopping}
     if as_json:
         listed = {"jobs": [outcome._asdict() for outcome in outcomes]} if named else {}

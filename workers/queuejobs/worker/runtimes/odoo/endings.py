@@ -19,6 +19,7 @@ from ....exception import FailedJobError, RetryableJobError
 from ....functions import JobFunction
 from ....properties import storable
 from ....retry import CONCURRENCY_CODES, Outcome, RetrySettings, decide
+from ....shared.job_state import JobState
 from ....store import claims, odoo_runs
 from ..base import STOPS, RunTakenAway
 from .process import addon, close, environment, flush
@@ -46,13 +47,15 @@ def decided(error: BaseException, row: Mapping[str, Any], settings: RetrySetting
     function = JobFunction(retry_pattern=getattr(config, "retry_pattern", None) or {})
     outcome = decide(_translated(error), {**row, "retry": tries}, function, settings, random)
     ending = claims.Ending(outcome.state, outcome.delay, outcome.counted, **_error_fields(error, outcome))
-    message = _message(error) if outcome.state == "pending" else None
+    message = _message(error) if outcome.state is JobState.PENDING else None
     return End(ending, tries if outcome.counted else row["retry"], message)
 
 
 def doomed(row: Mapping[str, Any]) -> End:
     """The end of a job that recovery has declared failed, and that must be stored by Odoo, to notify people."""
-    ending = claims.Ending("failed", None, False, row["doom_name"], row["doom_message"], row["doom_info"])
+    ending = claims.Ending(
+        JobState.FAILED, None, False, row["doom_name"], row["doom_message"], row["doom_info"]
+    )
     return End(ending, row["retry"])
 
 
@@ -108,9 +111,9 @@ def _write(cursor: Any, row: Mapping[str, Any], end: End) -> None:
     if job is None:  # its model or method does not exist any more: write the record without a Job
         eta = datetime.datetime.now() + datetime.timedelta(seconds=delay) if delay else False
         env["queue.job"].browse(row["id"]).write(
-            {"state": end.ending.state, "retry": end.retry, "eta": eta, **values}
+            {"state": end.ending.state.value, "retry": end.retry, "eta": eta, **values}
         )
-    elif end.ending.state == "failed":
+    elif end.ending.state is JobState.FAILED:
         job.retry = end.retry
         job.set_failed(**values)
         job.store()
@@ -124,7 +127,7 @@ def _write(cursor: Any, row: Mapping[str, Any], end: End) -> None:
             setattr(job, name, value)
         job.store()
     flush(cursor, env)
-    if end.ending.state == "failed" and hasattr(job, "on_fail"):
+    if end.ending.state is JobState.FAILED and hasattr(job, "on_fail"):
         _on_fail(cursor, env, job, values)
 
 
@@ -176,7 +179,7 @@ def _error_fields(error: BaseException, outcome: Outcome) -> Dict[str, Optional[
     """
     errors = addon("exception")
     retryable = isinstance(error, errors.RetryableJobError) or outcome.concurrency
-    if outcome.state == "pending" and retryable:
+    if outcome.state is JobState.PENDING and retryable:
         return {"exc_name": None, "exc_message": None, "exc_info": None}
     if isinstance(error, STOPS):
         return {

@@ -19,6 +19,7 @@ import psycopg2
 
 from ....exception import CancelledJobError
 from ....functions import JobFunction
+from ....shared.job_state import JobState
 from ....shared.log import event
 from ....shared.messages import Grant
 from ....shared.scoreboard import Entry
@@ -34,12 +35,12 @@ from . import endings, hooks, paths, process
 
 _log = logging.getLogger("queuemaster.odoo")
 _AWAY_PAUSE = 5.0  # seconds until the next try of a job that Odoo could not start
-_UNDER_WAY = ("enqueued", "started")
+_UNDER_WAY = (JobState.ENQUEUED, JobState.STARTED)
 # by the state in which the addon stored the job
 _OUTCOMES = {
-    "failed": RunOutcome.FAILED,
-    "pending": RunOutcome.RETRIED,
-    "wait_dependencies": RunOutcome.RETRIED,
+    JobState.FAILED: RunOutcome.FAILED,
+    JobState.PENDING: RunOutcome.RETRIED,
+    JobState.WAIT_DEPENDENCIES: RunOutcome.RETRIED,
 }
 
 
@@ -201,9 +202,9 @@ class OdooRuntime(Runtime):
     def _stored_by_addon(self, run: _Run, error: str = "") -> RunOutcome:
         """The outcome of a run whose end the addon has stored, read from the job's state."""
         state = _execute(run.session, odoo_runs.state_of, run.row)
-        if not _execute(run.session, odoo_runs.end_run, run.row) and state != "done":
+        if not _execute(run.session, odoo_runs.end_run, run.row) and state != JobState.DONE:
             return _taken_away()
-        if state == "done":
+        if state == JobState.DONE:
             _quietly("signal changed caches", run.registry.signal_changes)
             if run.row["has_dependents"]:
                 _quietly(
@@ -215,7 +216,9 @@ class OdooRuntime(Runtime):
         outcome = _OUTCOMES.get(state, RunOutcome.LOST)
         if outcome is not RunOutcome.LOST:
             ended(
-                claims.Ending("failed" if outcome is RunOutcome.FAILED else "pending", None, True),
+                claims.Ending(
+                    JobState.FAILED if outcome is RunOutcome.FAILED else JobState.PENDING, None, True
+                ),
                 error or "see the job",
             )
         return outcome
@@ -235,7 +238,7 @@ class OdooRuntime(Runtime):
             return self._stored_by_addon(run, repr(error))
         _quietly("reset caches", run.registry.reset_changes)
         if isinstance(error, CancelledJobError):
-            ending = claims.Ending("cancelled", None, False, type(error).__name__, str(error))
+            ending = claims.Ending(JobState.CANCELLED, None, False, type(error).__name__, str(error))
             return ended(ending) if _execute(run.session, claims.settle, run.row, ending) else _taken_away()
         return self._store(run, endings.decided(error, run.row, self._channel.retry, run.config))
 
@@ -281,7 +284,7 @@ def _given_back(session: Session, row: Mapping[str, Any]) -> RunOutcome:
 
     If the job is not ours any more, the run is lost.
     """
-    if not _execute(session, claims.settle, row, claims.Ending("pending", _AWAY_PAUSE, False)):
+    if not _execute(session, claims.settle, row, claims.Ending(JobState.PENDING, _AWAY_PAUSE, False)):
         return _taken_away()
     event(_log, logging.WARNING, "job is held by somebody else, put off")
     return RunOutcome.RETRIED
@@ -304,7 +307,7 @@ def _put_off(session: Session, row: Mapping[str, Any], error: BaseException) -> 
     """Put off a job that Odoo could not start, without a registry or a connection. The try does not count."""
     _log.error("Odoo cannot run a job, it is put off", exc_info=error)
     try:
-        ending = claims.Ending("pending", _AWAY_PAUSE, False)
+        ending = claims.Ending(JobState.PENDING, _AWAY_PAUSE, False)
         return RunOutcome.RETRIED if _execute(session, claims.settle, row, ending) else _taken_away()
     except psycopg2.Error as settle_error:
         return _lost(session, settle_error)
