@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from queuejobs.shared.job_key import LEAST
 from queuejobs.shared.job_state import JobState
 from queuejobs.store import claims, recovery, retention, schema
 from queuejobs.store.claims import Ending
 from queuemaster.config.compiled import ServerPlan
 from queuemaster.dispatcher import statements
-from queuemaster.dispatcher.statements import LEAST, Wanted
+from queuemaster.dispatcher.statements import Wanted
 from support.postgres import connected, new_database
 from support.rows import Session, WorkerSession
 from support.waiting import wait_until

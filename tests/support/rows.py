@@ -14,9 +14,9 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from queuejobs.shared.job_key import Key
 from queuejobs.shared.process import Process
 from queuejobs.store import claims
-from queuejobs.store.claims import Key
 from support.waiting import wait_until
 
 _numbers = itertools.count(1)

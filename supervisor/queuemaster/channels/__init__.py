@@ -14,7 +14,7 @@ the way down to the root, so the narrowest pipe of the way is what counts.
 
 from __future__ import annotations
 
-from .heads import WINDOW, Head, Key
+from .heads import WINDOW, Head
 from .override import Override, overridden
 from .parse import ChannelSyntaxError, Parsed, parse_channels
 from .schedule import Candidate, Scheduler
@@ -25,7 +25,6 @@ __all__ = [
     "Candidate",
     "ChannelSyntaxError",
     "Head",
-    "Key",
     "Override",
     "Parsed",
     "Scheduler",

@@ -54,9 +54,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# (priority, date_created, id): the order in which jobs start. date_created is ISO text with six digits of the
-# second, always, so that the order of the text is the order in time.
-Key = tuple[int, str, int]
+from queuejobs.shared.job_key import Key
 
 WINDOW = 8  # keys to read beyond the grants that are out
 SLICED = 56  # further ones while slices are under way, whose workers claim without asking

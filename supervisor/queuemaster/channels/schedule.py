@@ -14,8 +14,9 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
+from queuejobs.shared.job_key import Key
+
 from .bucket import Bucket
-from .heads import Key
 from .tree import Tree
 
 NO_BARRIERS: Mapping[str, Key] = {}

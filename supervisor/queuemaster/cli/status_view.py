@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from queuemaster.cli.output import printable
+from queuemaster.status_board import Standing
 from queuemaster.words import counted, lasting
 
 NARROW = 96  # columns; on a narrower terminal the workers are shown without their channels
@@ -92,9 +93,9 @@ def _database_state(database: Document | None) -> Text:
         return Text(f"we lead, epoch {database['epoch']}")
     if database["standing_by"]:
         return Text("another supervisor leads, standing by", style="yellow")
-    if database["standing"] == "not served":
+    if database["standing"] == Standing.NOT_SERVED:
         return Text("not served: there is no queue in it")
-    if database["standing"] == "quarantined":
+    if database["standing"] == Standing.QUARANTINED:
         return Text("in quarantine: it refuses our statements, the log says which", style="bold red")
     return (
         Text("connected, does not lead yet", style="yellow")

@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from queuejobs.shared.job_key import Key
 from queuejobs.shared.messages import SliceTerms
-from queuemaster.channels import Candidate, Key, Tree
+from queuemaster.channels import Candidate, Tree
 
 SLICE_JOBS = 64  # at most, so that what is told of them never fills a socket
 

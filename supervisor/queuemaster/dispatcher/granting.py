@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from queuejobs.shared import messages
-from queuemaster.channels import Candidate, Key, Scheduler
+from queuejobs.shared.job_key import Key
+from queuemaster.channels import Candidate, Scheduler
 
 from .database import QueueDatabase
 from .grant import BatchSizes, OutstandingGrant, Rivals, Source, must_end, slice_of

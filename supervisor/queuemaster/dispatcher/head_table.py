@@ -12,7 +12,8 @@ from typing import Any
 
 import psycopg2
 
-from queuemaster.channels import Head, Key
+from queuejobs.shared.job_key import LEAST, Key
+from queuemaster.channels import Head
 
 from . import statements
 
@@ -76,7 +77,7 @@ class HeadTable(dict[str, Head]):
             head.asking()
         try:
             wanted = [
-                statements.Wanted(channel, head.bound or statements.LEAST, head.rows_to_read)
+                statements.Wanted(channel, head.bound or LEAST, head.rows_to_read)
                 for channel, head in dirty.items()
             ]
             depth = {window.channel: window.depth for window in wanted}

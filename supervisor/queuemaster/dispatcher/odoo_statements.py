@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from queuejobs.shared.job_key import Key
 from queuejobs.shared.process import Process
 from queuejobs.store import oca
 from queuejobs.store.prepared import Prepared
-from queuemaster.channels import Key
 
 from .statements import Started
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from queuejobs.shared.job_key import Key
 from queuejobs.shared.process import Process
 from queuejobs.store import locks
 from queuejobs.store.prepared import Prepared
-from queuemaster.channels import Key
-
-LEAST: Key = (-2147483648, "-infinity", 0)  # before every key: a full scan
 
 # A table that was empty when a plan was made must not be read as a whole when it is full.
 _PLANNER = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off; set jit = off"

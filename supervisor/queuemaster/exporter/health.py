@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from queuemaster.status_board import Standing
+
 from .snapshot import STALE, Snapshot
 
 
@@ -25,7 +27,7 @@ def unready(snapshot: Snapshot | None, databases: Iterable[str]) -> list[str]:
         return [*reasons, "the dispatcher does not run"]
     known = snapshot.dispatcher["databases"]
     for name in databases:
-        if name in known and known[name]["standing"] == "not served":
+        if name in known and known[name]["standing"] == Standing.NOT_SERVED:
             continue  # a database of Odoo without the addon has no queue
         if name not in known or not known[name]["up"]:
             reasons.append(f"database {name}: no connection")

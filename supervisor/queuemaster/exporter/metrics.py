@@ -16,6 +16,7 @@ from prometheus_client.core import (
 from queuejobs.shared.job_state import JobState
 from queuejobs.shared.work_counts import BOUNDS, HISTOGRAM, OUTCOMES, WorkCounts, sum_histograms
 from queuemaster.channels import Tree
+from queuemaster.status_board import Standing
 
 from .channel_labels import ChannelLabels
 from .job_counts import Rows
@@ -183,7 +184,7 @@ def _service(snapshot: Snapshot, databases: Iterable[str], memory: Mapping[str, 
     up, leader = _gauge("database_up", "database"), _gauge("leader", "database")
     for database in databases:
         status = known.get(database)
-        if status is not None and status["standing"] == "not served":
+        if status is not None and status["standing"] == Standing.NOT_SERVED:
             continue  # a database of Odoo without the addon: nothing is wrong with it
         up.add_metric([database], int(status is not None and status["up"]))
         leader.add_metric([database], int(status is not None and status["leader"]))

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from queuemaster.channels import Candidate, Key, Scheduler, Tree
+from queuejobs.shared.job_key import Key
+from queuemaster.channels import Candidate, Scheduler, Tree
 
 PATIENCE = 2.0  # seconds that a job may be ready beside a free slot before it is called late
 

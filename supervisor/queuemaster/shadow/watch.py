@@ -11,9 +11,10 @@ from typing import Any
 
 import psycopg2
 
+from queuejobs.shared.job_key import Key
 from queuejobs.store import oca
 from queuejobs.store.connection import connect
-from queuemaster.channels import Key, Tree
+from queuemaster.channels import Tree
 from queuemaster.config.compiled import DatabaseConfig, Settings
 
 from . import statements

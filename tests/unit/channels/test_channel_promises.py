@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from queuemaster.channels import Candidate, Head, Key, Scheduler, Tree, parse_channels
+from queuejobs.shared.job_key import Key
+from queuemaster.channels import Candidate, Head, Scheduler, Tree, parse_channels
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from queuemaster.channels import WINDOW, Head, Key
+from queuejobs.shared.job_key import Key
+from queuemaster.channels import WINDOW, Head
 
 
 def key(number: int, priority: int = 10) -> Key:

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from queuemaster.channels import Candidate, Head, Key, Scheduler, Tree
+from queuejobs.shared.job_key import Key
+from queuemaster.channels import Candidate, Head, Scheduler, Tree
 from queuemaster.channels.channel import ChannelConfig
 
 Place = tuple[str, str]  # database, stored channel

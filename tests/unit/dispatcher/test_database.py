@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from queuemaster.channels import Head, Key, Tree, parse_channels
+from queuejobs.shared.job_key import Key
+from queuemaster.channels import Head, Tree, parse_channels
 from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.dispatcher.database import QueueDatabase
 from queuemaster.dispatcher.duties import Duties

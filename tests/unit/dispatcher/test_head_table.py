@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from queuemaster.channels import Head, Key
+from queuejobs.shared.job_key import Key
+from queuemaster.channels import Head
 from queuemaster.dispatcher import statements
 from queuemaster.dispatcher.head_table import SPARE, HeadTable
 

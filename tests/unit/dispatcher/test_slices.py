@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from queuejobs.shared.job_key import Key
 from queuejobs.shared.messages import SliceTerms
-from queuemaster.channels import Candidate, Head, Key, Scheduler, Tree, parse_channels
+from queuemaster.channels import Candidate, Head, Scheduler, Tree, parse_channels
 from queuemaster.channels.heads import REMEMBERED
 from queuemaster.dispatcher.grant import SLICE_JOBS, Rivals, must_end, slice_of
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuejobs.shared import messages
+from queuejobs.shared.job_key import Key
 from queuejobs.shared.messages import LONGEST, MESSAGES, BadMessage, Message, decode, encode
-from queuejobs.shared.typed_json import Key
 
 INTEGERS = st.integers(-(2**63), 2**64 - 1)
 TEXTS = st.text(st.characters(codec=None), max_size=40)  # lone surrogates too: a log may hold them

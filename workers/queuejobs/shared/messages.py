@@ -3,8 +3,6 @@
 A message travels as one JSON object in one packet (see ``wire``); some take descriptors along. A receiver gets one of
 these types or nothing: a packet that is too long, malformed or of an unknown kind raises :class:`BadMessage`. Keys that
 a type does not know are ignored, so that a newer process may say more to an older one.
-
-A job's key, by which jobs of a channel are ordered, is ``(priority, date_created, id)``; ``date_created`` is text.
 """
 
 from __future__ import annotations
@@ -13,7 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import ClassVar, Dict, Optional, Type
 
-from .typed_json import Key, WrongType, reader_of
+from .job_key import Key
+from .typed_json import WrongType, reader_of
 
 LONGEST = 65536  # bytes of one encoded message
 

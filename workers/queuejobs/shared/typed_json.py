@@ -9,9 +9,9 @@ import math
 from dataclasses import fields, is_dataclass
 from typing import Any, Callable, Dict, Tuple, Union, get_type_hints
 
-_LEAST_INTEGER, _GREATEST_INTEGER = -(2**63), 2**64 - 1  # what a bigint or a word of the scoreboard may hold
+from .job_key import Key
 
-Key = Tuple[int, str, int]  # of a job in its channel: priority, date_created as text, id
+_LEAST_INTEGER, _GREATEST_INTEGER = -(2**63), 2**64 - 1  # what a bigint or a word of the scoreboard may hold
 
 
 class WrongType(Exception):

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ..shared.job_key import LEAST, Key
 from ..shared.job_state import JobState
 from ..shared.process import Process
 from .prepared import Prepared
-
-Key = Tuple[int, str, int]  # priority, date_created as text, id: jobs are started in this order
 
 
 class Ending(NamedTuple):
@@ -123,7 +122,6 @@ def finish(
     return bool(cursor.fetchone()[0])
 
 
-_LEAST: Key = (-(2**31), "-infinity", 0)
 _BEYOND: Key = (2**31 - 1, "infinity", 2**63 - 1)
 
 
@@ -139,7 +137,7 @@ def finish_and_claim(
         "%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             row["id"], row["attempt"], row["worker_id"], result, seconds, bounds.epoch, bounds.channel, pid,
-            *(bounds.bound or _LEAST), *(bounds.until or _BEYOND),
+            *(bounds.bound or LEAST), *(bounds.until or _BEYOND),
         ),
     )  # fmt: skip
     finished, job, attempt = cursor.fetchone()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Optional
 
-from .claims import CLAIM, CLAIM_TYPES, Key, claim_values, fetched_row
+from ..shared.job_key import Key
+from .claims import CLAIM, CLAIM_TYPES, claim_values, fetched_row
 from .prepared import Prepared
 
 _CLAIM_ENQUEUED = Prepared(
