@@ -144,3 +144,18 @@ def test_beside_odoo(server: ServerPlan, tmp_path: Path) -> None:
         wait_until(lambda: odoo.value(state, job) == "done", PATIENCE, lambda: running.log)
         assert_it_lives(running, before)
         odoo.close()
+
+
+def test_a_row_of_no_finite_date_does_not_end_the_dispatcher(
+    database: str, jobs: Queue, tmp_path: Path
+) -> None:
+    """An application may write any timestamp that PostgreSQL has."""
+    for number, created in enumerate(("infinity", "-infinity", "2026-01-01")):
+        job = jobs.sample(number).with_delay().write()
+        jobs.rows("update queuemaster.queue_job set date_created = %s where uuid = %s", (created, job.uuid))
+    with supervised(database, tmp_path, "root:1") as running:
+        before = leadership(running)
+        jobs.wait_until_drained()
+        assert jobs.effects() == [0, 1, 2]
+        assert leadership(running) == before
+        assert "dispatcher ends" not in running.log

@@ -71,9 +71,9 @@ def test_what_a_worker_is_at(running: Supervised, jobs: Queue) -> None:
     entries = wait_until(
         lambda: [w["entry"] for w in master(running)["workers"] if w["pid"] == row["worker_pid"]], PATIENCE
     )
-    snapshot = board.entry(entries[0]).snapshot()
-    assert snapshot is not None
-    assert snapshot.job == row["id"]
+    entry = board.entry(entries[0])
+    # the worker writes it after its claim
+    wait_until(lambda: (snapshot := entry.snapshot()) is not None and snapshot.job == row["id"], PATIENCE)
     wait_until(lambda: dispatcher(running)["channels"]["root"]["in_use"] == 1, PATIENCE)
     jobs.rows("select pg_advisory_unlock(4711, 1)")
     jobs.wait_until_drained()

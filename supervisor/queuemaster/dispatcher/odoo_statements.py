@@ -34,7 +34,7 @@ _CHANGED = Prepared(
     "changed",
     "text[]",
     """
-select channel, priority, queuemaster.key_time(date_created), id::bigint, eta is null
+select channel, priority, coalesce(queuemaster.key_time(date_created), date_created::text), id::bigint, eta is null
   from public.queue_job where uuid = any($1) and state = 'pending'
 """,
 )

@@ -12,12 +12,14 @@ from queuejobs.store.prepared import Prepared
 # A table that was empty when a plan was made must not be read as a whole when it is full.
 _PLANNER = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off; set jit = off"
 
-# The first keys of each named channel, from its bound: one index-only scan of queue_job_ready a channel.
+# The first keys of each named channel, from its bound: one index-only scan of queue_job_ready a channel. An application
+# may write infinite times, for which key_time has no text: "infinity" sorts behind all others, "-infinity" before.
 _HEADS = Prepared(
     "heads",
     "text[], integer[], timestamp[], bigint[], integer[]",
     """
-select wanted.channel, head.priority, queuemaster.key_time(head.date_created), head.id
+select wanted.channel, head.priority,
+       coalesce(queuemaster.key_time(head.date_created), head.date_created::text), head.id
   from unnest($1, $2, $3, $4, $5)
        as wanted(channel, priority, created, id, depth)
  cross join lateral (
@@ -47,7 +49,8 @@ _FAILED_CHANNELS = _CHANNELS.format(rows="state = 'failed'")
 
 # What blocks a sequential channel: its least delayed key (first of queue_job_eta_order), a failed job.
 _BLOCKERS = """
-select wanted.channel, delayed.priority, queuemaster.key_time(delayed.date_created), delayed.id,
+select wanted.channel, delayed.priority,
+       coalesce(queuemaster.key_time(delayed.date_created), delayed.date_created::text), delayed.id,
        exists (select from queuemaster.queue_job failed
                 where failed.state = 'failed' and failed.channel = wanted.channel)
   from unnest(%s::text[]) as wanted(channel)
