@@ -11,24 +11,32 @@ class Action(NamedTuple):
     """``statement`` takes a uuid, and a result where there is one; it returns the state afterwards."""
 
     statement: str
-    applies_to: Tuple[JobState, ...]  # the states that it changes
-    leads_to: Tuple[JobState, ...]  # the states afterwards, where it was carried out or not needed
+    applies_to: Tuple[str, ...]  # the states that it changes
+    leads_to: Tuple[str, ...]  # the states afterwards, where it was carried out or not needed
+
+
+def _values(*states: JobState) -> Tuple[str, ...]:
+    return tuple(state.value for state in states)
 
 
 CANCEL = Action(
     "select queuemaster.cancel_job(%(uuid)s)",
-    (JobState.WAIT_DEPENDENCIES, JobState.PENDING, JobState.ENQUEUED, JobState.STARTED, JobState.FAILED),
-    (JobState.CANCELLED, JobState.STARTED),  # started: its run is being stopped
+    _values(
+        JobState.WAIT_DEPENDENCIES, JobState.PENDING, JobState.ENQUEUED, JobState.STARTED, JobState.FAILED
+    ),
+    _values(JobState.CANCELLED, JobState.STARTED),  # started: its run is being stopped
 )
 REQUEUE = Action(
     "select queuemaster.requeue_job(%(uuid)s)",
-    (JobState.FAILED, JobState.DONE, JobState.CANCELLED),
-    (JobState.PENDING, JobState.WAIT_DEPENDENCIES),
+    _values(JobState.FAILED, JobState.DONE, JobState.CANCELLED),
+    _values(JobState.PENDING, JobState.WAIT_DEPENDENCIES),
 )
 DONE = Action(
     "select queuemaster.set_job_done(%(uuid)s, %(result)s)",
-    (JobState.WAIT_DEPENDENCIES, JobState.PENDING, JobState.ENQUEUED, JobState.FAILED, JobState.CANCELLED),
-    (JobState.DONE,),
+    _values(
+        JobState.WAIT_DEPENDENCIES, JobState.PENDING, JobState.ENQUEUED, JobState.FAILED, JobState.CANCELLED
+    ),
+    _values(JobState.DONE),
 )
 ACTIONS: Dict[str, Action] = {"cancel": CANCEL, "requeue": REQUEUE, "done": DONE}
 
@@ -46,8 +54,7 @@ def refusal(name: str, uuid: str, state: str) -> Optional[str]:
     if state in action.leads_to:
         return None
     possible = [other for other, candidate in ACTIONS.items() if state in candidate.applies_to]
-    expected = ", ".join(applicable.value for applicable in action.applies_to)
     return (
-        f"job {uuid} is {state}: {name} is for jobs that are {expected};"
+        f"job {uuid} is {state}: {name} is for jobs that are {', '.join(action.applies_to)};"
         f" possible now: {', '.join(possible) or 'nothing'}"
     )
