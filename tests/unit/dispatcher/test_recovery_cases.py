@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from queuejobs.shared.process import Process
-from queuejobs.store import claims
+from queuejobs.store import recovery
 from queuejobs.store.recovery import Blame
 from queuemaster.dispatcher.recovery import FIRST_DELAY, LONGEST_DELAY, Case, Death, Recovery
 
@@ -75,8 +75,8 @@ def test_cases_are_worked_on_when_they_are_due(monkeypatch: pytest.MonkeyPatch) 
         looked_up.append(process)
         return [11]
 
-    monkeypatch.setattr(claims, "sessions_of", sessions_of)
-    monkeypatch.setattr(claims, "recover", lambda _cursor, worker, _blame: answers[worker].pop(0))
+    monkeypatch.setattr(recovery, "sessions_of", sessions_of)
+    monkeypatch.setattr(recovery, "recover", lambda _cursor, worker, _blame: answers[worker].pop(0))
     cases = Recovery(0, "db")
     cases.add(death())
     assert cases.work(None, 10.0) == []
