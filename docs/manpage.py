@@ -36,7 +36,7 @@ or behind
 .BR \-\-set .
 The command line is stronger than the environment, the environment than the file.
 .B queuemaster check
-shows what counts, and where it comes from.
+shows the values in force, and where each comes from.
 .PP
 {options}
 .SH ENVIRONMENT

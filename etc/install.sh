@@ -2,7 +2,7 @@
 # What `make install` does. PREFIX, DESTDIR, SYSCONFDIR, LOCALSTATEDIR, RUNSTATEDIR, SERVICE_USER and PYTHON come from it.
 #     etc/install.sh program    the environment under PREFIX/lib/queuemaster and the command in PREFIX/bin
 #     etc/install.sh files      service files, configuration, documentation
-# What is configuration is never overwritten: the delivered version lies in PREFIX/share/queuemaster for comparison.
+# Configuration files are never overwritten; the new versions lie in PREFIX/share/queuemaster for comparison.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -35,13 +35,13 @@ program() {
     "$home/bin/python" -m pip --disable-pip-version-check -qq install --upgrade "$sources[service]"
     mkdir -p "$DESTDIR$PREFIX/bin"
     # by its module, for the first line of the command that pip makes would name DESTDIR;
-    # -I: where somebody happens to stand is nowhere to look for our modules
+    # -I: the current directory must not provide modules of the service
     printf '#!/bin/sh\nexec "%s/lib/queuemaster/bin/python" -I -m queuemaster "$@"\n' "$PREFIX" \
         > "$DESTDIR$PREFIX/bin/queuemaster"
     chmod 755 "$DESTDIR$PREFIX/bin/queuemaster"
 }
 
-# put MODE FILE TARGET: the paths in it are those of this installation
+# put MODE FILE TARGET: install a file, with the paths of this installation in it
 put() {
     mkdir -p "$DESTDIR$(dirname "$3")"
     sed -e "s|/usr/local/bin/queuemaster|$PREFIX/bin/queuemaster|g" \
@@ -56,7 +56,7 @@ put() {
     mv "$DESTDIR$3.new" "$DESTDIR$3"
 }
 
-# keep FILE TARGET: the same, unless it is there
+# keep FILE TARGET: likewise, unless TARGET exists
 keep() {
     if [ -e "$DESTDIR$2" ]; then
         echo "kept as it is: $DESTDIR$2"
@@ -80,7 +80,7 @@ files() {
         put 644 "etc/$file" "$SHARE/queuemaster/$file"
     done
     put 644 docs/queuemaster.1 "$SHARE/man/man1/queuemaster.1"
-    # the init script makes it for a service user
+    # for a service user the init script makes it
     [ -n "$SERVICE_USER" ] || mkdir -p "$DESTDIR$LOCALSTATEDIR/lib/queuemaster"
     mkdir -p "$DESTDIR$SHARE/doc/queuemaster"
     cp README.md CHANGELOG.md LICENSE docs/*.md docs/*.svg "$DESTDIR$SHARE/doc/queuemaster"

@@ -13,11 +13,10 @@ from pathlib import Path
 from queuejobs.shared.scoreboard import Scoreboard
 from queuemaster.cli.output import Failure, Refusal
 from queuemaster.cli.pidfile import running_master
+from queuemaster.config import compiled
 from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.config.dsn import server_key
 from queuemaster.status_board import SCOREBOARD, NoStatus, StatusBoard, descriptor_of
-
-SETTINGS = "queuemaster-settings"
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def supervisor_of(pid: int) -> Supervisor:
 
 def settings_of(pid: int) -> Settings:
     """The settings that a master has in force now. Raises :class:`NoStatus`."""
-    fd = descriptor_of(pid, SETTINGS)
+    fd = descriptor_of(pid, compiled.MEMORY)
     try:
         return Settings.from_descriptor(fd)
     except ValueError as error:  # read in the middle of a reload

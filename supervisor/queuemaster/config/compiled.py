@@ -15,6 +15,8 @@ from typing import Any
 
 from queuemaster.channels.channel import ChannelConfig
 
+MEMORY = "queuemaster-settings"  # the name of the anonymous file, by which it is found among a master's descriptors
+
 
 @dataclass(frozen=True)
 class DatabaseConfig:
@@ -125,7 +127,7 @@ class Settings:
 
     def to_descriptor(self) -> int:
         """An inheritable anonymous file that holds the JSON (it may contain passwords)."""
-        fd = os.memfd_create("queuemaster-settings", 0)
+        fd = os.memfd_create(MEMORY, 0)
         with os.fdopen(os.dup(fd), "w") as stream:
             stream.write(self.to_json())
         return fd

@@ -10,10 +10,10 @@ import pytest
 
 from queuejobs.shared.scoreboard import Scoreboard
 from queuemaster.channels import parse_channels
-from queuemaster.cli import databases, supervisor, targets
+from queuemaster.cli import databases, targets
 from queuemaster.cli.output import Refusal
 from queuemaster.cli.supervisor import Supervisor, settings_of
-from queuemaster.config import paths
+from queuemaster.config import compiled, paths
 from queuemaster.config.compiled import DatabaseConfig, Discovery, ServerPlan, Settings
 from queuemaster.config.sources import Compiled, compile_settings
 from queuemaster.status_board import NoStatus, StatusBoard
@@ -129,7 +129,7 @@ def test_a_supervisor_serves_a_database_by_whatever_name() -> None:
     ],
 )
 def test_settings_that_cannot_be_read_are_no_traceback(text: str, message: str) -> None:
-    fd = os.memfd_create(supervisor.SETTINGS, 0)
+    fd = os.memfd_create(compiled.MEMORY, 0)
     try:
         os.write(fd, text.encode())
         with pytest.raises(NoStatus, match=message):
