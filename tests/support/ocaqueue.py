@@ -133,9 +133,13 @@ class OcaSession(Session):
             *((child, "depends_on", parent) for parent in parents),
             *((parent, "reverse_depends_on", child) for parent in parents),
         ]:
-            found = json.loads(self.value("select dependencies from public.queue_job where id = %s", job))
-            found[key].append(self.uuid(other))
-            self.rows("update public.queue_job set dependencies = %s where id = %s", json.dumps(found), job)
+            dependencies = json.loads(
+                self.value("select dependencies from public.queue_job where id = %s", job)
+            )
+            dependencies[key].append(self.uuid(other))
+            self.rows(
+                "update public.queue_job set dependencies = %s where id = %s", json.dumps(dependencies), job
+            )
         self.rows("update public.queue_job set state = 'wait_dependencies' where id = %s", child)
 
 
