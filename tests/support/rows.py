@@ -67,15 +67,15 @@ class Session:
 
     def add(self, state: str = "pending", **columns: Any) -> int:
         """A job; its id."""
-        row = {"uuid": f"job-{next(_numbers)}", "model_name": "sample", "method_name": "write",
+        given = {"uuid": f"job-{next(_numbers)}", "model_name": "sample", "method_name": "write",
                  "records": "{}", "state": state, **columns}  # fmt: skip
         statement = sql.SQL(
             "insert into queuemaster.queue_job ({}) overriding system value values ({}) returning id"
         ).format(
-            sql.SQL(", ").join(map(sql.Identifier, row)),
-            sql.SQL(", ").join(sql.Placeholder() * len(row)),
+            sql.SQL(", ").join(map(sql.Identifier, given)),
+            sql.SQL(", ").join(sql.Placeholder() * len(given)),
         )
-        self.cursor.execute(statement, list(row.values()))
+        self.cursor.execute(statement, list(given.values()))
         return int(self.cursor.fetchall()[0][0])
 
     def depend(self, child: int, *parents: int) -> None:
