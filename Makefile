@@ -49,7 +49,7 @@ run: $(STAMP)
 # mypy runs beside the tests, which wait often; what it finds is said at the end
 test: style $(PROGRAMS)
 	@$(PY) -m mypy --no-error-summary > .venv/mypy.log 2>&1 & types=$$!; \
-	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS); tests=$$?; \
+	$(PY) -m pytest -q -n $(JOBS) $(PYTEST_ARGS); tests=$$?; \
 	wait $$types || { cat .venv/mypy.log >&2; exit 1; }; exit $$tests
 
 t: $(STAMP)

@@ -17,7 +17,7 @@ import pytest
 
 from queuejobs.shared import linux
 from queuemaster.config.compiled import ServerPlan
-from support.longest_first import in_order
+from support.longest_first import OneByOne, in_order
 from support.places import open_directory
 from support.postgres import make_template, new_database
 from support.processes import descendants, describe, end_of
@@ -35,6 +35,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = in_order(items, _HERE)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:
+    return OneByOne(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

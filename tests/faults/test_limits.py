@@ -28,17 +28,25 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("how", "traced"), WAYS)
-def test_a_runaway_ends_at_its_timeout(database: str, tmp_path: Path, how: str, traced: str) -> None:
-    with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON) as running:
-        job = jobs.sample(1).with_delay(timeout=1, max_retries=1).run_away(how)
-        row = jobs.wait_for(job.uuid, "failed")
-        assert row["exc_message"] == "Max. retries (1) reached: timeout after 1 s", running.log
-        assert traced in row["exc_info"], "where it was"
+def test_a_runaway_ends_at_its_timeout(database: str, tmp_path: Path) -> None:
+    """Each way in a channel of its own with one worker, so that what runs there afterwards comes after it."""
+    channels = ",".join(["root:6", *(f"{number}:1" for number in range(len(WAYS)))])
+    with queue(database) as jobs, supervised(database, tmp_path, channels, SOON) as running:
+        runaways = [
+            jobs.sample(1).with_delay(timeout=1, max_retries=1, channel=str(number)).run_away(how)
+            for number, (how, _) in enumerate(WAYS)
+        ]
+        for job, (how, traced) in zip(runaways, WAYS, strict=True):
+            row = jobs.wait_for(job.uuid, "failed")
+            assert row["exc_message"] == "Max. retries (1) reached: timeout after 1 s", (how, running.log)
+            assert traced in row["exc_info"], f"{how}: where it was"
         assert jobs.effects() == []
-        children = [p for p in psutil.process_iter(["cmdline"]) if "600.4711" in (p.info["cmdline"] or [])]
-        assert end_of(children, PATIENCE) == [], "a job's children go with it"
-        jobs.wait_for(jobs.sample(2).with_delay(timeout=60).write().uuid, "done")
+        assert end_of(left_children(tmp_path), PATIENCE) == [], "a job's children go with it"
+        afterwards = [
+            jobs.sample(2).with_delay(timeout=60, channel=str(number)).write() for number in range(len(WAYS))
+        ]
+        for job in afterwards:
+            jobs.wait_for(job.uuid, "done")
 
 
 def waiting_again(jobs: Queue, uuid: str) -> dict[str, Any]:
@@ -111,11 +119,11 @@ def test_a_job_does_not_pay_for_what_another_left_behind(database: str, tmp_path
 
 def left_children(place: Path) -> list[psutil.Process]:
     """What the jobs of the supervisor that runs there have started: other tests have such processes too."""
-    found = []
+    children = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         if "600.4711" in " ".join(process.info["cmdline"] or []) and process.info["cwd"] == str(place):
-            found.append(process)
-    return found
+            children.append(process)
+    return children
 
 
 def test_memory(database: str, tmp_path: Path) -> None:

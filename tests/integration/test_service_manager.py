@@ -40,15 +40,21 @@ class Manager:
         self.heard.clear()
 
 
-@pytest.fixture(params=["path", "abstract"])
-def manager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+@pytest.fixture
+def kind() -> str:
+    """Of the socket's address: "path", or "abstract"."""
+    return "path"
+
+
+@pytest.fixture
+def manager(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
     name = f"queuemaster-test-{os.getpid()}"
     # a socket's path is short, and the test's own directory may lie too deep
     with (
         tempfile.TemporaryDirectory(prefix="qm-", dir="/tmp") as short,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end,
     ):
-        address = f"{short}/notify" if request.param == "path" else f"@{name}"
+        address = f"{short}/notify" if kind == "path" else f"@{name}"
         end.bind(address.replace("@", "\0"))
         end.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", address)
@@ -57,6 +63,7 @@ def manager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         yield Manager(end)
 
 
+@pytest.mark.parametrize("kind", ["path", "abstract"])
 def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, "root:1") as running:
         wait_until(partial(manager.has_received, "READY=1"), PATIENCE, lambda: running.log)

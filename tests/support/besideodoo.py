@@ -20,11 +20,11 @@ EFFECTS = "create table if not exists effect (id serial primary key, job text, w
 
 def odoo_conf(directory: Path, dsn: str, channels: str, names: str | None = None, **own: str) -> Path:
     """Odoo's file as an operator has it, for the server of ``dsn``. ``names``: db_name, by default that of the DSN."""
-    given = parse_dsn(dsn)
+    parts = parse_dsn(dsn)
     options = {
-        "db_host": given.get("host", "False"), "db_port": given.get("port", "False"),
-        "db_user": given.get("user", "False"), "db_password": given.get("password", "False"),
-        "db_name": given["dbname"] if names is None else names,
+        "db_host": parts.get("host", "False"), "db_port": parts.get("port", "False"),
+        "db_user": parts.get("user", "False"), "db_password": parts.get("password", "False"),
+        "db_name": parts["dbname"] if names is None else names,
     }  # fmt: skip
     lines = ["[options]", *(f"{name} = {value}" for name, value in options.items())]
     lines += ["[queue_job]", f"channels = {channels}", *(f"{name} = {value}" for name, value in own.items())]

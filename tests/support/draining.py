@@ -24,8 +24,8 @@ class Drain:
         channels = (
             "select distinct channel from queuemaster.queue_job where state = 'pending' and eta is null"
         )
-        while found := self._session.rows(channels):
-            for (channel,) in found:
+        while ready := self._session.rows(channels):
+            for (channel,) in ready:
                 row = self._session.claim(channel)
                 if row is not None:
                     self._run(row)

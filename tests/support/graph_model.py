@@ -79,8 +79,8 @@ class Model:
 
     def _descendants(self, number: int) -> set[int]:
         # parents have smaller numbers than their children
-        found: set[int] = set()
+        descendants: set[int] = set()
         for child in range(number + 1, len(self.nodes)):
-            if self.nodes[child].parents & (found | {number}):
-                found.add(child)
-        return found
+            if self.nodes[child].parents & (descendants | {number}):
+                descendants.add(child)
+        return descendants

@@ -1,15 +1,16 @@
-"""The order in which tests are handed out: long ones first, so that none of them is what everybody waits for.
+"""How tests are handed out to the processes of xdist: one by one, long ones first, so that none is left for the end.
 
-It needs ``--dist loadgroup --no-loadscope-reorder``, as ``make test`` says: each process gets the next test when it has
-finished one. Tests that share a fixture of their module stay together, in one process.
+Tests of a module that has fixtures of its own for all of them stay together, in one process.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # What takes more than ten seconds, by `pytest --durations=30`: parts of node ids, the longest first.
 LONGEST = (
@@ -35,10 +36,7 @@ LONGEST = (
 
 
 def in_order(items: list[pytest.Item], root: Path) -> list[pytest.Item]:
-    """The tests, long ones first, otherwise as they were; those of a module with its own fixtures are grouped."""
-    for item in items:
-        if _shares_a_fixture(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """The tests, long ones first, otherwise as they were."""
     return sorted(items, key=lambda item: _rank(item, root))
 
 
@@ -48,7 +46,19 @@ def _rank(item: pytest.Item, root: Path) -> int:
     return next((rank for rank, part in enumerate(LONGEST) if part in name), len(LONGEST))
 
 
-def _shares_a_fixture(item: pytest.Item) -> bool:
-    """Whether it uses a fixture that is made once for its module."""
-    known: dict[str, Any] = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-    return any(definition.scope == "module" for definitions in known.values() for definition in definitions)
+class OneByOne(LoadScopeScheduling):  # type: ignore[misc,unused-ignore]
+    """A process gets the next test, or the next module, when it has nearly finished what it has."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        config.option.loadscopereorder = False  # it would put small units last, however long they take
+        super().__init__(config, log)
+        self._root = config.rootpath
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if _shares_fixtures(self._root / file) else nodeid
+
+
+@cache
+def _shares_fixtures(file: Path) -> bool:
+    return 'scope="module"' in file.read_text()

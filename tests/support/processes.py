@@ -39,13 +39,13 @@ def describe(process: psutil.Process) -> str:
 def holders_of(processes: list[psutil.Process], path: Path) -> list[psutil.Process]:
     """Who has the file open, whatever it is called now."""
     wanted = path.stat()
-    found = []
+    holders = []
     for process in processes:
         for fd in Path(f"/proc/{process.pid}/fd").iterdir():
             there = os.stat(fd) if fd.exists() else None
             if there and (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino) and int(fd.name) > 2:
-                found.append(process)
-    return found
+                holders.append(process)
+    return holders
 
 
 def _below(process: psutil.Process, excluding: frozenset[psutil.Process]) -> Iterator[psutil.Process]:

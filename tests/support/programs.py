@@ -13,10 +13,10 @@ FETCHED = Path(__file__).parents[2] / ".venv" / "debian"  # by tests/fetch_progr
 
 def program(name: str, package: str) -> str:
     """Its path; without it the test is skipped, and says which Debian package has it."""
-    found = shutil.which(name) or shutil.which(name, path=str(FETCHED))
-    if found is None:
+    path = shutil.which(name) or shutil.which(name, path=str(FETCHED))
+    if path is None:
         pytest.skip(f"{name} is not there: Debian's package {package} has it")
-    return found
+    return path
 
 
 def copied(name: str, package: str, directory: Path) -> tuple[str, dict[str, str]]:

@@ -52,8 +52,8 @@ class Odoo:
 
     def configure(self, channels: str, **options: Any) -> None:
         """Write odoo.conf: Odoo's part, and ours with the channels and ``options``."""
-        given = {"channels": channels, "python": PYTHON, "odoo_path": ODOO, **options}
-        ours = "\n".join(f"{key} = {value}" for key, value in given.items())
+        settings = {"channels": channels, "python": PYTHON, "odoo_path": ODOO, **options}
+        ours = "\n".join(f"{key} = {value}" for key, value in settings.items())
         text = configuration(self.server, self.name, self.directory, http_port=self.port)
         self.conf.write_text(f"{text}\n[queue_job]\n{ours}\n")
 

@@ -72,13 +72,13 @@ class Exporter:
 
 def parsed(text: str) -> Samples:
     """All samples by name and labels; no pair may occur twice."""
-    found: Samples = {}
+    samples: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             key = sample.name, frozenset(sample.labels.items())
-            assert key not in found, f"twice: {key}"
-            found[key] = sample.value
-    return found
+            assert key not in samples, f"twice: {key}"
+            samples[key] = sample.value
+    return samples
 
 
 def basic(user: str, password: str) -> str:

@@ -15,8 +15,8 @@ _DRIFT = 0.99  # the dispatcher counts seconds by another clock
 
 def last_start(jobs: Queue) -> datetime:
     """The last start so far."""
-    found: datetime = jobs.value("select max(date_started) from queuemaster.queue_job")
-    return found
+    latest: datetime = jobs.value("select max(date_started) from queuemaster.queue_job")
+    return latest
 
 
 def starts_after(jobs: Queue, moment: datetime) -> list[datetime]:

@@ -41,13 +41,13 @@ class Supervised:
     def children(self, role: str, title: str = "") -> list[psutil.Process]:
         """Its processes of a role, by the register file; ``title`` is part of what ps shows."""
         listed = register.survivors(self.directory / "pid.children")
-        found = []
+        processes = []
         for child in listed:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(child.pid)
                 if child.role == role and title in " ".join(process.cmdline()):
-                    found.append(process)
-        return found
+                    processes.append(process)
+        return processes
 
     def one(self, role: str, title: str = "") -> psutil.Process:
         """Wait for a process of this role."""

@@ -43,12 +43,12 @@ class Command:
 
 def steps(page: str) -> Iterator[File | Command]:
     """Everything that a reader does, in order."""
-    for found in BLOCK.finditer(page):
-        line = page[: found.start("text")].count("\n") + 1
-        if found["path"]:
-            yield File(found["path"], found["text"])
-        elif found["kind"] == "console":
-            yield from _commands(found["text"].splitlines(), line)
+    for block in BLOCK.finditer(page):
+        line = page[: block.start("text")].count("\n") + 1
+        if block["path"]:
+            yield File(block["path"], block["text"])
+        elif block["kind"] == "console":
+            yield from _commands(block["text"].splitlines(), line)
 
 
 def _commands(lines: list[str], first: int) -> Iterator[Command]:
@@ -73,12 +73,12 @@ class Shell:
         assert process.stdout is not None
         process.stdin.write(f"{command}\necho; echo '--- the end of it'\n")
         process.stdin.flush()
-        said = []
+        answer_lines = []
         for line in process.stdout:
             if line == "--- the end of it\n":
                 break
-            said.append(line.rstrip("\n"))
-        return said[:-1] if said[-1:] == [""] else said
+            answer_lines.append(line.rstrip("\n"))
+        return answer_lines[:-1] if answer_lines[-1:] == [""] else answer_lines
 
     def close(self) -> None:
         """End it; what it started in the background goes on."""
@@ -89,30 +89,30 @@ def walk(shell: Shell, command: Command) -> None:
     """Run a command. One that only looks is asked again until it says what the page says: readers are slower."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        said = shell.run(command.text)
-        missing = next(_missing(command.answer, said), None)
+        answer_lines = shell.run(command.text)
+        missing = next(_missing(command.answer, answer_lines), None)
         if missing is None:
             return
         if not LOOKS.search(command.text) or time.monotonic() > deadline:
-            shown = "\n".join(said)
+            shown = "\n".join(answer_lines)
             raise AssertionError(f"line {command.line}: $ {command.text}\nnot said: {missing}\nbut:\n{shown}")
         time.sleep(0.2)
 
 
-def _missing(expected: tuple[str, ...], said: list[str]) -> Iterator[str]:
+def _missing(expected: tuple[str, ...], answer_lines: list[str]) -> Iterator[str]:
     """Lines of the page that did not come, in their order. Without ``...`` none may come between."""
-    left = [_plain(line) for line in said]
+    remaining = [_plain(line) for line in answer_lines]
     anywhere = False
     for line in expected:
         if line == "...":
             anywhere = True
             continue
         pattern = re.compile(".*".join(re.escape(part) for part in _plain(line).split("…")))
-        index = next((index for index, other in enumerate(left) if pattern.fullmatch(other)), None)
+        index = next((index for index, other in enumerate(remaining) if pattern.fullmatch(other)), None)
         if index is None or (index and not anywhere):
             yield line
             return
-        left, anywhere = left[index + 1 :], False
+        remaining, anywhere = remaining[index + 1 :], False
 
 
 def _plain(line: str) -> str:
