@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import typing
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,3 +116,30 @@ def test_more_channels_than_one_message_holds(name: str) -> None:
 def test_each_is_frozen_and_says_who_tells_whom(kind: type[Message]) -> None:
     assert " to " in (kind.__doc__ or "").partition(":")[0]
     assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+# where a process reads its messages
+READERS = {
+    "master": ("supervisor/queuemaster/master/shell.py", "supervisor/queuemaster/master/links.py"),
+    "dispatcher": (
+        "supervisor/queuemaster/dispatcher/process.py",
+        "supervisor/queuemaster/dispatcher/workers.py",
+    ),
+    "exporter": ("supervisor/queuemaster/exporter/process.py",),
+    "template": ("workers/queuejobs/worker/template.py",),
+    "worker": ("workers/queuejobs/worker/worker.py",),
+}
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("kind", MESSAGES.values(), ids=MESSAGES)
+def test_each_is_read_by_whom_it_is_for(kind: type[Message]) -> None:
+    """The receivers that its docstring names have its type in their code."""
+    receivers = re.findall(
+        r"\w+", (kind.__doc__ or "").partition(" to ")[2].partition(":")[0].partition(",")[0]
+    )
+    named = [receiver for receiver in receivers if receiver in READERS]
+    assert named, f"{kind.__name__} says to nobody"
+    for receiver in named:
+        code = "".join((ROOT / path).read_text() for path in READERS[receiver])
+        assert re.search(rf"\b{kind.__name__}\b", code), f"{kind.__name__} is not read by the {receiver}"
