@@ -15,6 +15,7 @@ import psutil
 import psycopg2
 import pytest
 
+import queuejobs
 from queuemaster import embedded
 from queuemaster.config import paths
 from queuemaster.config.compiled import ServerPlan
@@ -289,6 +290,7 @@ def test_an_ordinary_user_has_a_server_of_their_own(place: Path) -> None:
     source = shutil.copytree(
         SUPERVISOR, place / "supervisor", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
     )
+    shutil.copytree(Path(queuejobs.__file__).parent, source / "queuejobs", dirs_exist_ok=True)
     bindir = binaries.copy_tree(embedded.find_binaries(), place / "pg")
     home = place / "home"
     home.mkdir()
