@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from queuemaster.config.compiled import Settings, keep_ids
+from queuemaster.config.compiled import MEMORY, Settings, keep_ids
 
 # options that cannot change any more: their files are locked, their privileges dropped, at the start
 _FOR_LIFE = ("pidfile", "user", "group", "odoo", "shadow")
@@ -29,7 +29,7 @@ class Compilation:
 
 def start(command: Sequence[str]) -> Compilation:
     """Start the child. ``command``: the arguments that this supervisor was started with."""
-    result = os.memfd_create("queuemaster-settings", os.MFD_CLOEXEC)
+    result = os.memfd_create(MEMORY, os.MFD_CLOEXEC)
     errors = os.memfd_create("queuemaster-errors", os.MFD_CLOEXEC)
     process = subprocess.Popen(
         [sys.executable, "-m", "queuemaster", *command, "--compile-to", str(result)],
