@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import typing
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from queuejobs.shared import messages
 from queuejobs.shared.job_key import Key
 from queuejobs.shared.messages import LONGEST, MESSAGES, BadMessage, Message, decode, encode
+from queuejobs.shared.typed_json import WrongType, reader_of
 
 INTEGERS = st.integers(-(2**63), 2**64 - 1)
 TEXTS = st.text(st.characters(codec=None), max_size=40)  # lone surrogates too: a log may hold them
@@ -96,6 +97,21 @@ def test_a_field_that_is_missing_is_an_error_and_one_too_many_is_not(
     del document[data.draw(st.sampled_from(sorted(document)))]
     with pytest.raises(BadMessage):
         decode(json.dumps(document).encode())
+
+
+def test_a_field_with_a_default_may_be_missing() -> None:
+    """A sender of older code does not know it."""
+
+    @dataclass(frozen=True)
+    class Newer:
+        old: int
+        new: str = "as before"
+
+    read = reader_of(Newer)
+    assert read({"old": 1}) == Newer(1)
+    assert read({"old": 1, "new": "otherwise"}) == Newer(1, "otherwise")
+    with pytest.raises(WrongType, match=r"Newer\.new: expected a text"):
+        read({"old": 1, "new": None})
 
 
 def test_what_is_too_long_is_not_sent() -> None:

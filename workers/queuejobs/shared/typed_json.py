@@ -6,7 +6,7 @@ JSON comes from other processes and from whoever may NOTIFY, so it may be anythi
 from __future__ import annotations
 
 import math
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Callable, Dict, Tuple, Union, get_type_hints
 
 from .job_key import Key
@@ -80,15 +80,18 @@ _BY_ANNOTATION: Dict[Any, Reader] = {
 
 def _object_reader(kind: Any) -> Reader:
     hints = get_type_hints(kind)
-    readers = [(field.name, reader_of(hints[field.name])) for field in fields(kind)]
+    readers = [(field.name, reader_of(hints[field.name]), field.default) for field in fields(kind)]
 
     def read(document: Any) -> Any:
         if not isinstance(document, dict):
             raise WrongType(f"expected an object for {kind.__name__}")
         values = []
-        for name, reader in readers:
+        for name, reader, default in readers:
             if name not in document:
-                raise WrongType(f"{kind.__name__} lacks {name}")
+                if default is MISSING:
+                    raise WrongType(f"{kind.__name__} lacks {name}")
+                values.append(default)  # from a sender of older code
+                continue
             try:
                 values.append(reader(document[name]))
             except WrongType as error:
