@@ -57,7 +57,7 @@ class Dispatcher:
         self._status = status
         self._control = control
         self._hub = DispatchHub(settings, self._tell_master)
-        self._landscape = DatabaseList(settings, self._tell_master)
+        self._database_list = DatabaseList(settings, self._tell_master)
         self._serving: dict[int, gevent.Greenlet] = {}
         self._listeners: dict[tuple[int, int], gevent.Greenlet] = {}  # by entry and generation
         self._host, self._boot_id = socket.gethostname(), linux.boot_id()
@@ -83,7 +83,7 @@ class Dispatcher:
             self._serve(database)
         gevent.spawn(self._hub.run).link_exception(_end)
         gevent.spawn(status_writer.publish, self._hub, self._status).link_exception(_end)
-        gevent.spawn(self._landscape.watch).link_exception(_end)
+        gevent.spawn(self._database_list.watch).link_exception(_end)
         self._tell_master(messages.Ready())
 
     def _obey(self, received: wire.Received) -> None:
@@ -130,7 +130,7 @@ class Dispatcher:
         self._settings = settings = Settings.from_descriptor(fd)
         os.close(fd)
         log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
-        self._landscape.configure(settings)
+        self._database_list.configure(settings)
         new, gone = self._hub.reconfigure(settings)
         for database in gone:
             # its session ends with it, and so does our leadership there

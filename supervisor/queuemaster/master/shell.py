@@ -50,7 +50,7 @@ class Master:
         self._board = Scoreboard.create()
         self._status = status = StatusBoard.create()
         self._shared = {"scoreboard": self._board.fd, "status": status.fd}
-        self._bulletin = StatusWriter(status)
+        self._status_writer = StatusWriter(status)
         roles = (Role.SERVER,) if settings.server is not None else ()
         self._core = Supervision(
             (*roles, Role.TEMPLATE, Role.DISPATCHER), _plan(settings), ENTRIES
@@ -100,7 +100,7 @@ class Master:
         self._look()
         self._happened(ev.Tick())
         self._write_register()
-        self._bulletin.look(self._core, time.monotonic())
+        self._status_writer.look(self._core, time.monotonic())
         self._reporter.announce(self._core, self._readings)
 
     def _reopen_logs(self) -> None:
@@ -280,7 +280,7 @@ class Master:
 
     def _do_fork(self, action: ev.Fork) -> None:
         deadline = time.monotonic_ns() + int(self._settings.heartbeat_timeout * 1e9)
-        self._bulletin.before_reuse(self._core, time.monotonic())
+        self._status_writer.before_reuse(self._core, time.monotonic())
         self._board.entry(action.entry).reserve(action.generation, deadline)
         theirs, words = self._links.open(action.entry, lambda received: self._hear_hello(action, received))
         with theirs:

@@ -30,7 +30,7 @@ def supervisor() -> Supervisor:
 def master(**changed: Any) -> MasterStatus:
     status: dict[str, Any] = {
         "pid": os.getpid(), "version": "1.2", "phase": "running", "started": time.time(), "pools": {}, "workers": [],
-        "children": {}, "restarts": {}, "tally": {}, **changed,
+        "children": {}, "restarts": {}, "counters": {}, **changed,
     }  # fmt: skip
     return status  # type: ignore[return-value]
 
