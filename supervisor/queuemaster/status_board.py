@@ -9,7 +9,6 @@ writer that is killed in the middle leaves the last document valid.
 
 from __future__ import annotations
 
-import enum
 import json
 import mmap
 import os
@@ -79,16 +78,6 @@ class ChannelStatus(TypedDict):
     in_use: int  # here and below
     paused: bool  # itself or by one above
     rate: float  # starts a second, 0: any
-
-
-class Standing(str, enum.Enum):
-    """What the dispatcher is to a database. The values stand in documents and messages."""
-
-    LEADS = "leads"
-    STANDS_BY = "stands by"  # another supervisor leads it
-    AWAY = "away"  # there is no connection
-    NOT_SERVED = "not served"  # there is no queue for us: Odoo's, without the addon, or behind a pooler
-    QUARANTINED = "quarantined"  # it answers, and has refused what we ask too often
 
 
 class DatabaseStatus(TypedDict):

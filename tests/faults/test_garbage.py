@@ -21,6 +21,7 @@ _PIDFD_GETFD = 438
 _libc = ctypes.CDLL(None, use_errno=True)
 
 GARBAGE = [
+    b"",
     b"\x00",
     b"\xff" * 100,
     b"{",

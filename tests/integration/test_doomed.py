@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from queuejobs.shared.job_state import JobState
+from queuejobs.shared.stop_causes import DeathKind
 from queuejobs.store import actions, claims, recovery
 from queuejobs.store.claims import Ending
 from queuejobs.store.recovery import Blame
@@ -30,7 +31,7 @@ def die(database: str, app: Session, job: int, kind: str = "death") -> None:
     worker = WorkerSession(database)
     attempt = worker.start(job)["attempt"]
     worker.close()
-    blame = Blame(job, attempt, CAUSE, "a traceback", kind, 3, 3600.0)
+    blame = Blame(job, attempt, CAUSE, "a traceback", DeathKind(kind), 3, 3600.0)
     wait_until(lambda: recovery.recover(app.cursor, worker.id, blame), 20)
 
 

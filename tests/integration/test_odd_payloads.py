@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from psycopg2 import sql
 
+from queuejobs.shared.standing import Standing
 from queuejobs.store import schema
 from queuemaster import embedded
 from queuemaster.config.compiled import ServerPlan
-from queuemaster.status_board import Standing, StatusBoard
+from queuemaster.status_board import StatusBoard
 from support.besideodoo import EFFECTS, beside_odoo
 from support.ocaqueue import VERSIONS, OcaSession, new_oca_database
 from support.payloads import ODD_PAYLOADS

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from queuejobs.shared.amounts import SIZES, is_off, read_duration, read_size
 
 ERROR_POLICIES = ("fail", "retry")
+GREATEST = 2**31 - 1  # of what is counted: more jobs or workers than there will ever be, and fits everywhere
 SLOWEST = 1e-9  # starts a second; the times that are computed from it must stay exact enough
 
 _PER = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -48,7 +49,7 @@ def show_rate(rate: float) -> str:
 
 
 def show_size(size: int) -> str:
-    """The inverse of :func:`queuejobs.amounts.read_size`."""
+    """The inverse of :func:`queuejobs.shared.amounts.read_size`."""
     unit = next((unit for unit in "tgmk" if size and size % SIZES[unit] == 0), "")
     return f"{size // SIZES[unit]}{unit.upper()}"
 
@@ -75,15 +76,17 @@ def _read_seconds(text: str) -> float:
     return seconds
 
 
-def _whole(least: int, most: float, what: str) -> Callable[[str], int]:
+def _whole(least: int, most: int | None, what: str) -> Callable[[str], int]:
+    """``most`` None: any number, read as ``GREATEST`` at most."""
+
     def read(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
             number = least - 1
-        if not least <= number <= most:
+        if number < least or (most is not None and number > most):
             raise ValueError(f"is no {what}")
-        return number
+        return min(number, GREATEST)
 
     return read
 
@@ -95,14 +98,14 @@ def _read_on_error(text: str) -> str:
 
 
 KEYS = {
-    "prefork": Reader(_whole(0, math.inf, "number of workers"), "prefork=2"),
+    "prefork": Reader(_whole(0, None, "number of workers"), "prefork=2"),
     "rate": Reader(read_rate, "rate=5/s, rate=30/m or rate=100/h"),
-    "burst": Reader(_whole(1, math.inf, "number of starts"), "burst=10"),
+    "burst": Reader(_whole(1, None, "number of starts"), "burst=10"),
     "timeout": Reader(_read_seconds, "timeout=300"),
     "memory": Reader(_saying(read_size, "is no size"), "memory=512M"),
     "cpu": Reader(_read_seconds, "cpu=60"),
-    "max_jobs": Reader(_whole(0, math.inf, "number of jobs"), "max_jobs=1000"),
-    "batch": Reader(_whole(1, math.inf, "number of jobs"), "batch=20"),
+    "max_jobs": Reader(_whole(0, None, "number of jobs"), "max_jobs=1000"),
+    "batch": Reader(_whole(1, None, "number of jobs"), "batch=20"),
     "on_error": Reader(_read_on_error, "on_error=retry"),
     "retention": Reader(_saying(read_duration, "is no duration"), "retention=30d, or 0 for ever"),
     "failed_retention": Reader(

@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from queuejobs.shared.standing import Standing
 from queuemaster.cli.output import printable
-from queuemaster.status_board import Standing
 from queuemaster.words import counted, lasting
 
 NARROW = 96  # columns; on a narrower terminal the workers are shown without their channels

@@ -18,10 +18,10 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from queuejobs.shared.log import event
+from queuejobs.shared.standing import Standing
 from queuejobs.store.connection import POOLED, connect, is_pooled
 from queuemaster.channels import Head
 from queuemaster.config.compiled import DatabaseConfig
-from queuemaster.status_board import Standing
 
 from . import live_limits, native_duties, statements
 from .duties import Duties, Duty

@@ -16,9 +16,9 @@ import gevent.event
 from queuejobs.shared import messages
 from queuejobs.shared.log import event
 from queuejobs.shared.process import Process
+from queuejobs.shared.standing import Standing
 from queuemaster.channels import Override, Scheduler, Tree
 from queuemaster.config.compiled import DatabaseConfig, Settings
-from queuemaster.status_board import Standing
 
 from .database import QueueDatabase
 from .grant import BatchSizes
@@ -186,7 +186,7 @@ class DispatchHub:
         if self._all_served() and not before:
             names = ",".join(database.name for database in self.databases.values())
             event(_log, logging.INFO, "all databases ready", db=names)
-        self._tell_master(messages.DatabaseStanding(database, standing.value))
+        self._tell_master(messages.DatabaseStanding(database, standing))
 
     def _all_served(self) -> bool:
         """Whether each database is led, by this dispatcher or another, or is not ours to serve."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from queuejobs.shared.process import Process
+from queuejobs.shared.standing import Standing
 from queuemaster.channels import Override, Tree
-from queuemaster.status_board import Standing
 
 from .recovery import Death
 

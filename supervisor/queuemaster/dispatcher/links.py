@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import socket
@@ -68,6 +69,9 @@ class Link:
             event(_log, logging.DEBUG, "worker does not listen", worker=self.process.pid, error=str(error))
         except messages.BadMessage as error:
             event(_log, logging.ERROR, "message cannot be sent", worker=self.process.pid, why=str(error))
+            # the worker would be waited for for ever: it leaves, and its slot comes back
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
 
     def retire(self) -> None:
         """Have the worker leave, at once or after its job."""

@@ -64,7 +64,7 @@ class Dispatcher:
 
     def run(self) -> None:
         """Take over what the master has, then lead; ends with the master."""
-        while (received := wire.receive(self._control)) is not None:
+        while (received := wire.receive(self._control, messages.DISPATCHER_READS)) is not None:
             self._obey(received)
         event(_log, logging.WARNING, "the master is gone, dispatcher ends")
         sys.stderr.flush()
@@ -152,7 +152,7 @@ class Dispatcher:
     def _listen(self, link: Link) -> None:
         while True:
             try:
-                received = wire.receive(link.socket)
+                received = wire.receive(link.socket, messages.DISPATCHER_READS_OF_WORKERS)
             except OSError:  # closed by us, after its recovery
                 return
             if received is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from queuemaster.status_board import Standing
+from queuejobs.shared.standing import Standing
 
 # seconds
 FIRST_DELAY, LONGEST_DELAY = 0.1, 15.0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from queuejobs.shared.log import event
-from queuemaster.status_board import Standing
+from queuejobs.shared.standing import Standing
 
 from .hub_protocol import Hub
 

@@ -8,14 +8,8 @@ import os
 import gevent
 
 from queuejobs.shared.log import event
-from queuemaster.status_board import (
-    INTERVAL,
-    ChannelStatus,
-    DatabaseStatus,
-    DispatcherStatus,
-    Standing,
-    StatusBoard,
-)  # fmt: skip
+from queuejobs.shared.standing import Standing
+from queuemaster.status_board import INTERVAL, ChannelStatus, DatabaseStatus, DispatcherStatus, StatusBoard
 
 from .database import QueueDatabase
 from .hub import DispatchHub

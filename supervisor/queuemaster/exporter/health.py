@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from queuemaster.status_board import Standing
+from queuejobs.shared.standing import Standing
 
 from .snapshot import STALE, Snapshot
 

@@ -14,9 +14,9 @@ from prometheus_client.core import (
 )
 
 from queuejobs.shared.job_state import JobState
+from queuejobs.shared.standing import Standing
 from queuejobs.shared.work_counts import BOUNDS, HISTOGRAM, OUTCOMES, WorkCounts, sum_histograms
 from queuemaster.channels import Tree
-from queuemaster.status_board import Standing
 
 from .channel_labels import ChannelLabels
 from .job_counts import Rows

@@ -71,9 +71,9 @@ def _listen(settings: Settings, status: StatusBoard, scoreboard: Scoreboard) -> 
 
 
 def _listen_to_master(control: socket.socket) -> None:
-    while (received := wire.receive(control)) is not None:
-        if isinstance(received.message, messages.ReopenLogs):
-            log.reopen()
+    while (received := wire.receive(control, messages.EXPORTER_READS)) is not None:
+        assert isinstance(received.message, messages.ReopenLogs)
+        log.reopen()
     event(_log, logging.DEBUG, "the master is gone, exporter ends")
     sys.stderr.flush()
     os._exit(0)

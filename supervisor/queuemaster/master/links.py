@@ -12,11 +12,11 @@ import os
 import selectors
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from queuejobs.shared import wire
 from queuejobs.shared.log import event
-from queuejobs.shared.messages import BadMessage, Hello, Leave, Message
+from queuejobs.shared.messages import MASTER_READS, MASTER_READS_OF_WORKERS, BadMessage, Leave, Message
 
 from .core.events import Role
 
@@ -54,9 +54,9 @@ class Outbox:
             for fd in fds:
                 os.close(fd)
 
-    def receive(self) -> wire.Received | None:
+    def receive(self, accepted: Collection[type[Message]] = MASTER_READS) -> wire.Received | None:
         """The next message; raises BlockingIOError when there is none, None at the end."""
-        return wire.receive(self.socket)
+        return wire.receive(self.socket, accepted)
 
     def close(self) -> None:
         """Give up what was not sent."""
@@ -150,12 +150,14 @@ class WorkerLinks:
         return theirs, self._words[entry]
 
     def _hear(self, outbox: Outbox, hello: Callable[[wire.Received], None]) -> None:
+        try:
+            received = outbox.receive(MASTER_READS_OF_WORKERS)
+        except BlockingIOError:
+            return  # what was there was no hello, which may still come
         self._selector.unregister(outbox.socket)
-        received = outbox.receive()
-        if received is None or not isinstance(received.message, Hello):
-            return  # it died first: reaped, or asked for again at its deadline
-        outbox.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
-        hello(received)
+        if received is not None:  # else the worker died first: reaped, or asked for again at its deadline
+            outbox.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+            hello(received)
 
     def descriptor(self, entry: int) -> int:
         """The socket, for the dispatcher."""

@@ -109,7 +109,7 @@ class Reporter:
     """Tells the service manager and the log. It keeps what the dispatcher says of the databases."""
 
     def __init__(self, settings: Settings) -> None:
-        self.standings: dict[int, str] = {}  # by database: "leads", "stands by", "away"
+        self.standings: dict[int, str] = {}  # by database: a value of Standing
         self.announcer = Announcer(Notifier.take(os.environ))
         self._reloading = False
         self.configure(settings)

@@ -205,10 +205,8 @@ class Master:
         if isinstance(message, messages.Ready):
             if role is not None:
                 self._happened(ev.Ready(role))
-        elif type(message) in _HEAR:
-            _HEAR[type(message)](self, message)
         else:
-            log_event(_log, logging.WARNING, "message not understood", type=type(message).__name__)
+            _HEAR[type(message)](self, message)
 
     def _hear_cannot_import(self, message: messages.CannotImport) -> None:
         self._happened(ev.Broken(f"module {message.module}: {message.error}"))
@@ -220,7 +218,7 @@ class Master:
         self._happened(ev.Recovered(message.entry, message.generation))
 
     def _hear_database_standing(self, message: messages.DatabaseStanding) -> None:
-        self._reporter.standings[message.database] = message.standing
+        self._reporter.standings[message.database] = message.standing.value
 
     def _hear_workers_wanted(self, message: messages.WorkersWanted) -> None:
         self._happened(ev.Wanted(message.channels))

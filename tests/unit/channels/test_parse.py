@@ -264,3 +264,9 @@ def test_any_text_gives_a_tree_or_names_an_entry_of_it(text: str) -> None:
         culprit = error.entry
     assert culprit in text
     assert first == "root"
+
+
+def test_numbers_beyond_any_use_are_read_as_the_greatest_that_fits_everywhere() -> None:
+    parsed = parse_channels(f"root:2:batch={10**20}:burst={10**20}:max_jobs={10**20}")
+    root = parsed.channels[0]
+    assert (root.batch, root.burst, root.max_jobs) == (2**31 - 1,) * 3

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from queuejobs.shared import wire
+from queuejobs.shared import messages, wire
 from queuejobs.shared.process import Process
 from queuemaster.channels import Head, Scheduler, Tree, parse_channels
 from queuemaster.dispatcher import granting
@@ -37,7 +37,7 @@ class World:
         self.granting = Granting(scheduler, links, databases, BatchSizes(), 1, max_workers, 0.0)
 
     def told(self) -> str:
-        received = wire.receive(self.worker)
+        received = wire.receive(self.worker, messages.WORKER_READS)
         assert received is not None
         return type(received.message).__name__
 

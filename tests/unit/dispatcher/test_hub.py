@@ -8,11 +8,11 @@ import pytest
 
 from queuejobs.shared import messages, wire
 from queuejobs.shared.process import Process
+from queuejobs.shared.standing import Standing
 from queuemaster.channels import Head, Override, parse_channels
 from queuemaster.config.compiled import DatabaseConfig, Settings
 from queuemaster.dispatcher.hub import DispatchHub
 from queuemaster.dispatcher.links import Link
-from queuemaster.status_board import Standing
 
 KEY = (10, "2026-01-01T00:00:00.000000", 1)
 BASE = Settings(
@@ -126,7 +126,9 @@ def test_when_all_databases_are_served(
     world = World()
     for database, standing in enumerate(standings):
         world.hub.standing(database, Standing(standing))
-    assert world.told == [messages.DatabaseStanding(*pair) for pair in enumerate(standings)]
+    assert world.told == [
+        messages.DatabaseStanding(database, Standing(standing)) for database, standing in enumerate(standings)
+    ]
     ready = [record for record in caplog.records if record.getMessage() == "all databases ready"]
     assert len(ready) == served
 
@@ -138,23 +140,23 @@ def test_a_worker_is_granted_the_best_job_and_told_to_end_its_slice_at_a_change(
     world.lead(0, "root.a")
     world.hub.databases[0].heads["root.a"].read([KEY, (*KEY[:2], 2), (*KEY[:2], 3)], False, None, False)
     world.hub.workers.adopt(link)
-    attach = wire.receive(theirs)
+    attach = wire.receive(theirs, messages.WORKER_READS)
     assert attach is not None
     assert isinstance(attach.message, messages.Attach)
     world.hub.workers.heard(link, messages.Attached(attach.message.incarnation))
     world.hub._grant_all()
-    granted = wire.receive(theirs)
+    granted = wire.receive(theirs, messages.WORKER_READS)
     assert granted is not None
     assert isinstance(granted.message, messages.Grant)
     assert (granted.message.channel, granted.message.epoch, granted.message.bound) == ("root.a", 1, KEY)
     assert granted.message.slice is not None
     world.hub.overrides(0, (Override("root.a", 1, None, True),))
     world.hub.overrides(0, ())
-    revoked = wire.receive(theirs)
+    revoked = wire.receive(theirs, messages.WORKER_READS)
     assert revoked is not None
     assert revoked.message == messages.Revoke()
     theirs.setblocking(False)
     with pytest.raises(BlockingIOError):
-        wire.receive(theirs)
+        wire.receive(theirs, messages.WORKER_READS)
     ours.close()
     theirs.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from queuejobs.shared.standing import Standing
 from queuemaster.dispatcher.retries import (
     FIRST_DELAY,
     LONGEST_DELAY,
@@ -12,7 +13,6 @@ from queuemaster.dispatcher.retries import (
     Retries,
     Retry,
 )
-from queuemaster.status_board import Standing
 
 
 def test_it_is_tried_again_later_and_later() -> None:

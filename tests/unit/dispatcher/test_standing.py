@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from queuejobs.shared.standing import Standing
 from queuemaster.dispatcher.standing import TRANSITIONS, StandingKeeper
-from queuemaster.status_board import Standing
 
 AWAY, LEADS, NOT_SERVED, QUARANTINED, STANDS_BY = (
     Standing.AWAY, Standing.LEADS, Standing.NOT_SERVED, Standing.QUARANTINED, Standing.STANDS_BY,

@@ -89,7 +89,7 @@ class World:
         heard: list[messages.Message] = []
         while True:
             try:
-                received = wire.receive(end)
+                received = wire.receive(end, messages.WORKER_READS)
             except BlockingIOError:
                 return heard
             assert received is not None

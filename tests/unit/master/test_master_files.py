@@ -123,7 +123,7 @@ def test_messages_wait_in_order_for_an_end_that_does_not_read() -> None:
         outbox.send(messages.CannotImport(str(number), "x" * 500))
     received = 0
     while received < 2000:
-        message = wire.receive(theirs)
+        message = wire.receive(theirs, set(messages.MESSAGES.values()))
         assert message is not None
         assert message.message == messages.CannotImport(str(received), "x" * 500)
         received += 1
@@ -143,7 +143,7 @@ def test_descriptors_wait_as_duplicates_and_none_is_left_open() -> None:
     for _ in range(300):
         outbox.send(messages.ApplySettings(), [writing])
     os.close(writing)
-    first = wire.receive(theirs)
+    first = wire.receive(theirs, set(messages.MESSAGES.values()))
     assert first is not None
     os.write(first.fds[0], b"through")
     assert os.read(reading, 100) == b"through"

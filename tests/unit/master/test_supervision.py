@@ -8,6 +8,7 @@ from typing import TypeVar, get_args
 
 import pytest
 
+from queuejobs.shared.messages import EXIT_CANNOT_IMPORT
 from queuejobs.shared.stop_causes import Cause
 from queuemaster.master import shell
 from queuemaster.master.core import deaths
@@ -18,7 +19,7 @@ from queuemaster.master.core.limits import ABORT_GRACE, Charge, Step
 from queuemaster.master.core.pools import Worker, WorkerState
 from queuemaster.master.core.shutdown import RECOVERY_PATIENCE, Shutdown
 from queuemaster.master.core.states import IllegalTransition
-from queuemaster.master.core.supervision import BROKEN, Supervision
+from queuemaster.master.core.supervision import Supervision
 
 GRACE, BOOT = 30.0, 20.0
 DIED, LEFT = int(signal.SIGKILL), 0
@@ -272,7 +273,7 @@ def test_workers_that_retire_cost_nothing() -> None:
 def test_an_application_that_cannot_be_imported_ends_the_first_start() -> None:
     world = World(Role.TEMPLATE, Role.DISPATCHER)
     world.tell(ev.Tick(), ev.Started(Role.TEMPLATE, 11), ev.Started(Role.DISPATCHER, 12))
-    actions = world.tell(ev.Broken("no module"), ev.Reaped(11, BROKEN << 8))
+    actions = world.tell(ev.Broken("no module"), ev.Reaped(11, EXIT_CANNOT_IMPORT << 8))
     assert of(ev.Signal, actions) == [ev.Signal(12, signal.SIGTERM, False)]
     assert of(ev.Exit, world.tell(ev.Reaped(12, LEFT))) == [ev.Exit(2)]
 
@@ -281,7 +282,7 @@ def test_later_on_it_is_tried_again() -> None:
     world, (fork,) = up()
     world.greet(fork, 50)
     world.tell(ev.Reaped(11, DIED), ev.Started(Role.TEMPLATE, 21))
-    actions = world.tell(ev.Broken("no module"), ev.Reaped(21, BROKEN << 8))
+    actions = world.tell(ev.Broken("no module"), ev.Reaped(21, EXIT_CANNOT_IMPORT << 8))
     assert of(ev.Signal, actions) == []
     assert world.core.phase is Phase.RUNNING
 

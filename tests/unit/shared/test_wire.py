@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from queuejobs.shared import messages, wire
 from queuejobs.shared.log_limit import LogLimit
 
 RETIRE = messages.Retire()
+ALL = frozenset(messages.MESSAGES.values())
 
 
 @pytest.fixture
@@ -32,15 +34,16 @@ def test_what_was_said_before_the_end_arrives_though_the_other_has_not_read_all(
     wire.send(theirs, released)
     wire.send(ours, RETIRE)
     theirs.close()
-    received = wire.receive(ours)
+    received = wire.receive(ours, ALL)
     assert received is not None
     assert received.message == released
-    assert wire.receive(ours) is None
+    assert wire.receive(ours, ALL) is None
 
 
 @pytest.mark.parametrize(
     "packet",
     [
+        b"",
         b"x",
         b"\xff\xfe",
         b"[" * 60_000,
@@ -54,7 +57,7 @@ def test_what_was_said_before_the_end_arrives_though_the_other_has_not_read_all(
         b'{"type": "Claimed", "number": 1, "job"',
         json.dumps({"type": "Retire", "filler": "x" * messages.LONGEST}).encode(),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_what_is_no_message_is_logged_and_passed_over(
     ends: Ends, packet: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -63,7 +66,7 @@ def test_what_is_no_message_is_logged_and_passed_over(
     ours, theirs = ends
     theirs.send(packet)
     wire.send(theirs, RETIRE)
-    received = wire.receive(ours)
+    received = wire.receive(ours, ALL)
     assert received is not None
     assert received.message == RETIRE
     assert [record.getMessage() for record in caplog.records] == ["message refused"]
@@ -77,7 +80,7 @@ def test_refusals_are_logged_once_in_a_while(
     for _ in range(50):
         theirs.send(b"garbage")
     wire.send(theirs, RETIRE)
-    assert wire.receive(ours) is not None
+    assert wire.receive(ours, ALL) is not None
     assert len(caplog.records) == 1
 
 
@@ -91,7 +94,7 @@ def test_a_message_with_other_descriptors_than_its_own_is_refused_and_none_stays
     before = len(os.listdir("/proc/self/fd"))
     wire.send(theirs, message, [0] * count)
     wire.send(theirs, RETIRE)
-    received = wire.receive(ours)
+    received = wire.receive(ours, ALL)
     assert received is not None
     assert (received.message, received.fds) == (RETIRE, [])
     assert len(os.listdir("/proc/self/fd")) == before
@@ -102,5 +105,29 @@ def test_more_descriptors_than_any_message_has_are_refused_and_none_stays_open(e
     before = len(os.listdir("/proc/self/fd"))
     wire.send(theirs, RETIRE, [0] * 100)
     wire.send(theirs, RETIRE)
-    assert wire.receive(ours) is not None
+    assert wire.receive(ours, ALL) is not None
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_message_for_another_process_is_refused_and_its_descriptors_are_closed(ends: Ends) -> None:
+    ours, theirs = ends
+    before = len(os.listdir("/proc/self/fd"))
+    wire.send(theirs, messages.ApplySettings(), [0])
+    wire.send(theirs, RETIRE)
+    received = wire.receive(ours, messages.WORKER_READS)
+    assert received is not None
+    assert received.message == RETIRE
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_empty_packet_with_descriptors_is_no_end(ends: Ends) -> None:
+    ours, theirs = ends
+    before = len(os.listdir("/proc/self/fd"))
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 0]))
+    theirs.sendmsg([b""], [rights])
+    theirs.send(b"")
+    wire.send(theirs, RETIRE)
+    received = wire.receive(ours, ALL)
+    assert received is not None
+    assert received.message == RETIRE
     assert len(os.listdir("/proc/self/fd")) == before

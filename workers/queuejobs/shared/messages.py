@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Dict, Optional, Type
 
 from .job_key import Key
+from .standing import Standing
+from .stop_causes import DeathKind
 from .typed_json import WrongType, reader_of
 
 LONGEST = 65536  # bytes of one encoded message
+EXIT_CANNOT_IMPORT = 78  # of a template, after CannotImport. EX_CONFIG: another start would fail as well
 
 
 class BadMessage(Exception):
@@ -107,7 +110,7 @@ class WorkerDied(Message):
     attempt: int
     cause: Optional[str]  # None: an interruption, the try does not count
     detail: str  # tracebacks
-    kind: str  # "death" or "limit"
+    kind: DeathKind
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ class DatabaseStanding(Message):
     """Dispatcher to master: what the dispatcher is to a database now."""
 
     database: int
-    standing: str
+    standing: Standing
 
 
 @dataclass(frozen=True)
@@ -279,6 +282,28 @@ class Released(Message):
     leaving: bool  # the worker ends
     broken: bool  # the batch was rolled back as a whole
 
+
+# Who is told what. A message for another process is refused like any odd packet.
+MASTER_READS = frozenset(
+    (Ready, CannotImport, Forked, WorkerRecovered, DatabaseStanding, WorkersWanted, ReloadWanted, CancelRun)
+)
+MASTER_READS_OF_WORKERS = frozenset((Hello,))
+TEMPLATE_READS = frozenset((Fork, Leave, ReopenLogs))
+DISPATCHER_READS = frozenset(
+    (
+        HandOverWorker,
+        WorkerDied,
+        Begin,
+        Drain,
+        ApplySettings,
+        RetireGenerations,
+        ChangeRootCapacity,
+        ReopenLogs,
+    )
+)
+DISPATCHER_READS_OF_WORKERS = frozenset((Attached, Claimed, Released))
+WORKER_READS = frozenset((Attach, Grant, Revoke, Retire, WarmUp))
+EXPORTER_READS = frozenset((ReopenLogs,))
 
 MESSAGES: Dict[str, Type[Message]] = {kind.__name__: kind for kind in Message.__subclasses__()}
 

@@ -15,6 +15,13 @@ class Cause(enum.IntEnum):
     CANCEL = 4
 
 
+class DeathKind(str, enum.Enum):
+    """How the end of a worker is charged to its run. The values go into the database."""
+
+    DEATH = "death"  # it died of itself
+    LIMIT = "limit"  # it was killed for what it used
+
+
 def describe(cause: Cause, value: int, limit: int) -> str:
     """``timeout after 30 s``; ``value`` and ``limit`` are nanoseconds, for memory bytes."""
     if cause is Cause.TIMEOUT:

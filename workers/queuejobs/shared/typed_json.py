@@ -5,9 +5,10 @@ JSON comes from other processes and from whoever may NOTIFY, so it may be anythi
 
 from __future__ import annotations
 
+import enum
 import math
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Callable, Dict, Tuple, Union, get_type_hints
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, Callable, Dict, Tuple, Type, Union, get_type_hints
 
 from .job_key import Key
 
@@ -65,7 +66,18 @@ def reader_of(annotation: Any) -> Reader:
         return lambda value: None if value is None else read(value)
     if is_dataclass(annotation):
         return _object_reader(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return _member_reader(annotation)
     return _BY_ANNOTATION[annotation]
+
+
+def _default(kind: Any, field: Field[Any]) -> Any:
+    """What a sender of older code means, which does not know the field."""
+    if field.default is not MISSING:
+        return field.default
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    raise WrongType(f"{kind.__name__} lacks {field.name}")
 
 
 _BY_ANNOTATION: Dict[Any, Reader] = {
@@ -78,19 +90,29 @@ _BY_ANNOTATION: Dict[Any, Reader] = {
 }
 
 
+def _member_reader(kind: Type[enum.Enum]) -> Reader:
+    members = {member.value: member for member in kind}
+
+    def read(value: Any) -> enum.Enum:
+        if not isinstance(value, str) or value not in members:
+            raise WrongType(f"expected one of {', '.join(map(str, members))}")
+        return members[value]
+
+    return read
+
+
 def _object_reader(kind: Any) -> Reader:
     hints = get_type_hints(kind)
-    readers = [(field.name, reader_of(hints[field.name]), field.default) for field in fields(kind)]
+    readers = [(field, reader_of(hints[field.name])) for field in fields(kind)]
 
     def read(document: Any) -> Any:
         if not isinstance(document, dict):
             raise WrongType(f"expected an object for {kind.__name__}")
         values = []
-        for name, reader, default in readers:
+        for field, reader in readers:
+            name = field.name
             if name not in document:
-                if default is MISSING:
-                    raise WrongType(f"{kind.__name__} lacks {name}")
-                values.append(default)  # from a sender of older code
+                values.append(_default(kind, field))
                 continue
             try:
                 values.append(reader(document[name]))

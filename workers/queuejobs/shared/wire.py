@@ -9,10 +9,11 @@ from __future__ import annotations
 import array
 import logging
 import os
+import select
 import socket
 import struct
 import time
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Collection, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 from .log import event
 from .log_limit import LogLimit
@@ -53,19 +54,22 @@ def send(end: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
         end.send(data)
 
 
-def receive(end: socket.socket) -> Optional[Received]:
-    """The next message; None when the other end is closed."""
+def receive(end: socket.socket, accepted: Collection[Type[Message]]) -> Optional[Received]:
+    """The next message of a type that this process is told; None when the other end is closed.
+
+    Raises BlockingIOError as the socket does.
+    """
     while True:
         try:
             data, ancillary, flags, _address = end.recvmsg(LONGEST, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
-            # the peer closed its end with packets of ours unread; what it had sent before comes after this: read again
+            # the peer closed its end with packets of ours unread, and its own packets come after this error
             continue
         fds, pid = _read_ancillary(ancillary)
-        if not data:
+        if not data and not fds and _is_closed(end):
             return None
         try:
-            return Received(_understand(data, flags, fds), fds, pid)
+            return Received(_understand(data, flags, fds, accepted), fds, pid)
         except BadMessage as error:
             for fd in fds:
                 os.close(fd)
@@ -77,12 +81,21 @@ def receive(end: socket.socket) -> Optional[Received]:
                 )  # fmt: skip
 
 
-def _understand(data: bytes, flags: int, fds: List[int]) -> Message:
+def _is_closed(end: socket.socket) -> bool:
+    """Whether nothing comes any more. An empty packet reads like the end, which only poll tells apart."""
+    poll = select.poll()
+    poll.register(end, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def _understand(data: bytes, flags: int, fds: List[int], accepted: Collection[Type[Message]]) -> Message:
     if flags & socket.MSG_TRUNC:
         raise BadMessage(f"longer than {LONGEST} bytes")
     if flags & socket.MSG_CTRUNC:
-        raise BadMessage(f"more than {_MOST_DESCRIPTORS} descriptors")
+        raise BadMessage(f"descriptors were lost: more than {_MOST_DESCRIPTORS}, or too many open files")
     message = decode(data)
+    if type(message) not in accepted:
+        raise BadMessage(f"{type(message).__name__} is not for this process")
     if len(fds) != message.DESCRIPTORS:
         raise BadMessage(
             f"{type(message).__name__} with {len(fds)} descriptors, expected {message.DESCRIPTORS}"

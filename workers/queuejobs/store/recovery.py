@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, List, NamedTuple, Optional
 
 from ..shared.process import Process
+from ..shared.stop_causes import DeathKind
 from . import locks
 
 
@@ -15,7 +16,7 @@ class Blame(NamedTuple):
     attempt: int
     cause: str
     detail: Optional[str] = None  # a traceback, where there is one
-    kind: str = "death"  # or "limit": it was killed for what it used
+    kind: DeathKind = DeathKind.DEATH
     poison_after: int = 0  # deaths in a row that fail the job, 0: never
     max_backoff: float = 3600.0  # seconds
 
@@ -45,6 +46,18 @@ def recover(cursor: Any, worker: int, blame: Optional[Blame] = None) -> Optional
     if blame is None:
         cursor.execute("select queuemaster.recover(%s, null, null, null)", (worker,))
     else:
-        cursor.execute("select queuemaster.recover(%s, %s, %s, %s, %s, %s, %s, %s)", (worker, *blame))
+        cursor.execute(
+            "select queuemaster.recover(%s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                worker,
+                blame.job,
+                blame.attempt,
+                blame.cause,
+                blame.detail,
+                blame.kind.value,
+                blame.poison_after,
+                blame.max_backoff,
+            ),
+        )
     settled: Optional[int] = cursor.fetchone()[0]
     return settled

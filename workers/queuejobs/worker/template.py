@@ -28,7 +28,6 @@ from ..shared.scoreboard import Scoreboard
 from . import settings, worker
 from .runtimes.odoo import process as odoo_process
 
-EXIT_CANNOT_IMPORT = 78  # EX_CONFIG: another start would fail as well, until the code is mended
 ABORT_GRACE = 2.0  # seconds to write the tracebacks
 WORDS = 16384  # bytes of them that are logged
 LONGEST_REASON = 4000  # characters of why the application cannot be imported
@@ -97,7 +96,7 @@ def _import_application(options: settings.WorkerSettings, control: socket.socket
             _log.exception("cannot import the application: module %s", name)
             words = f"{type(error).__name__}: {error}"
             wire.send(control, messages.CannotImport(name, words[:LONGEST_REASON]))
-            sys.exit(EXIT_CANNOT_IMPORT)
+            sys.exit(messages.EXIT_CANNOT_IMPORT)
     if threading.active_count() > 1:
         names = ", ".join(thread.name for thread in threading.enumerate()[1:])
         event(
@@ -117,7 +116,7 @@ def _parts(options: settings.WorkerSettings) -> Iterator[Tuple[str, Callable[[],
 
 def _serve(control: socket.socket, board: Scoreboard, options: settings.WorkerSettings) -> None:
     while True:
-        received = wire.receive(control)
+        received = wire.receive(control, messages.TEMPLATE_READS)
         if received is None:
             return  # the master is gone
         message = received.message

@@ -88,7 +88,7 @@ class Worker:
         self._idle()
         self._tell(messages.Hello(start_time(os.getpid())))
         while True:
-            received = wire.receive(self._link)
+            received = wire.receive(self._link, messages.WORKER_READS)
             if received is None:
                 break
             self._answer(received.message)

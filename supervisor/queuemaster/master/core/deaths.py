@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from queuejobs.shared.stop_causes import DeathKind
+
 from .events import Reaped, Run, TellDeath
 from .limits import Charge
 from .pools import Worker
@@ -13,14 +15,14 @@ from .pools import Worker
 def notice(worker: Worker, event: Reaped, charge: Charge | None) -> TellDeath:
     """What the dispatcher is told. ``charge``: what the master was ending the worker for, if it was."""
     run = event.run or Run(0, 0, 0)
-    cause, kind = None, "death"
+    cause, kind = None, DeathKind.DEATH
     if worker.killed:
         pass  # at the end of the service: an interruption, for which no job pays
     elif charge is not None:
         # the run that is charged pays; another run, which the worker has begun since, goes back uncounted
         if charge.job:
             run, cause = Run(run.database, charge.job, charge.attempt), charge.text
-            kind = "limit" if charge.limit else "death"
+            kind = DeathKind.LIMIT if charge.limit else DeathKind.DEATH
     elif event.busy:
         # job 0: the dispatcher knows which job the worker was claiming
         cause = describe(worker.pid, event.status)

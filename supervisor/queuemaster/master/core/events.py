@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from queuejobs.shared.scoreboard import EntrySnapshot
-from queuejobs.shared.stop_causes import Cause
+from queuejobs.shared.stop_causes import Cause, DeathKind
 from queuejobs.shared.work_counts import WorkCounts
 
 DEFAULT_BOOT_TIMEOUT, LEAST_BOOT_TIMEOUT = 60.0, 10.0  # seconds
@@ -265,7 +265,7 @@ class TellDeath:
     attempt: int
     cause: str | None
     detail: str
-    kind: str  # "death" or "limit"
+    kind: DeathKind
 
 
 @dataclass(frozen=True)

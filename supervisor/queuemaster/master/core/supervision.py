@@ -12,6 +12,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from queuejobs.shared.messages import EXIT_CANNOT_IMPORT
+
 from . import events as ev
 from .children import Child, Phase, exporter
 from .counters import Counters, ExitCause
@@ -23,8 +25,6 @@ from .limits import ABORT_GRACE, INTERVAL, Watch, abort, kill
 from .pools import Pools, Worker, WorkerState
 from .reload import Succession
 from .shutdown import Shutdown, end_role
-
-BROKEN = 78  # the template's exit status when the application cannot be imported
 
 
 class Supervision:
@@ -224,7 +224,7 @@ class Supervision:
         if role is Role.SUCCESSOR:
             return self._not_succeeded(f"the new template ended ({outcome(status)}), the old one stays")
         expected = child.told_to_end
-        first_import = role is Role.TEMPLATE and not child.ready and _code(status) == BROKEN
+        first_import = role is Role.TEMPLATE and not child.ready and _code(status) == EXIT_CANNOT_IMPORT
         child.pid, child.ready, child.told_to_end = 0, False, False
         actions: list[ev.Action] = []
         if role is Role.TEMPLATE:
