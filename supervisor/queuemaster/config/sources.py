@@ -45,9 +45,8 @@ class Compiled:
     values: tuple[OptionValue, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()  # beside Odoo: nothing to change, but worth knowing
-    channels_given: bool = (
-        True  # False beside Odoo when no source names channels: the addon's runner reads its forms
-    )
+    # False beside Odoo when no source names channels: the addon's runner reads its forms
+    channels_given: bool = True
 
 
 @dataclass

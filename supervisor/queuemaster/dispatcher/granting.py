@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from queuejobs.shared import messages
 from queuejobs.shared.job_key import Key
+from queuejobs.shared.log import event
+from queuejobs.shared.log_limit import LogLimit
 from queuemaster.channels import Candidate, Scheduler
 
 from .database import QueueDatabase
@@ -16,6 +19,8 @@ from .grant import BatchSizes, OutstandingGrant, Rivals, Source, must_end, slice
 from .links import Links, LinkState
 
 PASSED_OVER = 0.5  # seconds
+LONGEST_NAME = 10_000  # characters of a stored channel: a grant is one message
+_log = logging.getLogger("queuemaster.dispatcher")
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Granting:
         self._links = links
         self._databases = databases
         self._numbers = itertools.count(first)
+        self._too_long = LogLimit()
         self._passed: dict[str, float] = {}  # channels without an idle worker: since when others go first
         self.configure(max_workers, slice_seconds)
 
@@ -96,6 +102,9 @@ class Granting:
             if database.epoch is None:
                 continue
             for stored, head in database.heads.items():
+                if len(stored) > LONGEST_NAME:  # only beside Odoo, where nothing limits it
+                    self._say_too_long(database.name, stored)
+                    continue
                 channel = tree.resolve(stored)
                 sequential = tree[channel].sequential
                 if sequential and head.failed:
@@ -106,6 +115,14 @@ class Granting:
                 if key is not None:
                     current.candidates.append(Candidate(channel, key, (database.index, stored)))
         return current
+
+    def _say_too_long(self, database: str, stored: str) -> None:
+        left_out = self._too_long.admit(time.monotonic())
+        if left_out is not None:
+            event(
+                _log, logging.ERROR, "channel name is too long, its jobs cannot be granted",
+                db=database, channel=stored[:100], left_out=left_out or None,
+            )  # fmt: skip
 
     def _choose(self, current: GrantRound, channels: set[str]) -> Candidate | None:
         return self._scheduler.choose(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from queuejobs.shared import messages, wire
 from queuejobs.shared.log import event
 from queuejobs.shared.process import Process
+from queuejobs.shared.transitions import require_legal
 
 from .grant import OutstandingGrant
 
@@ -52,8 +53,7 @@ class Link:
 
     def enter(self, state: LinkState) -> None:
         """The only place that changes the state."""
-        if state not in _TRANSITIONS[self.state]:
-            raise ValueError(f"link of worker {self.process.pid}: {self.state.value} -> {state.value}")
+        require_legal(f"link of worker {self.process.pid}", _TRANSITIONS, self.state, state)
         if _log.isEnabledFor(logging.DEBUG):
             event(
                 _log, logging.DEBUG, "link", worker=self.process.pid, before=self.state.value, now=state.value

@@ -44,6 +44,7 @@ def main() -> None:
     settings = Settings.from_descriptor(options.settings)
     log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
     linux.set_title("queuemaster: dispatcher")
+    linux.raise_descriptor_limit()  # a link to each worker
     gevent_psycopg2.install()
     status = StatusBoard(options.status)
     Dispatcher(settings, socket.socket(fileno=options.control), status).run()

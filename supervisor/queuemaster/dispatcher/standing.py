@@ -8,6 +8,7 @@ from typing import Any
 
 from queuejobs.shared.log import event
 from queuejobs.shared.standing import Standing
+from queuejobs.shared.transitions import require_legal
 
 from .hub_protocol import Hub
 
@@ -43,12 +44,10 @@ class StandingKeeper:
     def change(self, standing: Standing, reason: str = "", **details: Any) -> None:
         """From now on. ``reason``: why it is away, in quarantine or not served; another reason is a change, too.
 
-        Raises RuntimeError when it cannot follow the standing before, which is a mistake of ours.
+        Raises IllegalTransition when it cannot follow the standing before, which is a bug of ours.
         """
         before = self.current
-        if standing not in TRANSITIONS[before]:
-            known = "unknown" if before is None else before.value
-            raise RuntimeError(f"database {self._name}: standing {known} cannot become {standing.value}")
+        require_legal(f"standing of database {self._name}", TRANSITIONS, before, standing)
         if (standing, reason) == (before, self._reason):
             return
         self.current, self._reason = standing, reason

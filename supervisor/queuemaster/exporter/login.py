@@ -21,24 +21,24 @@ class Login:
         self._token = settings.http_token
         self.required = bool(self._token or self._password)
 
-    def admits(self, authorization: Authorization | None) -> bool:
-        """Whether this request may see everything. ``authorization``: its header, None without one."""
+    def admits(self, header: str | None) -> bool:
+        """Whether this request may see everything. ``header``: what it sent as Authorization."""
         if not self.required:
             return True
-        if authorization is None:
+        scheme, _, rest = (header or "").partition(" ")
+        if scheme.lower() == "bearer":
+            return bool(self._token) and _same(rest.strip(), self._token)
+        authorization = Authorization.from_header(header)
+        if authorization is None or authorization.type != "basic":
             return False
-        if authorization.type == "basic":
-            # both are always compared: the time that it takes does not tell which one was wrong
-            known = _same(authorization.username, self._user) & _same(authorization.password, self._password)
-            return bool(self._password) and known
-        return (
-            authorization.type == "bearer" and bool(self._token) and _same(authorization.token, self._token)
-        )
+        # both are always compared: the time that it takes does not tell which one was wrong
+        known = _same(authorization.username, self._user) & _same(authorization.password, self._password)
+        return bool(self._password) and known
 
-
-def refusal() -> Response:
-    """What a request without a login is answered."""
-    return Response("Unauthorized Access", 401, {"WWW-Authenticate": 'Basic realm="Queuemaster"'})
+    def refusal(self) -> Response:
+        """What a request without the login is answered."""
+        scheme = "Basic" if self._password else "Bearer"
+        return Response("Unauthorized Access", 401, {"WWW-Authenticate": f'{scheme} realm="Queuemaster"'})
 
 
 def _same(sent: str | None, expected: str) -> bool:

@@ -19,10 +19,10 @@ from queuemaster.status_board import StatusBoard
 from . import health, memory, metrics, snapshot
 from .channel_labels import ChannelLabels
 from .job_counts import QueueRows, refresh_all
-from .login import Login, refusal
+from .login import Login
 from .rate_limiter import RateLimiter
 
-# seconds for which a text is served again: however often somebody asks, the machine reads everything twice a second
+# seconds for which a text is served again, so that everything is read twice a second at most
 FRESH = 0.5
 # the classic format: in OpenMetrics the gauge jobs and the counter jobs_total would be one name
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -74,14 +74,14 @@ def application(settings: Settings, status: StatusBoard, scoreboard: Scoreboard)
 
     def verdict(reasons: list[str], word: str) -> tuple[Response, int]:
         answer: dict[str, object] = {word: not reasons}
-        if login.admits(request.authorization):
+        if login.admits(request.headers.get("Authorization")):
             answer["reasons"] = reasons
         return jsonify(answer), 503 if reasons else 200
 
     @app.get("/metrics")
     def show_metrics() -> Response:
-        if not login.admits(request.authorization):
-            return refusal()
+        if not login.admits(request.headers.get("Authorization")):
+            return login.refusal()
         limiter.wait()  # probes do not wait: they are cheap, and what is not answered in time is restarted
         return Response(text.get(), content_type=CONTENT_TYPE)
 

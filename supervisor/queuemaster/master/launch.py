@@ -15,7 +15,7 @@ from queuemaster.config.compiled import Settings
 from .account import Account
 from .core.events import Role
 
-# what of the shared memory a role is descriptors
+# which shared memory each role inherits
 _SHARED = {
     Role.TEMPLATE: ("scoreboard",),
     Role.SUCCESSOR: ("scoreboard",),
@@ -61,14 +61,16 @@ def launch(
 
 
 def signal_group(pid: int, signum: int) -> None:
-    """``pid``: a child of ours that is not reaped, so that the number is surely its own, also when it is dead."""
+    """Send a signal to a worker and to every process of its group.
+
+    ``pid``: of a child that is not reaped, dead or alive, so that no other process can have the number.
+    """
     try:
         os.killpg(pid, signum)
         return
     except ProcessLookupError:
-        group = os.getpgid(
-            pid
-        )  # it leads none yet: the group is that of its parent, between the template and it
+        # it leads no group yet: its group is that of its parent, the process between the template and it
+        group = os.getpgid(pid)
     if group == os.getpgrp():
         os.kill(pid, signum)  # never ours, in which the template is too
     else:

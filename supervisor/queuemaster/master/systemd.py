@@ -14,9 +14,8 @@ class Notifier:
     """The socket. Sending never waits: a message that finds no room is kept and sent later."""
 
     def __init__(self, address: str = "", watchdog: float = 0.0) -> None:
-        self.watchdog = (
-            watchdog  # seconds without a sign of life after which the manager kills us; 0: it does not
-        )
+        # seconds without a sign of life after which the manager kills us; 0: it does not
+        self.watchdog = watchdog
         self._address = b"\0" + os.fsencode(address[1:]) if address.startswith("@") else os.fsencode(address)
         self._unsent: list[bytes] = []
         self._socket: socket.socket | None = None

@@ -18,9 +18,8 @@ from .naming import listed, named
 from .opening import throttled_for, without_token_for
 
 BEAT_LATE = 30.0  # seconds without a heartbeat after which another dispatcher may end the leader
-WORKERS_ARE_LATE = (
-    15.0  # seconds that a job is ready, with a free slot, before the workers are the likely cause
-)
+# seconds that a job is ready, with a free slot, before the workers are the likely cause
+WORKERS_ARE_LATE = 15.0
 
 
 class Verdict(enum.Enum):

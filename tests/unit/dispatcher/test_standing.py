@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from queuejobs.shared.standing import Standing
+from queuejobs.shared.transitions import IllegalTransition
 from queuemaster.dispatcher.standing import TRANSITIONS, StandingKeeper
 
 AWAY, LEADS, NOT_SERVED, QUARANTINED, STANDS_BY = (
@@ -77,12 +78,12 @@ def test_a_leadership_and_a_standby_end_with_their_session(
     keeper: StandingKeeper, first: Standing, second: Standing
 ) -> None:
     keeper.change(first)
-    with pytest.raises(RuntimeError, match=f"standing {first.value} cannot become {second.value}"):
+    with pytest.raises(IllegalTransition, match=f"{second.value} cannot follow {first.value}"):
         keeper.change(second)
 
 
 def test_nothing_is_in_quarantine_at_the_beginning(keeper: StandingKeeper) -> None:
-    with pytest.raises(RuntimeError, match="standing unknown cannot become quarantined"):
+    with pytest.raises(IllegalTransition, match="quarantined cannot follow None"):
         keeper.change(QUARANTINED, "x")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from queuejobs.shared import messages, wire
 from queuejobs.shared.process import Process
+from queuejobs.shared.transitions import IllegalTransition
 from queuemaster.channels import Scheduler, Tree, parse_channels
 from queuemaster.dispatcher.grant import BatchSizes, OutstandingGrant
 from queuemaster.dispatcher.links import Link, LinkState
@@ -263,5 +264,5 @@ def test_a_change_of_state_that_cannot_be_is_a_mistake_of_ours(
 ) -> None:
     link = world.adopt()
     link.state = before
-    with pytest.raises(ValueError, match=f"{before.value} -> {after.value}"):
+    with pytest.raises(IllegalTransition, match=f"{after.value} cannot follow {before.value}"):
         link.enter(after)

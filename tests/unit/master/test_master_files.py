@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from queuejobs.shared import linux, messages, wire
 from queuemaster.master import pidfile, register
 from queuemaster.master.core.backoff import FREE, LONGEST, Backoff
 from queuemaster.master.core.deaths import describe, outcome
-from queuemaster.master.links import Outbox
+from queuemaster.master.links import Outbox, WorkerLinks
 from queuemaster.master.pidfile import AlreadyRunning, PidFileError
 from queuemaster.master.register import Registered
 
@@ -155,6 +156,38 @@ def test_descriptors_wait_as_duplicates_and_none_is_left_open() -> None:
     assert os.read(reading, 100) == b"", "every duplicate is closed"
     os.close(reading)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_odd_first_packet_of_a_worker_is_passed_over_and_its_hello_still_counts() -> None:
+    """A fork hook of the application runs before any line of ours, and may write anywhere."""
+    with selectors.DefaultSelector() as selector:
+        links = WorkerLinks(selector)
+        hellos: list[wire.Received] = []
+        theirs, _words = links.open(3, hellos.append)
+        for packet in (b"x", b"", messages.encode(messages.Ready())):
+            theirs.send(packet)
+            for key, _ in selector.select(0):
+                key.data()
+            assert hellos == []
+        wire.send(theirs, messages.Hello(17))
+        for key, _ in selector.select(0):
+            key.data()
+        assert [(hello.message, hello.pid) for hello in hellos] == [(messages.Hello(17), os.getpid())]
+        assert selector.select(0) == [], "what comes now is for the dispatcher"
+        theirs.close()
+        links.forget(3)
+
+
+def test_a_worker_that_dies_before_its_hello() -> None:
+    with selectors.DefaultSelector() as selector:
+        links = WorkerLinks(selector)
+        hellos: list[wire.Received] = []
+        theirs, _words = links.open(3, hellos.append)
+        theirs.close()
+        for key, _ in selector.select(0):
+            key.data()
+        assert (hellos, selector.select(0)) == ([], [])
+        links.forget(3)
 
 
 # words and waits

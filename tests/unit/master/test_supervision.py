@@ -10,6 +10,7 @@ import pytest
 
 from queuejobs.shared.messages import EXIT_CANNOT_IMPORT
 from queuejobs.shared.stop_causes import Cause
+from queuejobs.shared.transitions import IllegalTransition
 from queuemaster.master import shell
 from queuemaster.master.core import deaths
 from queuemaster.master.core import events as ev
@@ -18,7 +19,6 @@ from queuemaster.master.core.events import Limits, Plan, Role
 from queuemaster.master.core.limits import ABORT_GRACE, Charge, Step
 from queuemaster.master.core.pools import Worker, WorkerState
 from queuemaster.master.core.shutdown import RECOVERY_PATIENCE, Shutdown
-from queuemaster.master.core.states import IllegalTransition
 from queuemaster.master.core.supervision import Supervision
 
 GRACE, BOOT = 30.0, 20.0

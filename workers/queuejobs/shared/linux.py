@@ -56,6 +56,12 @@ def wait_for_parent(parent: int, seconds: float = 10.0) -> bool:
     return True
 
 
+def raise_descriptor_limit() -> None:
+    """Let this process have as many open files as it may: by default that is fewer than there may be workers."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def boot_id() -> str:
     """Changes with every boot: pids of another boot mean nothing."""
     with open("/proc/sys/kernel/random/boot_id") as stream:

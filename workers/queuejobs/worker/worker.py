@@ -119,9 +119,8 @@ class Worker:
         if use.run_was_stopped:
             reason = "a run was stopped"  # what it had started, threads or processes, goes with the worker
         elif use.batch_broke:
-            reason = (
-                "a batch broke"  # a kill request for the run that broke must not hit the worker's next run
-            )
+            # a kill request for the run that broke must not hit the worker's next run
+            reason = "a batch broke"
         self._tell(messages.Released(grant.number, leaving=bool(reason), broken=use.batch_broke))
         if reason:
             event(_log, logging.INFO, "worker is replaced", channel=self._request.channel, reason=reason)

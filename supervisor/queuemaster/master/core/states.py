@@ -7,14 +7,12 @@ import logging
 from collections.abc import Mapping
 from typing import TypeVar
 
+from queuejobs.shared.transitions import require_legal
+
 from .events import Log
 from .events import log as _log
 
 S = TypeVar("S", bound=enum.Enum)
-
-
-class IllegalTransition(Exception):
-    """A mistake in the master: what it wanted to do makes no sense in the state that it is in."""
 
 
 def change(machine: str, legal: Mapping[S, frozenset[S]], old: S, new: S, **context: object) -> Log:
@@ -22,6 +20,5 @@ def change(machine: str, legal: Mapping[S, frozenset[S]], old: S, new: S, **cont
 
     Raises :class:`IllegalTransition`.
     """
-    if new not in legal[old]:
-        raise IllegalTransition(f"{machine}: {new.value} cannot follow {old.value} ({context})")
+    require_legal(machine, legal, old, new)
     return _log(logging.DEBUG, "state changed", of=machine, old=old.value, new=new.value, **context)
