@@ -18,6 +18,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from queuejobs.shared.messages import ReloadWanted
 from queuemaster import embedded
 from queuemaster.channels.channel import ChannelConfig
 from queuemaster.config import discovery
@@ -120,7 +121,7 @@ def test_a_list_that_changes_is_told_once_to_the_master(landlord: Landlord) -> N
     landlord.create("odoo_new")
     landscape.look(30.0)
     landscape.look(60.0)
-    assert told == [{"type": "reload"}]
+    assert told == [ReloadWanted()]
     landscape.look(31.0 + REPEAT)  # it was refused, for whatever reason
     assert len(told) == 2
     landscape.configure(Settings(settings.channels, discovery.find(asked), discovery=asked))
@@ -137,7 +138,7 @@ def test_a_server_that_is_away_is_asked_again(landlord: Landlord) -> None:
     assert told == []
     landlord.do("alter role {} login", landlord.name)
     landscape.look(30.0)
-    assert told == [{"type": "reload"}]
+    assert told == [ReloadWanted()]
 
 
 def odoo_conf(directory: Path, dsn: str, more: str = "") -> Path:

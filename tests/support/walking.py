@@ -18,6 +18,10 @@ BLOCK = re.compile(
     r"(?:^`(?P<path>[^`\n]+)`[^`\n]*:\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+# as words.lasting says it
+DURATION = re.compile(r"\b\d+ d( \d+ h)?\b|\b\d+ h( \d+ min)?\b|\b\d+ min( \d+ s)?\b|\b\d+(\.\d+)? s\b")
+    r"\b\d+ d( \d+ h)?\b|\b\d+ h( \d+ min)?\b|\b\d+ min( \d+ s)?\b|\b\d+(\.\d+)? s\b"
+)  # as words.lasting says it
 LOOKS = re.compile(
     r"queuemaster (status|why|jobs (show|list)|channel \w+$|check)|^curl |^cat |/queuemaster status$|^grep "
 )
@@ -117,4 +121,5 @@ def _missing(expected: tuple[str, ...], answer_lines: list[str]) -> Iterator[str
 
 def _plain(line: str) -> str:
     """What of a line does not differ from one run to the next."""
-    return " ".join(re.sub(r"\d+(\.\d+)?", "0", UUID.sub("UUID", line)).split())
+    steady = DURATION.sub("0 s", UUID.sub("UUID", line))
+    return " ".join(re.sub(r"\d+(\.\d+)?", "0", steady).split())
