@@ -20,8 +20,6 @@ BLOCK = re.compile(
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 # as words.lasting says it
 DURATION = re.compile(r"\b\d+ d( \d+ h)?\b|\b\d+ h( \d+ min)?\b|\b\d+ min( \d+ s)?\b|\b\d+(\.\d+)? s\b")
-    r"\b\d+ d( \d+ h)?\b|\b\d+ h( \d+ min)?\b|\b\d+ min( \d+ s)?\b|\b\d+(\.\d+)? s\b"
-)  # as words.lasting says it
 LOOKS = re.compile(
     r"queuemaster (status|why|jobs (show|list)|channel \w+$|check)|^curl |^cat |/queuemaster status$|^grep "
 )

@@ -36,7 +36,10 @@ def target_databases(
     configuration: Compiled,
 ) -> contextlib.AbstractContextManager[tuple[DatabaseConfig, ...]]:
     """The configured databases; else those of the supervisor that runs here; else the embedded one."""
-    return served_or_configured(configuration, supervisor_here(configuration))
+    supervisor = supervisor_here(configuration)
+    # beside Odoo it may have no database yet
+    serves = supervisor is not None and bool(supervisor.settings.databases)
+    return served_or_configured(configuration, supervisor if serves else None)
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ class Granting:
                 break
             without = {candidate.channel for candidate in current.candidates} - current.idle
             better = self._choose(current, without) if without else None
-            if better is not None and better.key < choice.key and self._has_waited(better, current):
+            if better is not None and better.key < choice.key and self._sends_one_away_for(better, current):
                 continue
             self._grant(choice, current)
         self._revoke(current)
@@ -129,7 +129,7 @@ class Granting:
             current.candidates, current.now, channels.__contains__, current.blocked, current.barriers
         )
 
-    def _has_waited(self, passed: Candidate, current: GrantRound) -> bool:
+    def _sends_one_away_for(self, passed: Candidate, current: GrantRound) -> bool:
         """Whether an idle worker was sent away for the job ``passed``, whose channel has none.
 
         Only at ``max_workers``, and after a while: at once would mean a fork a job where many channels take turns.

@@ -17,7 +17,7 @@ from queuemaster.channels import Head
 
 from . import statements
 
-SPARE = 1000  # heads beyond those of channels in which rows were found
+SPARE = 5000  # heads beyond those of channels in which rows were found
 READS_A_TURN = 4  # an empty read from a bound asks for one of everything
 
 
@@ -35,6 +35,8 @@ class HeadTable(dict[str, Head]):
 
     def noticed(self, channel: str, key: Key | None) -> None:
         """A notification named a channel, perhaps with the least key that became ready."""
+        if channel not in self and len(self) >= self._room and not self.overflowed:
+            self._forget_empty()
         if channel not in self and len(self) >= self._room:
             self.overflowed = True
         else:

@@ -65,13 +65,15 @@ class Listener:
 
     def begin(self, connection: Connection) -> None:
         """A new session."""
-        server = connection.info.parameter_status("server_encoding") or "UTF8"
-        self._encodings = (encodings[connection.encoding], encodings[server])
+        names = [connection.encoding, connection.info.parameter_status("server_encoding") or "UTF8"]
+        # a server of SQL_ASCII keeps any bytes; some encodings of servers have no name in Python
+        known = {name: encodings[name] for name in names if name in encodings and name != "SQL_ASCII"}
+        self._encodings = tuple(known.values())
 
     def notified(self, payload: str, now: float) -> None:
         """Act on a payload, whatever it is."""
         notification = decode(payload, self._encodings)
-        if notification is not None and self.understood(notification):
+        if notification is not None and self._acted_on(notification):
             return
         count = self._odd.add(now)
         if count is not None:
@@ -80,8 +82,8 @@ class Listener:
                 db=self._db, payload=payload[:100], count=count,
             )  # fmt: skip
 
-    def understood(self, notification: Notification) -> bool:
-        """Make due what the notification calls for; False if it means nothing in this kind of queue."""
+    def _acted_on(self, notification: Notification) -> bool:
+        """Make due what the notification calls for. False if it means nothing in this kind of queue."""
         if isinstance(notification, JobReady):
             self._heads.noticed(notification.channel, notification.key)
         elif isinstance(notification, ChannelChanged):

@@ -18,6 +18,10 @@ from queuejobs.shared.job_key import Key
 _INT4 = range(-(2**31), 2**31)
 _INT8 = range(-(2**63), 2**63)
 _KEY_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}", re.ASCII)
+_FAR_TIME = re.compile(
+    r"\d{5,6}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6} BC", re.ASCII
+)
+_ANY_TIME = "2026-01-01T00:00:00.000000"
 _ETA = re.compile(r"-?infinity|\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?( BC)?", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
@@ -97,7 +101,10 @@ def _from_list(values: list[Any], encodings: Collection[str]) -> Notification | 
     channel, *key = values
     if not key:
         return ChannelChanged(channel)
-    return JobReady(channel, (key[0], key[1], key[2])) if _is_key(key) else None
+    if _is_key(key):
+        return JobReady(channel, (key[0], key[1], key[2]))
+    # a date that the trigger cannot write as a key: infinite, or in a year of five digits
+    return ChannelChanged(channel) if _is_key([key[0], _ANY_TIME, *key[2:]]) and _is_far(key[1]) else None
 
 
 def _from_object(name: str, value: Any) -> Notification | None:
@@ -134,6 +141,10 @@ def _is_key_time(value: Any) -> bool:
     except ValueError:  # a 30th of February
         return False
     return True
+
+
+def _is_far(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and _FAR_TIME.fullmatch(value) is not None)
 
 
 def _is_integer(value: Any, allowed: range) -> bool:

@@ -40,8 +40,8 @@ class OcaDatabase(QueueDatabase):
         leadership = OdooLeadership(config.name, self.wake)
         self._leadership = leadership
         self._gate = Gate(config.name, hub, leadership.install)
-        self._gate.hasten_on_opening(self._poll, self._promote)
         self._changes = LookAtChanges(config.id, hub, self.heads, self._poll, self._promote)
+        self._gate.hasten_on_opening(self._control, self._changes, self._promote, self._poll)
         self._listener = OdooListener(
             config.name, self.heads, self._control, self._cancel, self._promote, hub.sequential, self._changes
         )

@@ -10,9 +10,11 @@ from psycopg2.extensions import connection as Connection
 
 from queuejobs.shared.log import event
 from queuejobs.store import oca
+from queuejobs.store.schema import SchemaError
 
 from . import odoo_statements
 from .leadership import Leadership
+from .standing import NotServed
 
 _log = logging.getLogger("queuemaster.dispatcher")
 
@@ -42,9 +44,13 @@ class OdooLeadership(Leadership):
         return super().try_lead(connection, cursor)
 
     def install(self, connection: Connection) -> None:
-        """Make our schema beside the addon's table, or renew it. Raises psycopg2.Error."""
+        """Make our schema beside the addon's table, or renew it. Raises NotServed, psycopg2.Error."""
         connection.autocommit = False
-        if oca.install(connection):
+        try:
+            made = oca.install(connection)
+        except SchemaError as error:  # a newer program has led meanwhile
+            raise NotServed(str(error)) from error
+        if made:
             event(_log, logging.INFO, "our schema made beside the addon's table", db=self._db)
         connection.autocommit = True
 

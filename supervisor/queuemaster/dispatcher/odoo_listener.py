@@ -27,9 +27,9 @@ class OdooListener(Listener):
         super().__init__(db, heads, control, cancel, promote, is_sequential)
         self._changes = changes
 
-    def understood(self, notification: Notification) -> bool:
+    def _acted_on(self, notification: Notification) -> bool:
         if isinstance(notification, AddonJobChanged):
             self._changes.add(notification.uuid)
             return True
         # a reload changes the addon's channels; ours come from the configuration
-        return isinstance(notification, AddonReload) or super().understood(notification)
+        return isinstance(notification, AddonReload) or super()._acted_on(notification)

@@ -47,8 +47,8 @@ class Case:
         blame = self.death.blame
         return None if blame is not None and blame.job and self.death.database != database else blame
 
-    def tried(self, settled: Mapping[int, int | None], now: float) -> bool:
-        """Each session was tried: the jobs put back, None if it stands in the way still. Whether the case is closed."""
+    def note_try(self, settled: Mapping[int, int | None], now: float) -> bool:
+        """``settled``: by session the jobs put back, None if it is in the way still. Whether the case is closed."""
         self.put_back += sum(jobs or 0 for jobs in settled.values())
         self.sessions = [worker for worker, jobs in settled.items() if jobs is None]
         if self.sessions:
@@ -91,7 +91,7 @@ class Recovery:
             case.sessions = recovery.sessions_of(cursor, process)
         blame = case.blame(self._index)
         settled = {worker: recovery.recover(cursor, worker, blame) for worker in case.sessions}
-        if not case.tried(settled, now):
+        if not case.note_try(settled, now):
             return False
         if case.put_back:
             charged: dict[str, Any] = {}

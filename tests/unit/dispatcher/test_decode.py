@@ -39,6 +39,10 @@ UUID = "c8c0d125-a7e9-4c47-a5e0-b1781ba41473"
         ('[null, "12999-01-02T00:00:00"]', EtaChanged()),
         ('[null, "0044-03-15T00:00:00 BC"]', EtaChanged()),
         ('[null, "infinity"]', EtaChanged()),
+        # dates that no key can hold
+        ('["root", 10, null, 7]', ChannelChanged("root")),
+        ('["root", 10, "10000-01-01T00:00:00.000000", 7]', ChannelChanged("root")),
+        ('["root", 10, "0044-03-15T00:00:00.000000 BC", 7]', ChannelChanged("root")),
         ('{"control" : true}', ControlChanged()),
         ('{"cancel" : 7}', CancelRequested()),
         (UUID, AddonJobChanged(UUID)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,3 +110,40 @@ def test_each_odd_payload_is_counted_once() -> None:
     odd = OddPayloads()
     counts = [odd.add(moment) for moment in (0.0, 1.0, LOG_AGAIN - 0.1, LOG_AGAIN, LOG_AGAIN, 3 * LOG_AGAIN)]
     assert counts == [1, None, None, 3, None, 2]
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "believed"),
+    [
+        ("UTF8", "UTF8", True),
+        ("UTF8", "SQL_ASCII", True),  # which keeps any bytes
+        ("UTF8", "EUC_TW", True),  # which Python does not know
+        ("UTF8", "LATIN2", False),
+        ("LATIN2", "UTF8", False),
+    ],
+)
+def test_names_are_those_that_the_database_can_spell(client: str, server: str, believed: bool) -> None:
+    info = SimpleNamespace(parameter_status=lambda name: server)
+    connection: Any = SimpleNamespace(encoding=client, info=info)
+    heads = HeadTable()
+    listener = Listener("db", heads, Something(), Something(), Something(), "root.seq".__eq__)
+    listener.begin(connection)
+    listener.notified('["root.smørrebrød☃"]', 0.0)
+    assert ("root.smørrebrød☃" in heads) is believed
+
+
+def test_every_encoding_of_a_server_can_be_begun_with() -> None:
+    names = (
+        "BIG5 EUC_CN EUC_JIS_2004 EUC_JP EUC_KR EUC_TW GB18030 GBK ISO_8859_5 ISO_8859_6 ISO_8859_7 ISO_8859_8 JOHAB"
+        " KOI8R KOI8U LATIN1 LATIN2 LATIN3 LATIN4 LATIN5 LATIN6 LATIN7 LATIN8 LATIN9 LATIN10 MULE_INTERNAL SJIS"
+        " SHIFT_JIS_2004 SQL_ASCII UHC UTF8 WIN866 WIN874 WIN1250 WIN1251 WIN1252 WIN1253 WIN1254 WIN1255 WIN1256"
+        " WIN1257 WIN1258"
+    )
+    for name in names.split():
+        info = SimpleNamespace(parameter_status=lambda _, name=name: name)
+        connection: Any = SimpleNamespace(encoding="UTF8", info=info)
+        heads = HeadTable()
+        listener = Listener("db", heads, Something(), Something(), Something(), "root.seq".__eq__)
+        listener.begin(connection)
+        listener.notified('["root"]', 0.0)
+        assert "root" in heads, name

@@ -19,24 +19,24 @@ def death(entry: int = 1, database: int = 0, blame: Blame | None = BLAME) -> Dea
 
 def test_a_case_is_closed_when_no_session_stands_in_the_way() -> None:
     case = Case(death())
-    assert not case.tried({11: None, 12: 1}, now=100.0)
+    assert not case.note_try({11: None, 12: 1}, now=100.0)
     assert (case.sessions, case.due) == ([11], 100.0 + FIRST_DELAY)
-    assert not case.tried({11: None}, now=101.0)
+    assert not case.note_try({11: None}, now=101.0)
     assert case.due == 101.0 + 2 * FIRST_DELAY
-    assert case.tried({11: 2}, now=102.0)
+    assert case.note_try({11: 2}, now=102.0)
     assert case.put_back == 3
 
 
 def test_a_process_without_sessions_has_nothing_to_settle() -> None:
     case = Case(death())
-    assert case.tried({}, now=1.0)
+    assert case.note_try({}, now=1.0)
     assert case.put_back == 0
 
 
 def test_it_is_tried_again_within_a_second_for_ever() -> None:
     case = Case(death())
     for _ in range(20):
-        assert not case.tried({11: None}, now=0.0)
+        assert not case.note_try({11: None}, now=0.0)
     assert case.due == LONGEST_DELAY
 
 

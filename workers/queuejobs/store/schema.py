@@ -22,8 +22,9 @@ FIRST = 1  # the version of the first release
 _CREATION = "schema"  # the name of the row of a creation
 _DEVELOPERS = "0001_queue"  # the name of the first row in databases that were made before the first release
 _MAKE_ANEW = (
-    "To make it again: save the jobs that are still needed (pg_dump --data-only --table=queuemaster.queue_job ...),"
-    " then 'drop schema queuemaster cascade', then queuemaster init"
+    "To make it again, without losing jobs: save the tables queue_job, queue_job_edge and control of the schema"
+    " queuemaster (docs/upgrading.md says how), then 'drop schema queuemaster cascade', then queuemaster init. An"
+    " embedded PostgreSQL that need not be kept: move its data directory away"
 )
 
 
