@@ -26,7 +26,7 @@ class World:
         self.now = 100.0
         self.busy = "sale to upgrade"
         self.done: list[str] = []
-        monkeypatch.setattr(oca_database.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(oca_database, "time", SimpleNamespace(monotonic=lambda: self.now))
         monkeypatch.setattr(oca, "look", lambda _cursor: SimpleNamespace(problem="", busy=self.busy))
         monkeypatch.setattr(oca, "install", lambda _connection: False)
         self.database = oca_database.OcaDatabase(DatabaseConfig("db", "dbname=db", 0), Mock(), 30.0, Mock())
