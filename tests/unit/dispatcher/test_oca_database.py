@@ -11,7 +11,7 @@ import pytest
 from queuejobs.store import oca
 from queuejobs.store.schema import SchemaError
 from queuemaster.config.compiled import DatabaseConfig
-from queuemaster.dispatcher import oca_database
+from queuemaster.dispatcher import database, oca_database
 from queuemaster.dispatcher.notifications import AddonJobChanged, ControlChanged, Notification
 from queuemaster.dispatcher.odoo_leadership import OdooLeadership
 from queuemaster.dispatcher.standing import NotServed
@@ -26,7 +26,9 @@ class World:
         self.now = 100.0
         self.busy = "sale to upgrade"
         self.done: list[str] = []
-        monkeypatch.setattr(oca_database, "time", SimpleNamespace(monotonic=lambda: self.now))
+        clock = SimpleNamespace(monotonic=lambda: self.now)
+        for module in (database, oca_database):
+            monkeypatch.setattr(module, "time", clock)
         monkeypatch.setattr(oca, "look", lambda _cursor: SimpleNamespace(problem="", busy=self.busy))
         monkeypatch.setattr(oca, "install", lambda _connection: False)
         self.database = oca_database.OcaDatabase(DatabaseConfig("db", "dbname=db", 0), Mock(), 30.0, Mock())
