@@ -56,7 +56,9 @@ def test_one_that_fails_leaves_the_batch_and_fails_alone(
     jobs: Queue, database: str, tmp_path: Path, how: str
 ) -> None:
     delayed = [jobs.sample(n).delayable(max_retries=1) for n in range(10)]
-    jobs.env.delay_many([getattr(one, how)() if n == 4 else one.write() for n, one in enumerate(delayed)])
+    jobs.env.delay_many(
+        [getattr(sample, how)() if n == 4 else sample.write() for n, sample in enumerate(delayed)]
+    )
     with supervised(database, tmp_path, "root:1:batch=10") as running:
         jobs.wait_until_drained()
         all_once(jobs, *(n for n in range(10) if n != 4))
@@ -73,7 +75,9 @@ def test_one_that_runs_away_is_stopped_and_the_others_stay_done(
     jobs: Queue, database: str, tmp_path: Path
 ) -> None:
     delayed = [jobs.sample(n).delayable(timeout=0.5, max_retries=1) for n in range(6)]
-    jobs.env.delay_many([one.write_slowly(600) if n == 3 else one.write() for n, one in enumerate(delayed)])
+    jobs.env.delay_many(
+        [sample.write_slowly(600) if n == 3 else sample.write() for n, sample in enumerate(delayed)]
+    )
     with supervised(database, tmp_path, "root:1:batch=10"):
         jobs.wait_until_drained()
         all_once(jobs, 0, 1, 2, 4, 5)
@@ -83,7 +87,9 @@ def test_one_that_runs_away_is_stopped_and_the_others_stay_done(
 
 def test_who_kills_the_worker_is_found(jobs: Queue, database: str, tmp_path: Path) -> None:
     delayed = [jobs.sample(n).delayable() for n in range(12)]
-    jobs.env.delay_many([one.always_die() if n == 5 else one.write() for n, one in enumerate(delayed)])
+    jobs.env.delay_many(
+        [sample.always_die() if n == 5 else sample.write() for n, sample in enumerate(delayed)]
+    )
     with supervised(database, tmp_path, "root:1:batch=10", OPTIONS) as running:
         jobs.wait_until_drained()
         all_once(jobs, *(n for n in range(12) if n != 5))
@@ -138,7 +144,7 @@ TOGETHER = "select array_agg(number order by number) from effect group by txid o
 
 def test_what_may_not_share_a_transaction_runs_alone(jobs: Queue, database: str, tmp_path: Path) -> None:
     (tmp_path / "apart.py").write_text(APART)
-    again = jobs.sample(1).with_delay(priority=1, max_retries=3).write_when_tried_again()
+    retried = jobs.sample(1).with_delay(priority=1, max_retries=3).write_when_tried_again()
     jobs.env.delay_many([jobs.sample(n).delayable(priority=2).write() for n in (2, 3)])
     parent = jobs.sample(4).delayable(priority=3).write()
     parent.on_done(jobs.sample(5).delayable(priority=3).write())
@@ -150,10 +156,10 @@ def test_what_may_not_share_a_transaction_runs_alone(jobs: Queue, database: str,
     with supervised(database, tmp_path, "root:1:batch=10", app="apart"):
         jobs.wait_until_drained()
         alone = [([n],) for n in (4, 5, 6, 7, 8, 9, 10, 108)]
-        found = jobs.rows(TOGETHER)
-        assert [one for one in found if one in alone] == alone
-        assert ([2, 3],) in found
-        assert jobs.job(again.uuid)["retry"] == 2
+        groups = jobs.rows(TOGETHER)
+        assert [group for group in groups if group in alone] == alone
+        assert ([2, 3],) in groups
+        assert jobs.job(retried.uuid)["retry"] == 2
 
 
 def enqueue(jobs: Queue, number: int, method: str) -> None:
@@ -181,7 +187,7 @@ def test_a_reload_ends_it(jobs: Queue, database: str, tmp_path: Path) -> None:
         # told to retire like the one of root.a, it is replaced at once
         wait_until(
             lambda: (
-                before not in [one.pid for one in running.children("worker", "root.b")]
+                before not in [worker.pid for worker in running.children("worker", "root.b")]
                 and running.children("worker", "root.b")
             ),
             PATIENCE,
@@ -247,10 +253,10 @@ def in_batch(jobs: Queue, running: Supervised, job: int) -> None:
 def three(jobs: Queue) -> list[int]:
     """Jobs for one batch, the second of which waits for us."""
     delayed = [jobs.sample(n).delayable(channel="root.a") for n in range(3)]
-    made = jobs.env.delay_many(
-        [one.write_and_wait(1) if n == 1 else one.write() for n, one in enumerate(delayed)]
+    stored = jobs.env.delay_many(
+        [sample.write_and_wait(1) if n == 1 else sample.write() for n, sample in enumerate(delayed)]
     )
-    return [jobs.job(job.uuid)["id"] for job in made]
+    return [jobs.job(job.uuid)["id"] for job in stored]
 
 
 def test_a_pause_ends_a_batch_with_the_job_that_runs(jobs: Queue, database: str, tmp_path: Path) -> None:

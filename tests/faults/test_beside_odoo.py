@@ -169,13 +169,13 @@ def test_a_database_that_refuses_us_does_not_hold_up_the_others(
     odoo: Odoo, database: str, server: ServerPlan, tmp_path: Path
 ) -> None:
     with new_oca_database(server, 19, install=False) as good:
-        other = Odoo(good)
-        names = f"{odoo.connection.info.dbname},{other.connection.info.dbname}"
+        other_odoo = Odoo(good)
+        names = f"{odoo.connection.info.dbname},{other_odoo.connection.info.dbname}"
         odoo.rows("alter table queue_job rename column priority to importance")
         with beside_odoo(database, tmp_path, names=names) as running:
             wait_until(lambda: "database is in quarantine" in running.log, PATIENCE, lambda: running.log)
-            other.ends(other.call("work"), "done")
-        other.close()
+            other_odoo.ends(other_odoo.call("work"), "done")
+        other_odoo.close()
 
 
 # rows change under us, processes die
@@ -186,13 +186,13 @@ def test_what_an_operator_cancels_is_not_run(odoo: Odoo, database: str, tmp_path
     cancelled = jobs[30:]
     with beside_odoo(database, tmp_path, channels="root:2"):
         wait_until(lambda: odoo.value("select count(*) from queue_job where state = 'done'") >= 3, PATIENCE)
-        taken = odoo.rows(
+        cancelled_jobs = odoo.rows(
             "update queue_job set state = 'cancelled' where id = any(%s) and state = 'pending' returning id",
             cancelled,
         )
         wait_until(lambda: not odoo.value("select count(*) from queue_job where state = 'pending'"), PATIENCE)
-    assert taken, "all had run: the test proves nothing"
-    for (job,) in taken:
+    assert cancelled_jobs, "all had run: the test proves nothing"
+    for (job,) in cancelled_jobs:
         assert (odoo.state(job), odoo.effects(job)) == ("cancelled", [])
 
 
@@ -240,8 +240,8 @@ def test_a_worker_whose_session_was_ended_takes_the_next_job(
             " where application_name like 'queuemaster: worker%%' and datname = current_database()"
         )
         odoo.rows("select pg_terminate_backend(%s)", session[0])
-        gone = "select not exists (select from pg_stat_activity where pid = %s)"
-        wait_until(lambda: odoo.value(gone, session[0]), PATIENCE, "the session to end")
+        session_ended = "select not exists (select from pg_stat_activity where pid = %s)"
+        wait_until(lambda: odoo.value(session_ended, session[0]), PATIENCE, "the session to end")
         odoo.ends(odoo.call("work", "again"), "done")
         assert running.one("worker").pid == worker
         # it was idle, so it is told in advance that a job may come
@@ -316,12 +316,12 @@ def test_a_worker_goes_on_without_asking(odoo: Odoo, database: str, tmp_path: Pa
 
 
 def test_a_channel_that_waits_has_its_turn(odoo: Odoo, database: str, tmp_path: Path) -> None:
-    many = [odoo.call("slow", 0.05, channel="root.a") for _ in range(60)]
+    uuids = [odoo.call("slow", 0.05, channel="root.a") for _ in range(60)]
     with beside_odoo(
         database, tmp_path, channels="root:1,a:1,b:1", options=["--set", "slice=600"]
     ) as running:
-        odoo.ends(many[4], "done")
+        odoo.ends(uuids[4], "done")
         urgent = odoo.call("work", channel="root.b", priority=1)
         odoo.ends(urgent, "done")
-        assert odoo.state(many[-1]) == "pending"
+        assert odoo.state(uuids[-1]) == "pending"
         assert running.stop() == 0

@@ -33,10 +33,10 @@ os.register_at_fork(after_in_child=hang)
 
 
 @pytest.mark.parametrize(
-    ("where", "said"),
+    ("where", "message"),
     [("middle", "the template could not fork"), ("worker", "why=SIGABRT")],
 )
-def test_a_fork_that_hangs(database: str, tmp_path: Path, where: str, said: str) -> None:
+def test_a_fork_that_hangs(database: str, tmp_path: Path, where: str, message: str) -> None:
     """It is ended with all that it has started, and says where it was."""
     (tmp_path / "hooked.py").write_text(HOOK)
     (tmp_path / where).touch()
@@ -44,7 +44,7 @@ def test_a_fork_that_hangs(database: str, tmp_path: Path, where: str, said: str)
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", options, app="hooked") as running:
         job = jobs.sample(1).with_delay(max_retries=1).write()
         wait_until(lambda: "worker lost at boot" in running.log, PATIENCE, lambda: running.log)
-        assert said in running.log
+        assert message in running.log
         assert re.search(r"worker's last words .*hooked\.py.* in hang", running.log), running.log
         lines = [line.split() for line in (tmp_path / "sleepers").read_text().splitlines()]
         assert {leads for _, leads in lines} == {"True"}, "a hook ran before its process led a group"

@@ -78,9 +78,9 @@ def test_never_above_capacity_under_kills(database: str, tmp_path: Path) -> None
         most = most_at_once(jobs)
         assert all(most[name] <= limit for name, limit in CAPACITY.items()), dict(most)
         assert most["root"] == CAPACITY["root"], "the capacity was never used: the test proves nothing"
-        written = jobs.effects()
-        assert len(written) == len(set(written)), "an effect is there twice"
-        assert len(written) == jobs.states()["done"]
+        effects = jobs.effects()
+        assert len(effects) == len(set(effects)), "an effect is there twice"
+        assert len(effects) == jobs.states()["done"]
         failed = jobs.rows("select distinct method_name from queuemaster.queue_job where state = 'failed'")
         assert failed == [("crash",)]
 
@@ -120,12 +120,12 @@ def test_a_sequential_channel_is_strictly_in_order(database: str, tmp_path: Path
         )
         with supervised(database, tmp_path, CHANNELS):
             jobs.wait_until_drained()
-        done = [step.job for step in transitions(jobs) if step.new == "done"]
-        wanted = [
+        finished = [step.job for step in transitions(jobs) if step.new == "done"]
+        expected = [
             row[0]
             for row in jobs.rows("select id from queuemaster.queue_job order by priority, date_created, id")
         ]
-        assert done == wanted
+        assert finished == expected
 
 
 def test_a_failed_job_blocks_its_sequential_channel_until_somebody_decides(

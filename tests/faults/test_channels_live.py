@@ -152,14 +152,14 @@ def test_the_log_of_transitions_never_exceeds_the_capacity_in_force(database: st
             since = jobs.value("select max(number) from transition")
             before = jobs.value("select sum(running) from transition where number <= %s", (since,))
             wait_until(lambda: jobs.states()["done"] > 300, PATIENCE, "the rest to go on, one by one")
-            until = jobs.value("select max(number) from transition")
+            end = jobs.value("select max(number) from transition")
             change(database, "mail", "--clear")
             jobs.wait_until_drained()
         most = "select max(level) from (select number, sum(running) over (order by number) level from transition) l"
         assert before <= 1
-        assert jobs.value(f"{most} where number > %s and number <= %s", (since, until)) == 1
+        assert jobs.value(f"{most} where number > %s and number <= %s", (since, end)) == 1
         assert jobs.value(most) == 4
-        assert jobs.value(f"{most} where number > %s", (until,)) > 1, "cleared, it is as wide as before"
+        assert jobs.value(f"{most} where number > %s", (end,)) > 1, "cleared, it is as wide as before"
 
 
 def test_a_capacity_raised_beyond_the_pool_has_workers_forked(database: str, tmp_path: Path) -> None:
@@ -201,22 +201,22 @@ def test_of_two_databases_the_most_careful_counts_for_both(
     server: ServerPlan, template: str, database: str, tmp_path: Path
 ) -> None:
     with (
-        new_database(server, template) as other, queue(database) as one, queue(other) as two,
+        new_database(server, template) as second_database, queue(database) as first, queue(second_database) as second,
         any_supervised(
-            database, tmp_path, "root:4,mail:2,free:1", ["--database", other, "--set", "poll_interval=3600"]
+            database, tmp_path, "root:4,mail:2,free:1", ["--database", second_database, "--set", "poll_interval=3600"]
         ) as running,
     ):  # fmt: skip
         change(database, "mail", "--resume", "--capacity", "3")
-        change(other, "mail", "--pause", "--capacity", "2")
+        change(second_database, "mail", "--pause", "--capacity", "2")
         wait_until_applied(running, "capacity=2 rate=off paused=True")
-        waiting = [jobs.sample(1).with_delay(channel="root.mail").write() for jobs in (one, two)]
-        for jobs in (one, two):
+        waiting = [jobs.sample(1).with_delay(channel="root.mail").write() for jobs in (first, second)]
+        for jobs in (first, second):
             marker(jobs, "root.free")
-        assert [jobs.job(job.uuid)["state"] for jobs, job in zip((one, two), waiting, strict=True)] == [
+        assert [jobs.job(job.uuid)["state"] for jobs, job in zip((first, second), waiting, strict=True)] == [
             "pending"
         ] * 2
-        change(other, "mail", "--clear")
-        for jobs, job in zip((one, two), waiting, strict=True):
+        change(second_database, "mail", "--clear")
+        for jobs, job in zip((first, second), waiting, strict=True):
             jobs.wait_for(job.uuid, "done")
 
 

@@ -125,17 +125,17 @@ class Chaos:
             (self.kill_master, 1),
             (self.kill_server, 1),
         ]
-        hand = self.dice.choices([one for one, _ in hands], [weight for _, weight in hands])[0]
+        hand = self.dice.choices([candidate for candidate, _ in hands], [weight for _, weight in hands])[0]
         self.last = hand.__name__
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended by itself just now
             hand()
             self.broken[hand.__name__] += 1
 
     def victim(self, *roles: str) -> psutil.Process:
-        found = [process for role in roles for process in self.running.children(role)]
-        if not found:
+        candidates = [process for role in roles for process in self.running.children(role)]
+        if not candidates:
             raise psutil.NoSuchProcess(0)
-        return self.dice.choice(found)
+        return self.dice.choice(candidates)
 
     def kill_worker(self) -> None:
         self.victim("worker").kill()
@@ -164,11 +164,11 @@ class Chaos:
 
     def kill_master(self) -> None:
         try:
-            left = self.running.process.children(recursive=True)
+            children = self.running.process.children(recursive=True)
             self.running.process.kill()
             self.running.process.wait()
             if self.dice.random() < 0.5:
-                assert end_of(left, PATIENCE) == []
+                assert end_of(children, PATIENCE) == []
         finally:
             self.start()
 

@@ -53,9 +53,9 @@ def test_kill_9_of_the_master(database: str, tmp_path: Path) -> None:
             assert orphans
             first.process.kill()
             assert end_of(orphans, PATIENCE) == [], "children outlive their master"
-        left = jobs.states()
-        assert left.get("pending", 0) > 0, "the master was killed too late to prove anything"
-        assert left.get("started", 0) == 0, "workers finish what they run before they leave"
+        states = jobs.states()
+        assert states.get("pending", 0) > 0, "the master was killed too late to prove anything"
+        assert states.get("started", 0) == 0, "workers finish what they run before they leave"
         with supervised(database, tmp_path, CHANNELS):
             assert_all_done_once(jobs, 300)
 
@@ -113,12 +113,12 @@ def test_the_next_start_waits_for_what_still_lives_and_then_kills_it(database: s
 
 
 def test_a_second_supervisor_stands_by_and_takes_over(database: str, tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
-    with queue(database) as jobs, supervised(database, one, "root:2") as first:
+    first_dir, second_dir = tmp_path / "one", tmp_path / "two"
+    first_dir.mkdir()
+    second_dir.mkdir()
+    with queue(database) as jobs, supervised(database, first_dir, "root:2") as first:
         wait_until(lambda: "leads" in first.log, PATIENCE)
-        with supervised(database, two, "root:2") as second:
+        with supervised(database, second_dir, "root:2") as second:
             wait_until(lambda: "standing by" in second.log, PATIENCE)
             job = jobs.sample(1).with_delay().write_slowly(600)
             row = jobs.wait_for(job.uuid, "started")
@@ -130,24 +130,24 @@ def test_a_second_supervisor_stands_by_and_takes_over(database: str, tmp_path: P
 
 def test_a_supervisor_that_stands_still_is_deposed(database: str, tmp_path: Path) -> None:
     """It is stopped whole, as a suspended machine; what it ran goes on when it wakes, and it stands by."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
-    with queue(database) as jobs, supervised(database, one, "root:2") as first:
+    first_dir, second_dir = tmp_path / "one", tmp_path / "two"
+    first_dir.mkdir()
+    second_dir.mkdir()
+    with queue(database) as jobs, supervised(database, first_dir, "root:2") as first:
         wait_until(lambda: "leads" in first.log, PATIENCE)
-        with supervised(database, two, "root:2") as second:
+        with supervised(database, second_dir, "root:2") as second:
             wait_until(lambda: "standing by" in second.log, PATIENCE)
             jobs.rows("select pg_advisory_lock(4711, 1), pg_advisory_lock(4711, 2)")
-            held = jobs.sample(1).with_delay().write_and_wait(1)
-            jobs.wait_for(held.uuid, "started")
+            held_job = jobs.sample(1).with_delay().write_and_wait(1)
+            jobs.wait_for(held_job.uuid, "started")
             with standing_still(first):
-                other = jobs.sample(2).with_delay().write_and_wait(2)
+                next_job = jobs.sample(2).with_delay().write_and_wait(2)
                 # the half minute that has to pass is the test's, all else is real
                 jobs.rows("update queuemaster.leader set beat = beat - interval '31 seconds'")
-                row = jobs.wait_for(other.uuid, "started")
+                row = jobs.wait_for(next_job.uuid, "started")
                 assert psutil.Process(row["worker_pid"]).ppid() == second.process.pid
                 assert "ended the session of a leader that did not beat" in second.log
-                assert jobs.job(held.uuid)["state"] == "started", "its session lives: it may still finish"
+                assert jobs.job(held_job.uuid)["state"] == "started", "its session lives: it may still finish"
                 late = jobs.sample(3).with_delay().write()
                 jobs.rows("select pg_advisory_unlock(4711, 2)")
                 jobs.wait_for(late.uuid, "done")
@@ -155,7 +155,7 @@ def test_a_supervisor_that_stands_still_is_deposed(database: str, tmp_path: Path
                 lambda: "another dispatcher leads, standing by" in first.log, PATIENCE, lambda: first.log
             )
             jobs.rows("select pg_advisory_unlock(4711, 1)")
-            assert jobs.wait_for(held.uuid, "done")["attempt"] == 1
+            assert jobs.wait_for(held_job.uuid, "done")["attempt"] == 1
             assert jobs.effects() == [1, 2, 3]
 
 

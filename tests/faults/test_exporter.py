@@ -88,11 +88,11 @@ def test_counters_never_go_down_however_many_workers_die(
 
     def all_counted() -> bool:
         nonlocal before
-        now = counters(parsed(exporter.text()))
-        down = {key: (value, now[key]) for key, value in before.items() if now[key] < value}
+        values = counters(parsed(exporter.text()))
+        down = {key: (value, values[key]) for key, value in before.items() if values[key] < value}
         assert not down
-        before = now
-        return now[lost] == len(dying) == now[done]
+        before = values
+        return values[lost] == len(dying) == values[done]
 
     wait_until(all_counted, 4 * PATIENCE, "all counted")
     jobs.wait_until_drained()
@@ -111,15 +111,15 @@ def test_a_hundred_scrapes_cost_one_query_in_five_seconds(
         "select query_start::text, clock_timestamp()::text from pg_stat_activity"
         " where application_name = 'queuemaster: exporter' and datname = current_database()"
     )
-    seen: dict[str, str] = {}
+    first_seen: dict[str, str] = {}
     scrapes = 0
-    while len(seen) < 3 or scrapes < 100:
+    while len(first_seen) < 3 or scrapes < 100:
         exporter.text()
         scrapes += 1
         rows = jobs.rows(statement)
         assert len(rows) == 1, "one session"
-        seen.setdefault(*rows[0])
-    starts = sorted(seen)[1:]  # the first may be of a time before ours
+        first_seen.setdefault(*rows[0])
+    starts = sorted(first_seen)[1:]  # the first may be of a time before ours
     for earlier, later in itertools.pairwise(starts):
         gap = jobs.value("select extract(epoch from %s::timestamptz - %s::timestamptz)", (later, earlier))
         assert float(gap) >= 4.9, f"{scrapes} scrapes, queries at {starts}"
@@ -129,15 +129,15 @@ def test_it_is_killed_and_started_again_and_jobs_do_not_notice(
     running: Supervised, jobs: Queue, exporter: Exporter
 ) -> None:
     jobs.rows("select pg_advisory_lock(4711, 1)")
-    held = jobs.sample(1).with_delay().write_and_wait(1)
-    jobs.wait_for(held.uuid, "started")
+    held_job = jobs.sample(1).with_delay().write_and_wait(1)
+    jobs.wait_for(held_job.uuid, "started")
     for number in range(2, 5):
         before = running.one("exporter")
         before.kill()
         jobs.wait_for(jobs.sample(number).with_delay(channel="root.a").write().uuid, "done")
         wait_until(lambda: has_ended(before.pid) and running.children("exporter"), PATIENCE)  # noqa: B023
     jobs.rows("select pg_advisory_unlock(4711, 1)")
-    assert jobs.wait_for(held.uuid, "done")["attempt"] == 1
+    assert jobs.wait_for(held_job.uuid, "done")["attempt"] == 1
     wait_until(lambda: exporter.value("jobs_total", channel="root", outcome="done") == 1, PATIENCE)
     assert exporter.value("jobs_total", channel="root.a", outcome="done") == 3, "counters outlive it"
 
@@ -229,11 +229,11 @@ def test_a_reload_moves_it_and_switches_it_off(database: str, tmp_path: Path) ->
 
 def test_it_leaves_with_the_master(running: Supervised) -> None:
     exporter = running.one("exporter")
-    others = running.everything()
+    processes = running.everything()
     running.process.kill()
     gone, alive = psutil.wait_procs([exporter], timeout=PATIENCE)
     assert (gone, alive) == ([exporter], [])
-    psutil.wait_procs(others, timeout=PATIENCE)
+    psutil.wait_procs(processes, timeout=PATIENCE)
 
 
 def test_when_counting_takes_too_long_it_is_estimated(database: str, jobs: Queue) -> None:

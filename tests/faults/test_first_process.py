@@ -23,8 +23,8 @@ def possible() -> str:
     """Why not, if not."""
     if shutil.which("unshare") is None:
         return "there is no unshare"
-    ran = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
-    return ran.stderr.strip()
+    result = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
+    return result.stderr.strip()
 
 
 pytestmark = [
@@ -54,14 +54,14 @@ class Container:
         return self.first.children(recursive=True)
 
     def zombies(self) -> list[psutil.Process]:
-        found = []
+        processes = []
         for process in self.below():
             try:
                 if process.status() == psutil.STATUS_ZOMBIE:
-                    found.append(process)
+                    processes.append(process)
             except psutil.NoSuchProcess:
                 pass  # it was one, until just now
-        return found
+        return processes
 
     def end(self) -> None:
         if self.unshare.poll() is None:
@@ -85,7 +85,7 @@ def test_the_orphans_of_jobs_are_reaped(container: Container, jobs: Queue) -> No
     def adopted() -> list[psutil.Process]:
         return [p for p in container.first.children() if "600.4712" in " ".join(p.cmdline())]
 
-    orphans = wait_until(lambda: len(found := adopted()) == 3 and found, PATIENCE, lambda: container.log)
+    orphans = wait_until(lambda: len(pids := adopted()) == 3 and pids, PATIENCE, lambda: container.log)
     for orphan in orphans:
         assert orphan.ppid() == container.first.pid, "adopted by process 1"
         orphan.kill()

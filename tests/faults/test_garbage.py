@@ -66,8 +66,8 @@ def copies(pid: int) -> Iterator[socket.socket]:
 
 @pytest.fixture
 def running(database: str, tmp_path: Path) -> Iterator[Supervised]:
-    with supervised(database, tmp_path, "root:2") as made:
-        yield made
+    with supervised(database, tmp_path, "root:2") as service:
+        yield service
 
 
 @pytest.fixture
@@ -85,12 +85,12 @@ def test_no_process_ends_by_it(running: Supervised, jobs: Queue, sender: str) ->
     jobs.sample(1).with_delay().write()
     jobs.wait_until_drained()
     pids = {role: running.one(role).pid for role in ROLES[:-1]} | {"master": running.process.pid}
-    sent = 0
+    packets = 0
     for end in copies(pids[sender]):
         for packet in GARBAGE:
             end.send(packet)
-            sent += 1
-    assert sent >= len(GARBAGE)
+            packets += 1
+    assert packets >= len(GARBAGE)
     wait_until(lambda: "message refused" in running.log, PATIENCE, lambda: running.log)
     for number in range(2, 30):
         jobs.sample(number).with_delay().write()

@@ -136,9 +136,9 @@ def stop_held(jobs: Queue, stopped: Counter[bool]) -> bool:
         "select uuid, attempt > 1 from queuemaster.queue_job where state = 'started' and not cancel_requested"
         " and args::jsonb ->> 0 = 'held' and (attempt > 1 or id % 2 = 0)"
     )
-    for uuid, again in running:
+    for uuid, after_kill in running:
         jobs.rows("select queuemaster.cancel_job(%s)", (uuid,))
-        stopped[again] += 1
+        stopped[after_kill] += 1
     return True
 
 
@@ -162,8 +162,8 @@ def transaction(jobs: Queue) -> Iterator[None]:
 
 
 def compare(jobs: Queue, stored: Sequence[Job], nodes: Sequence[Node], model: Model) -> None:
-    found = dict(jobs.rows("select uuid, state from queuemaster.queue_job"))
-    states = [found[job.uuid] for job in stored]
+    stored_states = dict(jobs.rows("select uuid, state from queuemaster.queue_job"))
+    states = [stored_states[job.uuid] for job in stored]
     wrong = {
         number: f"{nodes[number]} is {is_}, expected {expected}"
         for number, (is_, expected) in enumerate(zip(states, model.states, strict=True))

@@ -28,10 +28,10 @@ NOBODY = 65534
 
 @pytest.fixture
 def script(tmp_path: Path, database: str) -> Iterator[InitScript]:
-    made = InitScript(tmp_path, database)
+    init_script = InitScript(tmp_path, database)
     with contextlib.ExitStack() as ending:
-        ending.callback(made.end)
-        yield made
+        ending.callback(init_script.end)
+        yield init_script
 
 
 def test_start_and_stop_may_be_said_twice(script: InitScript) -> None:
@@ -39,13 +39,13 @@ def test_start_and_stop_may_be_said_twice(script: InitScript) -> None:
     assert script.code("stop") == 0
     assert script.code("try-restart") == 0
     assert script.pid() is None
-    started = script("start")
-    assert started.returncode == 0, started.stderr
+    first = script("start")
+    assert first.returncode == 0, first.stderr
     assert script.code("status") == RUNNING
     pid = script.pid()
-    again = script("start")
-    assert (again.returncode, script.pid()) == (0, pid)
-    assert "already running" in again.stdout
+    second = script("start")
+    assert (second.returncode, script.pid()) == (0, pid)
+    assert "already running" in second.stdout
     assert script.code("try-restart") == 0
     assert script.code("status") == RUNNING
     assert script.pid() not in (None, pid)
@@ -117,9 +117,9 @@ def test_a_master_that_was_killed(script: InitScript) -> None:
 
 def test_what_is_not_there(script: InitScript) -> None:
     for arguments in ([], ["no-such-word"]):
-        ran = script(*arguments)
-        assert ran.returncode == USAGE
-        assert "start|stop|restart|try-restart|reload|force-reload|status" in ran.stderr
+        result = script(*arguments)
+        assert result.returncode == USAGE
+        assert "start|stop|restart|try-restart|reload|force-reload|status" in result.stderr
     script.program.rename(script.directory / "elsewhere")
     for word in ("start", "restart", "reload"):
         assert script.code(word) == NOT_INSTALLED
@@ -136,11 +136,11 @@ def test_who_may_not(database: str) -> None:
     try:
         script = InitScript(place, database)
         place.chmod(0o555)
-        ran = subprocess.run(
+        result = subprocess.run(
             [script.script, "start"], capture_output=True, text=True, user=user, check=False, cwd="/"
         )
-        assert ran.returncode == NOT_ALLOWED, ran.stderr
-        assert "try as root" in ran.stderr
+        assert result.returncode == NOT_ALLOWED, result.stderr
+        assert "try as root" in result.stderr
         assert script.pid() is None
     finally:
         place.chmod(0o755)

@@ -56,9 +56,9 @@ def waiting_again(jobs: Queue, uuid: str) -> dict[str, Any]:
 
 def test_a_runaway_with_tries_left_waits_for_its_turn(database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON):
-        asked = jobs.sample(1).with_delay(timeout=1).run_away("sleep")
+        runaway = jobs.sample(1).with_delay(timeout=1).run_away("sleep")
         killed = jobs.sample(2).with_delay(timeout=1).run_away("swallow")
-        for job in (asked, killed):
+        for job in (runaway, killed):
             row = wait_until(partial(waiting_again, jobs, job.uuid), PATIENCE)
             assert (row["state"], row["exc_message"]) == ("pending", "timeout after 1 s")
 
@@ -97,16 +97,16 @@ def test_limits_of_jobs_and_of_their_functions(database: str, tmp_path: Path) ->
             assert row["exc_name"].rpartition(".")[2] in ("LimitJobError", "JobKilled")
         assert left_children(tmp_path) == [], "a job's children go with it"
         # 0 lifts the channel's limit; what ended and was waited for has counted, in the other one
-        free = jobs.sample(2).with_delay(channel="free", cpu=0, max_retries=1).use_children(2.5, False)
-        held = jobs.sample(2).with_delay(channel="free", max_retries=1).use_children(60, False)
-        jobs.wait_for(free.uuid, "done")
-        assert "cpu 1" in jobs.wait_for(held.uuid, "failed")["exc_message"]
+        unlimited = jobs.sample(2).with_delay(channel="free", cpu=0, max_retries=1).use_children(2.5, False)
+        limited = jobs.sample(2).with_delay(channel="free", max_retries=1).use_children(60, False)
+        jobs.wait_for(unlimited.uuid, "done")
+        assert "cpu 1" in jobs.wait_for(limited.uuid, "failed")["exc_message"]
 
 
 def test_a_job_does_not_pay_for_what_another_left_behind(database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON):
-        left = jobs.sample(1).with_delay().use_children(600, True)
-        jobs.wait_for(left.uuid, "done")
+        leaver = jobs.sample(1).with_delay().use_children(600, True)
+        jobs.wait_for(leaver.uuid, "done")
         used = wait_until(
             lambda: sum(child.cpu_times().user > 2 for child in left_children(tmp_path)),
             PATIENCE,
@@ -141,10 +141,8 @@ def test_limits_of_a_channel_hold_in_it_and_nowhere_else(database: str, tmp_path
     with queue(database) as jobs, supervised(database, tmp_path, channels, SOON) as running:
         outside = jobs.sample(3).with_delay(max_retries=1).use_children(2.5, False)
         hogs = [("root.small", "memory", "> 300 MiB"), ("root.quick", "loop", "cpu 1")]
-        ended = [
-            jobs.sample(1).with_delay(channel=name, max_retries=1).run_away(how) for name, how, _ in hogs
-        ]
-        for job, (channel, _, message) in zip(ended, hogs, strict=True):
+        rows = [jobs.sample(1).with_delay(channel=name, max_retries=1).run_away(how) for name, how, _ in hogs]
+        for job, (channel, _, message) in zip(rows, hogs, strict=True):
             row = jobs.wait_for(job.uuid, "failed")
             assert message in row["exc_message"], (channel, running.log)
             assert "sampleapp.py" in row["exc_info"], "where it was"

@@ -41,37 +41,39 @@ def home() -> Iterator[Path]:
 
 def environment(home: Path) -> dict[str, str]:
     """That of a person who has just logged in, with the make and the Python that we have."""
-    kept = ("PATH", "TMPDIR", "LANG", "http_proxy", "https_proxy", "no_proxy")
-    given = {name: value for name, value in os.environ.items() if name in kept or name.startswith("PIP_")}
-    return {**given, "HOME": str(home), "PYTHON": sys.executable, "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+    names = ("PATH", "TMPDIR", "LANG", "http_proxy", "https_proxy", "no_proxy")
+    inherited = {
+        name: value for name, value in os.environ.items() if name in names or name.startswith("PIP_")
+    }
+    return {**inherited, "HOME": str(home), "PYTHON": sys.executable, "LC_ALL": "C.UTF-8", "TERM": "dumb"}
 
 
 def test_every_command_of_the_page(home: Path) -> None:
     listening = free_port()  # others of these tests run beside us
     shell = Shell({**environment(home), "QUEUEMASTER_HTTP": f"127.0.0.1:{listening}"}, ROOT)
     page = PAGE.replace("127.0.0.1:8079", f"127.0.0.1:{listening}")
-    ran = 0
+    count = 0
     try:
         for step in steps(page):
             if isinstance(step, File):
                 (home / "queue" / step.path).write_text(step.text)
             else:
                 walk(shell, step)
-                ran += 1
+                count += 1
     finally:
         shell.close()
-    assert ran == page.count("\n$ ") > 30
+    assert count == page.count("\n$ ") > 30
 
 
 def test_a_page_that_is_wrong_is_noticed(tmp_path: Path) -> None:
     shell = Shell(environment(tmp_path), tmp_path)
     try:
-        said = "echo one; echo two 22; echo three"
+        script = "echo one; echo two 22; echo three"
         for answer in (("one", "two 7", "three"), ("...", "two 1"), ("one", "..."), ("o…",), ()):
-            walk(shell, Command(1, said, answer))
+            walk(shell, Command(1, script, answer))
         for answer in (("two 22",), ("one", "three"), ("one", "...", "four"), ("three", "...", "one")):
             with pytest.raises(AssertionError, match="not said"):
-                walk(shell, Command(1, said, answer))
+                walk(shell, Command(1, script, answer))
     finally:
         shell.close()
 

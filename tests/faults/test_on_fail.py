@@ -85,5 +85,5 @@ def test_the_worker_that_ends_it_dies_too(database: str, tmp_path: Path) -> None
 def undertaker(jobs: Queue, uuid: str, before: list[int]) -> int:
     """The worker that has begun to end a doomed job, another one than before; 0: not yet."""
     row = jobs.job(uuid)
-    begun = row["state"] == "started" and row["doomed"] and row["worker_pid"] not in before
-    return int(row["worker_pid"]) if begun else 0
+    at_work = row["state"] == "started" and row["doomed"] and row["worker_pid"] not in before
+    return int(row["worker_pid"]) if at_work else 0

@@ -39,14 +39,14 @@ def pooler(dsn: str, mode: str) -> Iterator[str]:
         users.write_text(f'"{behind["user"]}" "known"\n')
         configuration = Path(directory, "ini")
         # its socket is for the server's own user only
-        there = f"host=127.0.0.1 port={behind['port']} dbname={behind['dbname']}"
+        target = f"host=127.0.0.1 port={behind['port']} dbname={behind['dbname']}"
         configuration.write_text(
-            f"[databases]\n{behind['dbname']} = {there}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+            f"[databases]\n{behind['dbname']} = {target}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
             f"unix_socket_dir =\nauth_type = trust\nauth_file = {users}\npool_mode = {mode}\n"
             "ignore_startup_parameters = options,extra_float_digits\ndefault_pool_size = 30\n"
         )
-        for one in (Path(directory), users, configuration):
-            one.chmod(0o755)
+        for readable in (Path(directory), users, configuration):
+            readable.chmod(0o755)
         probe.close()
         # it refuses to be root
         user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
@@ -76,13 +76,13 @@ def test_sessions_that_change_hands_are_told_from_those_that_do_not(database: st
 
 def test_transaction_pooling_is_refused_at_the_start(database: str, tmp_path: Path) -> None:
     with pooler(database, "transaction") as through:
-        ran = subprocess.run(
+        result = subprocess.run(
             command(tmp_path, "--database", through), capture_output=True, text=True, env=environment(),
             timeout=PATIENCE, check=False,
         )  # fmt: skip
-    assert ran.returncode == 2
-    assert "transaction pooling" in ran.stderr
-    assert "session mode" in ran.stderr
+    assert result.returncode == 2
+    assert "transaction pooling" in result.stderr
+    assert "session mode" in result.stderr
 
 
 def test_jobs_run_through_a_pooler_in_session_mode(database: str, tmp_path: Path) -> None:

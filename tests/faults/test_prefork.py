@@ -16,11 +16,11 @@ HELD = 16  # of the advisory lock that the jobs wait for
 
 def workers(running: Supervised) -> set[int]:
     """All that the template has ever forked and that live, also those that have not said hello."""
-    others = {process.pid for role in ("template", "dispatcher") for process in running.children(role)}
+    other_pids = {process.pid for role in ("template", "dispatcher") for process in running.children(role)}
     return {
         process.pid
         for process in running.process.children(recursive=True)
-        if process.pid not in others and process.status() != psutil.STATUS_ZOMBIE
+        if process.pid not in other_pids and process.status() != psutil.STATUS_ZOMBIE
     }
 
 
@@ -39,11 +39,13 @@ def test_prefork_says_how_many_are_kept_ready(database: str, tmp_path: Path) -> 
         assert row["worker_pid"] == ready.pid
         assert len(workers(running)) == 3, "one of a, two of b, none of root"
         jobs.value("select pg_advisory_lock(4711, %s)", (HELD,))
-        held = [jobs.sample(n).with_delay(channel="root.a").write_and_wait(HELD) for n in range(2, 7)]
+        held_jobs = [jobs.sample(n).with_delay(channel="root.a").write_and_wait(HELD) for n in range(2, 7)]
         wait_until(
             lambda: jobs.states().get("started") == 4, PATIENCE, lambda: f"the capacity: {jobs.states()}"
         )
-        busy = {jobs.job(job.uuid)["worker_pid"] for job in held if jobs.job(job.uuid)["state"] == "started"}
+        busy = {
+            jobs.job(job.uuid)["worker_pid"] for job in held_jobs if jobs.job(job.uuid)["state"] == "started"
+        }
         assert ready.pid in busy
         assert len(busy) == 4
         assert len(workers(running)) == 6, "four of a, two of b, none of root"

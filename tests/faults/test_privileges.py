@@ -32,14 +32,14 @@ def python() -> str:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for path in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         try:
-            ran = subprocess.run(
+            result = subprocess.run(
                 [path, "-c", "import gevent, psycopg2, queuemaster"],
                 user=NOBODY.pw_uid, group=NOBODY.pw_gid, extra_groups=[], cwd="/", env=paths(),
                 capture_output=True, check=False,
             )  # fmt: skip
         except OSError:
             continue
-        if ran.returncode == 0:
+        if result.returncode == 0:
             return path
     pytest.skip(f"no {version} with our packages that user nobody can run")
 
@@ -54,8 +54,10 @@ def reachable(database: str) -> str:
     """The database by TCP: the server's socket is private to its user, and TCP needs a password."""
     with connected(database) as connection, connection.cursor() as cursor:
         cursor.execute("alter role postgres password 'known'")
-    given = parse_dsn(database)
-    return f"host=127.0.0.1 port={given['port']} user=postgres password=known dbname={given['dbname']}"
+    parameters = parse_dsn(database)
+    return (
+        f"host=127.0.0.1 port={parameters['port']} user=postgres password=known dbname={parameters['dbname']}"
+    )
 
 
 def run(place: Path, *options: str) -> psutil.Popen:
@@ -178,7 +180,7 @@ CONFIGURATION = "[queue_job]\nchannels = root:0\n"
 
 
 @pytest.mark.parametrize(
-    ("mode", "uid", "gid", "said"),
+    ("mode", "uid", "gid", "message"),
     [
         (0o644, None, None, ""),
         (0o666, None, None, "everybody may write it, and so have anything run as"),
@@ -188,20 +190,20 @@ CONFIGURATION = "[queue_job]\nchannels = root:0\n"
     ],
 )
 def test_a_configuration_that_others_may_write(
-    place: Path, mode: int, uid: int | None, gid: int | None, said: str
+    place: Path, mode: int, uid: int | None, gid: int | None, message: str
 ) -> None:
     file = place / "queuemaster.conf"
     file.write_text(CONFIGURATION)
     file.chmod(mode)
     if uid is not None and gid is not None:
         os.chown(file, uid, gid)
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "queuemaster", "run", "-c", str(file)],
         env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
-    assert ran.returncode == (2 if said else 0), ran.stderr
-    assert said in ran.stderr
-    assert ("chmod" in ran.stderr or "chown" in ran.stderr) is bool(said), "what to do about it"
+    assert result.returncode == (2 if message else 0), result.stderr
+    assert message in result.stderr
+    assert ("chmod" in result.stderr or "chown" in result.stderr) is bool(message), "what to do about it"
 
 
 def test_the_sample_application_can_be_read_by_all() -> None:

@@ -93,8 +93,8 @@ def test_a_job_whose_worker_dies_before_it_is_known(jobs: Queue, database: str, 
 def test_the_dispatcher_killed_while_a_job_runs(jobs: Queue, database: str, tmp_path: Path) -> None:
     with supervised(database, tmp_path, "root:3,mail:2,free:1") as running:
         hold(jobs, 1)
-        held = [jobs.sample(n).with_delay(channel="root.mail").write_and_wait(1) for n in (1, 2)]
-        for job in held:
+        held_jobs = [jobs.sample(n).with_delay(channel="root.mail").write_and_wait(1) for n in (1, 2)]
+        for job in held_jobs:
             jobs.wait_for(job.uuid, "started")
         epoch = jobs.value("select epoch from queuemaster.leader")
         waiting = jobs.sample(3).with_delay(channel="root.mail").write()
@@ -110,15 +110,15 @@ def test_the_dispatcher_killed_while_a_job_runs(jobs: Queue, database: str, tmp_
             "both slots are in use by runs that it did not grant"
         )
         let_go(jobs, 1)
-        for job in (*held, waiting):
+        for job in (*held_jobs, waiting):
             assert jobs.wait_for(job.uuid, "done")["attempt"] == 1
         assert jobs.effects() == [1, 2, 3, 4]
 
 
 def test_the_template_killed(jobs: Queue, running: Supervised) -> None:
     hold(jobs, 1)
-    held = jobs.sample(1).with_delay().write_and_wait(1)
-    jobs.wait_for(held.uuid, "started")
+    held_job = jobs.sample(1).with_delay().write_and_wait(1)
+    jobs.wait_for(held_job.uuid, "started")
     template = running.one("template")
     template.kill()
     wait_until(lambda: running.one("template").pid != template.pid, PATIENCE, "a new template")
@@ -128,7 +128,7 @@ def test_the_template_killed(jobs: Queue, running: Supervised) -> None:
         lambda: worker not in running.children("worker") and len(running.children("worker")) == 2, PATIENCE
     )
     let_go(jobs, 1)
-    assert jobs.wait_for(held.uuid, "done")["attempt"] == 1
+    assert jobs.wait_for(held_job.uuid, "done")["attempt"] == 1
 
 
 def test_a_lost_session_gives_the_try_back(jobs: Queue, running: Supervised) -> None:

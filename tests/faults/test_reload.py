@@ -58,15 +58,15 @@ def marker(jobs: Queue) -> None:
 def test_another_tree_while_a_job_runs(jobs: Queue, running: Supervised, file: Path) -> None:
     jobs.rows(LOG)
     jobs.rows("select pg_advisory_lock(4711, 1)")
-    held = [jobs.sample(n).with_delay().write_and_wait(1) for n in (1, 2, 3)]
-    first = jobs.wait_for(held[0].uuid, "started")
+    held_jobs = [jobs.sample(n).with_delay().write_and_wait(1) for n in (1, 2, 3)]
+    first = jobs.wait_for(held_jobs[0].uuid, "started")
     write(file, "root:2,root.mail:1")
     reload(running)
-    jobs.wait_for(held[1].uuid, "started")
+    jobs.wait_for(held_jobs[1].uuid, "started")
     worker = psutil.Process(first["worker_pid"])
     jobs.rows("select pg_advisory_unlock(4711, 1)")
-    assert jobs.wait_for(held[0].uuid, "done")["attempt"] == 1
-    jobs.wait_for(held[2].uuid, "done")
+    assert jobs.wait_for(held_jobs[0].uuid, "done")["attempt"] == 1
+    jobs.wait_for(held_jobs[2].uuid, "done")
     jobs.wait_for(jobs.sample(4).with_delay(channel="root.mail").write().uuid, "done")
     worker.wait(timeout=PATIENCE)  # of the old template: it left after its job
     assert most_at_once(jobs)["root"] == 2, "two slots, and both were in use"
@@ -79,8 +79,8 @@ def test_a_smaller_capacity_starts_nothing_while_more_runs(
     reload(running)
     jobs.rows("select pg_advisory_lock(4711, 1)")
     jobs.rows("select pg_advisory_lock(4711, 2)")
-    held = [jobs.sample(n).with_delay(channel="root.mail").write_and_wait(1 + n % 2) for n in range(3)]
-    for job in held:
+    held_jobs = [jobs.sample(n).with_delay(channel="root.mail").write_and_wait(1 + n % 2) for n in range(3)]
+    for job in held_jobs:
         jobs.wait_for(job.uuid, "started")
     write(file, "root:5,mail:1,free:1")
     reload(running)
@@ -88,7 +88,7 @@ def test_a_smaller_capacity_starts_nothing_while_more_runs(
     marker(jobs)
     assert jobs.states()["started"] == 3, "what runs goes on"
     jobs.rows("select pg_advisory_unlock(4711, 1)")
-    for job in (held[0], held[2]):
+    for job in (held_jobs[0], held_jobs[2]):
         jobs.wait_for(job.uuid, "done")
     marker(jobs)
     assert jobs.job(late.uuid)["state"] == "pending", "the one slot is in use"
@@ -116,12 +116,12 @@ def test_new_code_and_code_that_cannot_be_imported(database: str, tmp_path: Path
     module = tmp_path / "changing.py"
     module.write_text(code.format("old"))
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", app="changing") as running:
-        thing = jobs.sample().env
+        env = jobs.sample().env
         insert = (
             "insert into queuemaster.queue_job (uuid, model_name, method_name, records)"
             ' values (%s, \'thing\', \'say\', \'{"_type": "odoo_recordset", "model": "thing", "ids": [1]}\')'
         )
-        assert thing is not None
+        assert env is not None
         for uuid, text, result in (("1", None, "old"), ("2", "new", "new"), ("3", None, "new")):
             if text:
                 module.write_text(code.format(text))
@@ -185,26 +185,26 @@ def test_databases_come_and_go(database: str, empty_database: str, tmp_path: Pat
         "--logfile",
         str(tmp_path / "log"),
     ]
-    with queue(database) as one, queue(empty_database) as two:
+    with queue(database) as first, queue(empty_database) as second:
         process = psutil.Popen(
             [sys.executable, "-m", "queuemaster", *from_file], env=environment(), cwd=tmp_path
         )
         running = Supervised(process, tmp_path)
         try:
-            one.wait_for(one.sample(1).with_delay().write().uuid, "done")
+            first.wait_for(first.sample(1).with_delay().write().uuid, "done")
             write(file, "root:2", database=f"{database},\n  {empty_database}", app="sampleapp")
             reload(running)
-            two.wait_for(two.sample(1).with_delay().write().uuid, "done")
-            one.wait_for(one.sample(2).with_delay().write().uuid, "done")
+            second.wait_for(second.sample(1).with_delay().write().uuid, "done")
+            first.wait_for(first.sample(2).with_delay().write().uuid, "done")
             write(file, "root:2", database=empty_database, app="sampleapp")
             reload(running)
             wait_until(lambda: "not served any more" in running.log, PATIENCE)
-            left = one.sample(3).with_delay().write()
-            two.wait_for(two.sample(2).with_delay().write().uuid, "done")
-            assert one.job(left.uuid)["state"] == "pending"
+            waiting = first.sample(3).with_delay().write()
+            second.wait_for(second.sample(2).with_delay().write().uuid, "done")
+            assert first.job(waiting.uuid)["state"] == "pending"
             write(file, "root:2", database=f"{database},\n  {empty_database}", app="sampleapp")
             reload(running)
-            one.wait_for(left.uuid, "done")
+            first.wait_for(waiting.uuid, "done")
         finally:
             process.terminate()
             process.wait(timeout=PATIENCE)
@@ -223,7 +223,9 @@ def descriptors(running: Supervised) -> dict[str, int]:
         "template": templates[-1:],
         "worker": running.children("worker"),
     }
-    return {name: max((_open(one) for one in processes), default=0) for name, processes in parties.items()}
+    return {
+        name: max((_open(process) for process in processes), default=0) for name, processes in parties.items()
+    }
 
 
 def _open(process: psutil.Process) -> int:
@@ -251,7 +253,7 @@ def test_descriptors_stay_flat_over_many_reloads_under_load(
         )
         counts.append(
             wait_until(
-                lambda: all((found := descriptors(running)).values()) and found, PATIENCE, "all of them"
+                lambda: all((numbers := descriptors(running)).values()) and numbers, PATIENCE, "all of them"
             )
         )
     assert jobs.states().get("done", 0) > 0
@@ -305,12 +307,12 @@ def test_the_command(jobs: Queue, running: Supervised, file: Path, tmp_path: Pat
         check=True, env=environment(), stdout=subprocess.DEVNULL,
     )  # fmt: skip
     wait_until(lambda: "queuemaster.master: reloaded" in running.log, PATIENCE)
-    gone = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "queuemaster", "reload", "--pidfile", str(tmp_path / "nobody")],
         capture_output=True, text=True, env=environment(), check=False,
     )  # fmt: skip
-    assert gone.returncode == 1
-    assert "not running" in gone.stderr
+    assert result.returncode == 1
+    assert "not running" in result.stderr
 
 
 def test_a_reload_that_comes_while_it_starts_waits(database: str, tmp_path: Path, jobs: Queue) -> None:

@@ -85,9 +85,11 @@ def test_a_second_master_is_refused_and_the_first_goes_on(database: str, tmp_pat
         wait_until((tmp_path / "pid").exists, PATIENCE)
         jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
         argv = command(tmp_path, "--database", database, "--app", "sampleapp")
-        ran = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False, timeout=60)
-        assert ran.returncode == 1
-        assert f"already running as process {running.process.pid}" in ran.stderr
+        result = subprocess.run(
+            argv, env=environment(), capture_output=True, text=True, check=False, timeout=60
+        )
+        assert result.returncode == 1
+        assert f"already running as process {running.process.pid}" in result.stderr
         assert (tmp_path / "pid").read_text() == f"{running.process.pid}\n"
         jobs.wait_for(jobs.sample(2).with_delay().write().uuid, "done")
         assert running.stop() == 0

@@ -156,8 +156,8 @@ def test_workers_that_die_in_a_slice(jobs: Queue, database: str, tmp_path: Path)
     """What they had done stays done, what they were at runs again, and it alone is charged."""
     enqueue(jobs)
     with supervised(database, tmp_path, "root:1") as running:
-        for done in (5, 15, 25):
-            wait_for_effects(jobs, done)
+        for count in (5, 15, 25):
+            wait_for_effects(jobs, count)
             running.one("worker", "[job").kill()
         jobs.wait_until_drained()
     assert jobs.states() == {"done": JOBS}
@@ -206,16 +206,16 @@ def test_a_job_that_fails_ends_its_slice_and_no_other_job_suffers(
 def test_a_job_that_nobody_can_read_fails_alone(jobs: Queue, database: str, tmp_path: Path) -> None:
     """A number with more digits than Python reads: the worker dies of it, and no other job is to blame."""
     jobs.rows("begin")
-    made = [jobs.sample(number).with_delay(max_retries=1).write() for number in range(12)]
+    stored = [jobs.sample(number).with_delay(max_retries=1).write() for number in range(12)]
     jobs.rows(
         "update queuemaster.queue_job set args = ('[1' || repeat('0', 5000) || ']')::json where uuid = %s",
-        (made[5].uuid,),
+        (stored[5].uuid,),
     )
     jobs.rows("commit")
     with supervised(database, tmp_path, "root:2"):
         jobs.wait_until_drained()
     assert [
-        jobs.value("select state from queuemaster.queue_job where uuid = %s", (job.uuid,)) for job in made
+        jobs.value("select state from queuemaster.queue_job where uuid = %s", (job.uuid,)) for job in stored
     ] == ["failed" if number == 5 else "done" for number in range(12)]
     assert jobs.effects() == [number for number in range(12) if number != 5]
 

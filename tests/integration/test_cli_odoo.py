@@ -87,14 +87,14 @@ def test_check_says_how_each_database_stands_and_alters_nothing(untouched: str, 
         f"[options]\ndb_host = {where['host']}\ndb_port = {where['port']}\ndb_user = {where['user']}\n"
     )
     before = contents(untouched)
-    shown = invoke("check", "-c", conf, "--database", where["dbname"], "--database", "postgres")
-    assert shown.exit_code == 0
+    result = invoke("check", "-c", conf, "--database", where["dbname"], "--database", "postgres")
+    assert result.exit_code == 0
     assert contents(untouched) == before
-    assert "ready" in shown.stdout
-    assert "not served: it is no database of Odoo" in shown.stdout
-    assert f"{conf} [options] db_host" in shown.stdout
-    assert "it cannot import Odoo" in shown.stderr  # nobody has one here
-    assert "live limits" not in shown.stderr
+    assert "ready" in result.stdout
+    assert "not served: it is no database of Odoo" in result.stdout
+    assert f"{conf} [options] db_host" in result.stdout
+    assert "it cannot import Odoo" in result.stderr  # nobody has one here
+    assert "live limits" not in result.stderr
     facts = document("check", "-c", conf, "--database", where["dbname"])["odoo"]["databases"][where["dbname"]]
     assert facts["problem"] == ""
     assert sorted(facts["missing"]) == sorted(oca.INDEXES)
@@ -219,7 +219,9 @@ def test_an_index_that_is_broken_off_by_hand_is_made_by_the_next_attempt(
     odoo.add()
     command = [sys.executable, "-m", "queuemaster", "init", "--indexes", "--database", database]
     with (
-        subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as made,
+        subprocess.Popen(
+            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
         connected(database) as connection,
         connection.cursor() as cursor,
     ):
@@ -231,12 +233,12 @@ def test_an_index_that_is_broken_off_by_hand_is_made_by_the_next_attempt(
             return bool((cursor.fetchone() or (0,))[0])
 
         wait_until(under_way, 60, "an index under way")
-        made.send_signal(signal.SIGINT)
-        assert made.wait(timeout=60) != 0
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) != 0
     odoo.rows("commit")
-    again = invoke("init", "--indexes", "--database", database)
-    assert "queuemaster_ready: left over from an attempt that was broken off, dropped" in again.stdout
-    assert again.stdout.count(": made in ") == len(oca.INDEXES)
+    result = invoke("init", "--indexes", "--database", database)
+    assert "queuemaster_ready: left over from an attempt that was broken off, dropped" in result.stdout
+    assert result.stdout.count(": made in ") == len(oca.INDEXES)
 
 
 def test_indexes_are_for_odoos_databases_only(empty_database: str) -> None:
@@ -297,8 +299,8 @@ def test_jobs_are_listed_shown_and_explained(conf: Path, odoo: OcaSession) -> No
     assert [job["uuid"] for job in document("jobs", "list", "-c", conf, "--channel", "sale")["jobs"]] == [
         odoo.uuid(first)
     ]
-    shown = document("jobs", "show", odoo.uuid(first), "-c", conf)
-    assert (shown["records"]["model"], shown["args"]) == ("res.partner", ["csv"])
+    answer = document("jobs", "show", odoo.uuid(first), "-c", conf)
+    assert (answer["records"]["model"], answer["args"]) == ("res.partner", ["csv"])
     assert "res.partner" in invoke("jobs", "show", odoo.uuid(first), "-c", conf).stdout
     why = document("why", odoo.uuid(child), "-c", conf)
     assert why["state"] == "wait_dependencies"
@@ -383,20 +385,22 @@ def test_old_jobs_are_purged_with_their_messages_unless_their_graph_waits(
 ) -> None:
     odoo.rows("create table mail_message (id serial, model varchar, res_id integer)")
     old = {"date_done": "2026-01-01", "date_created": "2026-01-01"}
-    gone = [odoo.add("done", **old) for _ in range(1001)]
+    old_jobs = [odoo.add("done", **old) for _ in range(1001)]
     young = odoo.add("done", date_done=odoo.value("select queuemaster.utc_now()"))
     parent, child = odoo.add("done", graph_uuid="g", **old), odoo.add(graph_uuid="g")
     odoo.depend(child, odoo.add("failed", graph_uuid="g", **old))
     failed = odoo.add("failed", **old)
     odoo.rows(
-        "insert into mail_message (model, res_id) values ('queue.job', %s), ('queue.job', %s)", gone[0], young
+        "insert into mail_message (model, res_id) values ('queue.job', %s), ('queue.job', %s)",
+        old_jobs[0],
+        young,
     )
-    odoo.rows("insert into mail_message (model, res_id) values ('res.partner', %s)", gone[0])
-    assert document("jobs", "purge", "--older-than", "30d", "-c", conf)["removed"] == len(gone)
+    odoo.rows("insert into mail_message (model, res_id) values ('res.partner', %s)", old_jobs[0])
+    assert document("jobs", "purge", "--older-than", "30d", "-c", conf)["removed"] == len(old_jobs)
     rows = [id for (id,) in odoo.rows("select id from public.queue_job order by id")]
     assert rows == [young, parent, child, child + 1, failed]
     assert odoo.rows("select model, res_id from mail_message order by 1") == [
         ("queue.job", young),
-        ("res.partner", gone[0]),
+        ("res.partner", old_jobs[0]),
     ]
     assert document("jobs", "purge", "--state", "failed", "--older-than", "1d", "-c", conf)["removed"] == 1

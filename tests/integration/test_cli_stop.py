@@ -77,12 +77,12 @@ def test_the_master_of_the_service_is_found_when_none_runs_at_the_default(
         return pidfile.pidfile_of(replace(compiled, settings=replace(compiled.settings, pidfile=str(where))))
 
     monkeypatch.setattr(pidfile, "OF_THE_SERVICE", path)
-    default, left = tmp_path / "default.pid", tmp_path / "left.pid"
-    left.write_text("4711\n")
+    default, stale = tmp_path / "default.pid", tmp_path / "left.pid"
+    stale.write_text("4711\n")
     assert looked_at(default, {}) == default
     with holding(path):
         assert looked_at(default, {}) == path
-        assert looked_at(left, {}) == path, "a file that was left names nobody"
+        assert looked_at(stale, {}) == path, "a file that was left names nobody"
         assert looked_at(default, {"pidfile": str(default)}) == default, "it was named"
         with holding(default):
             assert looked_at(default, {}) == default

@@ -45,7 +45,7 @@ class Remote:
 def blocks(page: str) -> list[tuple[int, str]]:
     """The examples and hidden tests of a page, with the line that each begins in."""
     text = (DOCS / f"{page}.md").read_text()
-    return [(text[: found.start()].count("\n") + 1, found[1] or found[2]) for found in BLOCK.finditer(text)]
+    return [(text[: match.start()].count("\n") + 1, match[1] or match[2]) for match in BLOCK.finditer(text)]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -75,10 +75,10 @@ class Proxy:
                     target.sendall(data)
 
     def close(self) -> None:
-        for each in self._sockets:
+        for sock in self._sockets:
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ def test_a_link_that_swallows_everything_is_given_up(proxy: Proxy) -> None:
         assert dispatcher.stdout is not None
         assert dispatcher.stdout.readline() == "answered\n"
         proxy.swallows.set()
-        said, _ = dispatcher.communicate("go on\n", timeout=60)
-    assert said.splitlines() == ["others go on", "no answer in 1 s"]
+        output, _ = dispatcher.communicate("go on\n", timeout=60)
+    assert output.splitlines() == ["others go on", "no answer in 1 s"]
 
 
 def test_a_link_is_asked_something_even_when_nothing_happens() -> None:

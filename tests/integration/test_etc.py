@@ -32,11 +32,11 @@ def test_the_sample_is_valid_as_it_stands() -> None:
 
 def test_our_section_of_the_sample_for_odoo_is_valid(tmp_path: Path) -> None:
     """Odoo's own section says that there is an Odoo, which is not here."""
-    ours = "[queue_job]\n" + ODOO.read_text().partition("\n[queue_job]\n")[2]
+    section = "[queue_job]\n" + ODOO.read_text().partition("\n[queue_job]\n")[2]
     part = tmp_path / "odoo.conf"
-    part.write_text(ours)
+    part.write_text(section)
     check(part)
-    part.write_text(re.sub(r"^;(?=\w+ = )", "", ours, flags=re.MULTILINE))
+    part.write_text(re.sub(r"^;(?=\w+ = )", "", section, flags=re.MULTILINE))
     compiled = compile_settings(part, {}, [], {})
     options = {value.option for value in compiled.values if value.source == str(part)}
     assert {"channels", "python", "odoo_path", "user", "timeout", "graceful_timeout"} <= options

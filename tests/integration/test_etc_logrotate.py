@@ -21,9 +21,9 @@ DELIVERED = Path(__file__).parents[2] / "etc" / "queuemaster.logrotate"
 
 @pytest.fixture
 def script(tmp_path: Path, database: str) -> Iterator[InitScript]:
-    made = InitScript(tmp_path, database)
-    yield made
-    made.end()
+    init_script = InitScript(tmp_path, database)
+    yield init_script
+    init_script.end()
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def test_logrotate_does_it(script: InitScript, rules: str, database: str) -> Non
         file.write_text(rules)
         file.chmod(0o644)
         argv = [logrotate, "--force", "--state", str(script.directory / "state"), str(file)]
-        ran = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment())
-        assert (ran.returncode, ran.stderr) == (0, "")
+        result = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment())
+        assert (result.returncode, result.stderr) == (0, "")
         old = script.directory / "log.1"
         assert "before the rotation" in old.read_text()
         wait_until(lambda: holders_of(running.everything(), old) == [], PATIENCE, "nobody holds the old file")

@@ -84,21 +84,21 @@ def test_it_is_part_of_the_callers_transaction(database: str, env: Environment, 
 
 def test_a_cancelled_job_takes_its_descendants_along(tasks: Any) -> None:
     other = tasks.with_delay().run()
-    one, two, three = chain(*(tasks.delayable().run() for _ in range(3))).delay()
-    one.cancel()
-    assert [job.refresh().state for job in (one, two, three, other)] == [*["cancelled"] * 3, "pending"]
-    assert [job.requeue().state for job in (three, one, two)] == [
+    first, second, third = chain(*(tasks.delayable().run() for _ in range(3))).delay()
+    first.cancel()
+    assert [job.refresh().state for job in (first, second, third, other)] == [*["cancelled"] * 3, "pending"]
+    assert [job.requeue().state for job in (third, first, second)] == [
         "wait_dependencies", "pending", "wait_dependencies",
     ]  # fmt: skip
 
 
 def test_set_to_done_keeps_a_result_and_lets_the_children_go(tasks: Any) -> None:
-    one, two, last = chain(
+    first, second, last = chain(
         group(tasks.delayable().run(), tasks.delayable().run()), tasks.delayable().run()
     ).delay()
-    assert one.set_done({"by": "hand"}).result == '{"by": "hand"}'
+    assert first.set_done({"by": "hand"}).result == '{"by": "hand"}'
     assert last.refresh().state == "wait_dependencies"
-    assert two.set_done().result is None
+    assert second.set_done().result is None
     assert last.refresh().state == "pending"
 
 

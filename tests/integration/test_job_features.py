@@ -109,13 +109,13 @@ def test_a_concurrency_error_is_tried_again_and_costs_no_try(jobs: Queue, code: 
 def test_of_two_jobs_that_collide_in_the_database_one_runs_again(jobs: Queue) -> None:
     jobs.rows("create table counter as select 0 as value")
     jobs.rows("select pg_advisory_lock(4711, 1)")
-    two = [shown(jobs, number).with_delay(max_retries=1).count_up() for number in (1, 2)]
-    for job in two:
+    pair = [shown(jobs, number).with_delay(max_retries=1).count_up() for number in (1, 2)]
+    for job in pair:
         jobs.wait_for(job.uuid, "started")
     waiting = "select count(*) from pg_locks where locktype = 'advisory' and classid = 4711 and not granted"
     wait_until(lambda: jobs.value(waiting) == 2, PATIENCE)
     jobs.rows("select pg_advisory_unlock(4711, 1)")
-    loser = wait_until(lambda: next((job for job in two if _postponed(jobs, job.uuid)), None), PATIENCE)
+    loser = wait_until(lambda: next((job for job in pair if _postponed(jobs, job.uuid)), None), PATIENCE)
     assert "could not serialize" in jobs.job(loser.uuid)["exc_message"]
     due(jobs, loser.uuid)
     jobs.wait_until_drained()

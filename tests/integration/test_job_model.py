@@ -105,7 +105,7 @@ def test_one_such_context_bypasses_the_queue_for_a_whole_graph(orders: Any, key:
     direct = orders.with_context(**{key: True})
     a, b, c = orders.delayable().send("a"), orders.delayable().send("b"), direct.delayable().send("c")
     jobs = chain(group(a, b), c).delay()
-    assert [what for what, _ in Order.done] == ["a", "b", "c"]
+    assert [value for value, _ in Order.done] == ["a", "b", "c"]
     assert ({job.state for job in jobs}, count(orders.env)) == ({"done"}, 0)
     # a job that is run like this runs the jobs that it delays like this, too
     assert direct.confirm("d") == "d"

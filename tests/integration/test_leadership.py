@@ -85,14 +85,14 @@ def test_a_leader_that_does_not_beat_is_deposed(app: Session, leader: Session) -
 def test_only_the_session_that_the_row_names_is_ended(app: Session, leader: Session, database: str) -> None:
     """A backend of the same pid that began at another time, or one that does not hold the lock, is a stranger."""
     app.rows("update queuemaster.leader set beat = beat - interval '1 hour'")
-    began = app.value("select session_started from queuemaster.leader")
+    session_started = app.value("select session_started from queuemaster.leader")
     app.rows("update queuemaster.leader set session_started = session_started - interval '1 second'")
     assert not app.value("select queuemaster.depose(30)")
-    app.rows("update queuemaster.leader set session_started = %s", began)
+    app.rows("update queuemaster.leader set session_started = %s", session_started)
     leader.value("select pg_advisory_unlock(%s, 0)", locks.LEADER)
     assert not app.value("select queuemaster.depose(30)")
-    other = Session(database)
-    assert other.value("select pg_try_advisory_lock(%s, 0)", locks.LEADER)
+    other_session = Session(database)
+    assert other_session.value("select pg_try_advisory_lock(%s, 0)", locks.LEADER)
     assert not app.value("select queuemaster.depose(30)"), "it leads without the row, as another program does"
-    assert other.value("select 1") == leader.value("select 1") == 1
-    other.close()
+    assert other_session.value("select 1") == leader.value("select 1") == 1
+    other_session.close()

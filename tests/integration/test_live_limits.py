@@ -29,7 +29,7 @@ def channel(dsn: str, *arguments: str, channels: str = CHANNELS) -> Result:
 def shown(dsn: str, *arguments: str, channels: str = CHANNELS) -> dict[str, Any]:
     result = channel(dsn, *arguments, "--json", channels=channels)
     assert result.exit_code == 0, result.stderr
-    return {shown["name"]: shown for shown in json.loads(result.stdout)["channels"]}
+    return {channel_row["name"]: channel_row for channel_row in json.loads(result.stdout)["channels"]}
 
 
 def rows(dsn: str) -> list[Any]:
@@ -115,12 +115,12 @@ def test_all_databases_are_changed_or_none(server: ServerPlan, template: str, da
     assert refused.exit_code == 2
     assert "cannot be reached" in refused.stderr
     assert rows(database) == []
-    with new_database(server, template) as other:
-        both = shown(database, "mail", "--capacity", "3", "--database", other)["root.mail"]
-        assert len(both["overrides"]) == 2
-        channel(other, "mail", "--capacity", "2")
-        both = shown(database, "mail", "--database", other)["root.mail"]
-        assert both["effective"]["capacity"] == 2, "the smallest counts"
+    with new_database(server, template) as other_database:
+        limits = shown(database, "mail", "--capacity", "3", "--database", other_database)["root.mail"]
+        assert len(limits["overrides"]) == 2
+        channel(other_database, "mail", "--capacity", "2")
+        limits = shown(database, "mail", "--database", other_database)["root.mail"]
+        assert limits["effective"]["capacity"] == 2, "the smallest counts"
         assert rows(database) == [("root.mail", 3, None, None)]
 
 

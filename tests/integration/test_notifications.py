@@ -65,11 +65,11 @@ def test_an_insert_tells_the_least_key_of_each_channel(world: World) -> None:
             DAY,
         )
 
-    heard = world.heard(insert)
+    notifications = world.heard(insert)
     second, fourth = world.app.rows(
         "select id from queuemaster.queue_job where uuid in ('x2', 'x4') order by uuid"
     )
-    assert sorted(heard, key=str) == sorted(
+    assert sorted(notifications, key=str) == sorted(
         [["root", 5, KEY, second[0]], ["root.b", 7, KEY, fourth[0]], [None, "2999-01-01T00:00:00"]], key=str
     )
 
@@ -108,14 +108,16 @@ def test_the_end_of_a_run_that_was_not_good(world: World, delay: float | None, s
     job = world.add(channel="root.a", priority=3)
     row = world.worker.claim("root.a")
     assert row is not None
-    heard = world.heard(lambda: claims.settle(world.worker.cursor, row, Ending(JobState(state), delay, True)))
+    notifications = world.heard(
+        lambda: claims.settle(world.worker.cursor, row, Ending(JobState(state), delay, True))
+    )
     if state == "failed":
-        assert heard == []
+        assert notifications == []
     elif delay is None:
-        assert heard == [["root.a", 3, KEY, job]]
+        assert notifications == [["root.a", 3, KEY, job]]
     else:
         eta = world.app.job(job)["eta"]
-        assert heard == [[None, eta]]
+        assert notifications == [[None, eta]]
 
 
 def test_recovery_tells_of_the_job_that_it_put_back(world: World) -> None:

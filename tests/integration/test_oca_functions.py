@@ -152,8 +152,8 @@ def test_a_death_counts_and_says_why(
     recovered(odoo, worker, Blame(job, row["attempt"], CAUSE))
     after = odoo.job(job)
     assert {"state": "pending", "retry": 1, "exc_message": CAUSE, "deaths": 1}.items() <= after.items()
-    again = other.start(job)
-    assert again["attempt"] > row["attempt"]
+    next_row = other.start(job)
+    assert next_row["attempt"] > row["attempt"]
 
 
 def test_a_worker_that_died_while_it_claimed(odoo: OcaSession, worker: OcaWorkerSession) -> None:

@@ -64,8 +64,8 @@ def test_a_done_that_is_not_committed_looks_at_every_child(
     """While a worker's job ends, a person's transaction sets another to done: one of the two must see both ends."""
     parents, children = groups
     odoo.rows("begin")
-    done = odoo.value("select queuemaster.set_job_done(%s, null)", odoo.uuid(parents[-1]))
-    assert done == "started"  # not for those that run
+    state = odoo.value("select queuemaster.set_job_done(%s, null)", odoo.uuid(parents[-1]))
+    assert state == "started"  # not for those that run
     odoo.rows("update public.queue_job set state = 'done' where id = %s", parents[-1])
     assert release(odoo, parents[-1]) == 0
     odoo.rows("commit")

@@ -163,8 +163,8 @@ def test_a_service_does_not_serve_a_newer_one(odoo: OcaSession, database: str, t
         wait_until(lambda: "is newer than this program" in running.log, PATIENCE, lambda: running.log)
         assert "database is not served" in running.log
         # whatever else wants to lead it may
-        held = "select count(*) from pg_locks where locktype = 'advisory'"
-        wait_until(lambda: odoo.value(held) == 0, PATIENCE)
+        count_locks = "select count(*) from pg_locks where locktype = 'advisory'"
+        wait_until(lambda: odoo.value(count_locks) == 0, PATIENCE)
     assert odoo.state(job) == "pending"
     assert catalogue(odoo.cursor) == before
 

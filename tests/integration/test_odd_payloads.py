@@ -74,8 +74,8 @@ def leadership(running: Supervised) -> tuple[int, int]:
 def assert_it_lives(running: Supervised, before: tuple[int, int]) -> None:
     """The same process, in the same leadership, which complained about what it was sent."""
     assert leadership(running) == before
-    for ended in ("dispatcher ends", "database is away", "database is in quarantine"):
-        assert ended not in running.log
+    for event in ("dispatcher ends", "database is away", "database is in quarantine"):
+        assert event not in running.log
     warnings = [line for line in running.log.splitlines() if "not our notification" in line]
     assert 1 <= len(warnings) <= 10, "once a minute"
 

@@ -58,13 +58,13 @@ def test_the_packages_listed_are_those_that_exist() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = config["options"]["packages"].split()
-    found = {
+    existing = {
         ".".join(path.parent.relative_to(source).parts)
         for name, source in SOURCES.items()
         for path in (source / name).rglob("*.py")
     }
-    assert sorted(listed) == sorted(found)
-    for package in found:
+    assert sorted(listed) == sorted(existing)
+    for package in existing:
         path = SOURCES[package.partition(".")[0]].joinpath(*package.split("."), "__init__.py")
         assert path.exists(), f"{package} has modules and no __init__.py"
 
@@ -108,10 +108,10 @@ def test_bare_the_command_says_what_to_install(wheel: Path, tmp_path: Path) -> N
     python = environment(Path(sys.executable), tmp_path / "venv")
     install(python, str(wheel))
     command = [str(python.with_name("queuemaster")), "--version"]
-    ran = subprocess.run(command, capture_output=True, text=True, env=clean(), check=False)
-    assert ran.returncode == 2
-    assert 'pip install "queuemaster[service]"' in ran.stderr
-    assert ran.stdout == ""
+    result = subprocess.run(command, capture_output=True, text=True, env=clean(), check=False)
+    assert result.returncode == 2
+    assert 'pip install "queuemaster[service]"' in result.stderr
+    assert result.stdout == ""
 
 
 def interpreters() -> Iterator[tuple[str, Path]]:
@@ -123,15 +123,15 @@ def interpreters() -> Iterator[tuple[str, Path]]:
             candidates.add(Path(named))
     if "PYENV_ROOT" in os.environ:  # glob passes over what may not be read: it may be another user's
         pattern = os.path.join(glob.escape(os.environ["PYENV_ROOT"]), "versions/3.*/bin/python3")
-        candidates.update(Path(found) for found in glob.glob(pattern))
+        candidates.update(Path(path) for path in glob.glob(pattern))
     usable: dict[tuple[int, int], Path] = {}
     for candidate in sorted(candidates):
         question = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
-        ran = subprocess.run(
+        result = subprocess.run(
             [candidate, "-c", question], capture_output=True, text=True, env=clean(), check=False
         )
-        if ran.returncode == 0:  # a shim may stand for nothing
-            major, minor = map(int, ran.stdout.split())
+        if result.returncode == 0:  # a shim may stand for nothing
+            major, minor = map(int, result.stdout.split())
             usable.setdefault((major, minor), candidate)
     for version in sorted(usable):
         if version >= OLDEST:
@@ -144,8 +144,8 @@ def environment(interpreter: Path, where: Path) -> Path:
     return where / "bin" / "python"
 
 
-def install(python: Path, *what: str) -> None:
-    run(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", *what)
+def install(python: Path, *arguments: str) -> None:
+    run(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", *arguments)
 
 
 def clean() -> dict[str, str]:
@@ -155,6 +155,6 @@ def clean() -> dict[str, str]:
 
 def run(*command: str) -> str:
     """Run a command that must succeed, away from the checkout; returns its standard output."""
-    ran = subprocess.run(command, capture_output=True, text=True, cwd="/", env=clean(), check=False)
-    assert ran.returncode == 0, f"{' '.join(command)}:\n{ran.stdout}{ran.stderr}"
-    return ran.stdout
+    result = subprocess.run(command, capture_output=True, text=True, cwd="/", env=clean(), check=False)
+    assert result.returncode == 0, f"{' '.join(command)}:\n{result.stdout}{result.stderr}"
+    return result.stdout

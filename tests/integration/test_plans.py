@@ -137,8 +137,8 @@ def assert_by_index(plans: str, *indexes: str) -> None:
     """Check that every plan reads jobs by an index and in its order, and that these indexes are among them."""
     assert "queue_job" in plans, "no plan was shown"
     for bad in ("Seq Scan on queue_job", "Sort", "Bitmap"):
-        shown = next((plan for plan in re.split(r"(?=LOG: )", plans) if bad in plan), "")
-        assert not shown, f"{bad} in:\n{shown}"
+        offender = next((plan for plan in re.split(r"(?=LOG: )", plans) if bad in plan), "")
+        assert not offender, f"{bad} in:\n{offender}"
     for index in indexes:
         assert index in plans, f"{index} is not used:\n{plans}"
 
@@ -147,8 +147,8 @@ def test_the_queue_is_full(full: Full) -> None:
     counts = dict(full.dispatcher.rows("select state, count(*) from queuemaster.queue_job group by 1"))
     assert counts["pending"] >= 204_000
     assert counts["done"] >= 50_000
-    known = "select reltuples from pg_class where oid = 'queuemaster.queue_job'::regclass"
-    assert full.dispatcher.value(known) < 10, "the server does not know it"
+    estimate = "select reltuples from pg_class where oid = 'queuemaster.queue_job'::regclass"
+    assert full.dispatcher.value(estimate) < 10, "the server does not know it"
 
 
 @pytest.mark.parametrize("bound", [None, (3, "2026-01-01T10:00:00.000000", 7)])
@@ -266,7 +266,7 @@ def test_etas(full: Full) -> None:
 def test_retention(full: Full) -> None:
     full.plans(full.dispatcher)
     channels = retention.channels(full.dispatcher.cursor, "done")
-    assert {f"root.c{number}" for number in range(20)} <= {ended.channel for ended in channels}
+    assert {f"root.c{number}" for number in range(20)} <= {entry.channel for entry in channels}
     assert_by_index(full.plans(full.dispatcher), "queue_job_ended")
     nothing = retention.purge(full.dispatcher.cursor, "done", "root.c9", 1e9)  # a batch would say too much
     assert nothing.looked_at == 0

@@ -110,9 +110,9 @@ def test_two_claims_never_start_the_same_job(
     assert worker.claim() is not None
     assert other.claim() is None, "not committed yet, and taken all the same"
     worker.rollback()
-    again = other.claim()
-    assert again is not None
-    assert (again["id"], again["attempt"]) == (job, 1), "a claim that was rolled back leaves no try"
+    next_row = other.claim()
+    assert next_row is not None
+    assert (next_row["id"], next_row["attempt"]) == (job, 1), "a claim that was rolled back leaves no try"
 
 
 # finish and settle
@@ -164,9 +164,9 @@ def test_the_diagnoses_of_all_attempts_are_kept(app: Session, worker: WorkerSess
     assert app.job(job)["exc_info"] == "attempt 1: x\n\nattempt 2: x"
     huge = "y" * 300_000
     assert claims.settle(worker.cursor, worker.start(job), AGAIN._replace(exc_info=f"{huge}the end"))
-    kept = app.job(job)["exc_info"]
-    assert len(kept) == 262_144
-    assert kept.endswith("the end")
+    diagnosis = app.job(job)["exc_info"]
+    assert len(diagnosis) == 262_144
+    assert diagnosis.endswith("the end")
 
 
 def test_a_run_gives_up_an_identity_that_was_taken_meanwhile(app: Session, worker: WorkerSession) -> None:

@@ -41,14 +41,14 @@ def old(session: Session, state: str = "done", days: float = 40, channel: str = 
 
 
 def test_only_finished_jobs_and_only_after_their_time(session: Session) -> None:
-    kept = {old(session, days=20), *(old(session, state) for state in ("failed", "pending"))}
+    expected = {old(session, days=20), *(old(session, state) for state in ("failed", "pending"))}
     for state in store.FINISHED:
         old(session, state)
     assert Retention("db", ages()).work(session.cursor) == CHECK
-    assert kept == remaining(session)
+    assert expected == remaining(session)
     kept_too = old(session, "failed", days=0.5)
     assert Retention("db", ages(retention=0, failed_retention=86400)).work(session.cursor) == CHECK
-    assert len(kept & remaining(session)) == 2
+    assert len(expected & remaining(session)) == 2
     assert kept_too in remaining(session)
 
 
@@ -89,7 +89,7 @@ def test_channels_are_looked_through_page_by_page(session: Session, monkeypatch:
     names_read, after = [], ""
     while page := store.channels(session.cursor, "done", after):
         assert len(page) <= 2
-        names_read += [ended.channel for ended in page]
+        names_read += [entry.channel for entry in page]
         after = names_read[-1]
     assert sorted(names_read) == sorted(names), "each once, in whatever order the database sorts"
     assert Retention("db", ages()).work(session.cursor) == CHECK
@@ -108,14 +108,14 @@ def test_what_others_keep_for_ever_is_not_read(session: Session) -> None:
     session.rows("vacuum analyze queuemaster.queue_job")
     oldest = old(session, channel="root.c7")
     rounds = Retention("db", ages("root:1,kept:1:retention=0"))
-    read = (
+    query = (
         "select pg_stat_force_next_flush(), idx_tup_read from pg_stat_user_indexes"
         " where indexrelname = 'queue_job_ended'"
     )
-    before = session.rows(read)[0][1]
+    before = session.rows(query)[0][1]
     assert rounds.work(session.cursor) == CHECK
-    session.rows(read)
-    entries = session.rows(read)[0][1] - before
+    session.rows(query)
+    entries = session.rows(query)[0][1] - before
     assert 40 < entries < 500, "one or two for each channel"
     assert oldest not in remaining(session)
 

@@ -90,8 +90,8 @@ def test_jobs_run_and_stop_leaves_no_process(place: Path) -> None:
 def test_a_killed_server_is_restarted_and_the_jobs_go_on(place: Path) -> None:
     with running_embedded(place) as running:
         with jobs_of(place, running) as jobs:
-            done = jobs.sample(1).with_delay().write()
-            jobs.wait_for(done.uuid, "done")
+            job = jobs.sample(1).with_delay().write()
+            jobs.wait_for(job.uuid, "done")
             slow = jobs.sample(2).with_delay(max_retries=1).write_slowly(2)
             jobs.wait_for(slow.uuid, "started")
             late = jobs.sample(3).with_delay(priority=20).write()
@@ -103,7 +103,7 @@ def test_a_killed_server_is_restarted_and_the_jobs_go_on(place: Path) -> None:
             wait_until(
                 lambda: jobs.states() == {"done": 3}, PATIENCE, lambda: f"all done; log:\n{running.log}"
             )
-            assert jobs.job(done.uuid)["attempt"] == 1
+            assert jobs.job(job.uuid)["attempt"] == 1
             row = jobs.job(slow.uuid)
             assert (row["retry"], row["attempt"] >= 2) == (1, True), "the server's death is not the job's"
             assert jobs.job(late.uuid)["state"] == "done"

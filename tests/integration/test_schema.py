@@ -63,15 +63,15 @@ def exists(session: Session) -> bool:
 
 
 def test_every_file_is_read_and_what_is_shared_by_both() -> None:
-    there = {
+    existing = {
         str(path.relative_to(schema_text.DIRECTORY).with_suffix(""))
         for path in schema_text.DIRECTORY.rglob("*.sql")
     }
     native, odoo = set(schema_text.NATIVE), set(schema_text.ODOO)
     assert len(native) == len(schema_text.NATIVE)
     assert len(odoo) == len(schema_text.ODOO)
-    assert native | odoo == there
-    assert native & odoo == {name for name in there if name.startswith("shared/")}
+    assert native | odoo == existing
+    assert native & odoo == {name for name in existing if name.startswith("shared/")}
 
 
 def test_only_what_a_text_does_counts_in_its_checksum() -> None:
@@ -167,13 +167,13 @@ def test_a_step_that_is_missing_is_not_leapt_over(session: Session, steps: Path)
 
 
 def test_a_step_that_fails_leaves_nothing(session: Session, steps: Path, files: Path) -> None:
-    last = files / f"{schema_text.NATIVE[-1]}.sql"
-    good = last.read_text()
-    last.write_text(f"{good}create table something (id integer); select 1 / 0")
+    last_file = files / f"{schema_text.NATIVE[-1]}.sql"
+    good = last_file.read_text()
+    last_file.write_text(f"{good}create table something (id integer); select 1 / 0")
     with pytest.raises(psycopg2.errors.DivisionByZero):
         schema.upgrade(session.connection)
     assert not exists(session)
-    last.write_text(good)
+    last_file.write_text(good)
     assert schema.upgrade(session.connection) == CREATED
     before = catalogue(session.cursor)
     broken = write_step(steps, "create table something (id integer); select 1 / 0")
@@ -187,8 +187,8 @@ def test_a_step_that_fails_leaves_nothing(session: Session, steps: Path, files: 
 def test_an_upgrader_that_is_killed_leaves_nothing(
     session: Session, empty_database: str, files: Path
 ) -> None:
-    last = files / f"{schema_text.NATIVE[-1]}.sql"
-    last.write_text(f"{last.read_text()}select pg_sleep(60)")
+    last_file = files / f"{schema_text.NATIVE[-1]}.sql"
+    last_file.write_text(f"{last_file.read_text()}select pg_sleep(60)")
     victim = Session(empty_database)
     with in_background(lambda: schema.upgrade(victim.connection)) as answer:
         sleeping = "select exists (select from pg_stat_activity where pid = %s and wait_event = 'PgSleep')"

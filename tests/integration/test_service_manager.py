@@ -71,8 +71,8 @@ def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -
         assert " leads " in running.log, "ready before anybody served the database"
         assert "template=none" not in running.log
         jobs.rows("select pg_advisory_lock(4711, 1)")
-        asked = jobs.sample(1).with_delay().environment("PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC")
-        assert list(json.loads(jobs.wait_for(asked.uuid, "done")["result"])) == ["PATH"]
+        reporter = jobs.sample(1).with_delay().environment("PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC")
+        assert list(json.loads(jobs.wait_for(reporter.uuid, "done")["result"])) == ["PATH"]
         job = jobs.sample(1).with_delay().write_and_wait(1)
         jobs.wait_for(job.uuid, "started")
         name = jobs.value("select current_database()")

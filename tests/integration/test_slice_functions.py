@@ -68,9 +68,9 @@ def test_the_least_between_its_bounds(app: Session, worker: WorkerSession) -> No
 
 def test_a_job_that_somebody_holds_is_passed_over(app: Session, worker: WorkerSession) -> None:
     row = worker.start(app.add(priority=1))
-    held, free = app.add(), app.add()
+    locked, free = app.add(), app.add()
     app.begin()
-    app.rows("select from queuemaster.queue_job where id = %s for update", held)
+    app.rows("select from queuemaster.queue_job where id = %s for update", locked)
     assert go_on(worker, row) == (True, free)
     app.rollback()
 

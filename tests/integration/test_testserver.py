@@ -28,10 +28,10 @@ SOME_TEST = "tests/integration/test_notifications.py::test_nothing_is_told_befor
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """Where servers are kept; they are ended."""
-    made = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
-    yield made
-    stop_all(made)
-    shutil.rmtree(made, ignore_errors=True)
+    path = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
+    yield path
+    stop_all(path)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def holder(directory: Path, place: int = 0) -> psutil.Process:
@@ -63,15 +63,15 @@ def test_it_is_used_again_and_as_clean_as_a_new_one(directory: Path) -> None:
 
 
 def test_two_runs_at_the_same_time_have_a_server_each(directory: Path) -> None:
-    with kept_server(directory) as ours:
+    with kept_server(directory) as server:
         beside = run_tests(directory, SOME_TEST)
         assert "1 passed" in beside.stdout, beside.stdout
         assert holder(directory, 0).pid != holder(directory, 1).pid
-        theirs = embedded.attached(Path((directory / "1" / "server").read_text()))
-        assert theirs is not None
-        assert theirs.pid != ours.pid
-    again = run_tests(directory, SOME_TEST)
-    assert "1 passed" in again.stdout, again.stdout
+        other_server = embedded.attached(Path((directory / "1" / "server").read_text()))
+        assert other_server is not None
+        assert other_server.pid != server.pid
+    result = run_tests(directory, SOME_TEST)
+    assert "1 passed" in result.stdout, result.stdout
     assert sorted(path.name for path in directory.iterdir()) == ["0", "1"]
 
 

@@ -45,16 +45,16 @@ def new_odoo(
     server: ServerPlan, odoo_template: str, console: Console, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], Odoo]]:
     """Makes databases, each a clone, that live as long as the module's tests."""
-    made: list[Odoo] = []
+    created: list[Odoo] = []
 
     def make() -> Odoo:
         name = f"odoo_{next(_numbers)}"
         realodoo.clone(server, odoo_template, name)
-        made.append(Odoo(server, console, name, tmp_path_factory.mktemp(name)))
-        return made[-1]
+        created.append(Odoo(server, console, name, tmp_path_factory.mktemp(name)))
+        return created[-1]
 
     yield make
-    for odoo in made:
+    for odoo in created:
         odoo.connection.close()
         console.ask(odoo.name, realodoo.ADMIN, "")
         realodoo.drop(server, odoo.name)

@@ -52,22 +52,22 @@ def test_who_only_reads_cannot_write() -> None:
 def test_a_reader_never_sees_half_a_document() -> None:
     """Both share one descriptor and nothing else, as two processes do."""
     board = StatusBoard.create()
-    done = threading.Event()
+    finished = threading.Event()
 
     def write() -> None:
         for number in range(3000):
             board.dispatcher.write(document(number, number % 300))
-        done.set()
+        finished.set()
 
     writer = threading.Thread(target=write)
     writer.start()
-    last = 0
-    while not done.is_set():
-        read = StatusBoard.view(board.fd).dispatcher.read()
-        if read is not None:
-            assert read == document(read["pid"], read["pid"] % 300)
-            assert read["pid"] >= last
-            last = read["pid"]
+    last_pid = 0
+    while not finished.is_set():
+        latest = StatusBoard.view(board.fd).dispatcher.read()
+        if latest is not None:
+            assert latest == document(latest["pid"], latest["pid"] % 300)
+            assert latest["pid"] >= last_pid
+            last_pid = latest["pid"]
     writer.join()
 
 

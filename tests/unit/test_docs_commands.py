@@ -24,10 +24,10 @@ def understood(words: list[str]) -> click.Context:
     context = click.Context(main, info_name="queuemaster")
     while isinstance(command, click.Group) and words:
         name, *words = words
-        found = command.get_command(context, name)
-        if found is None:
+        subcommand = command.get_command(context, name)
+        if subcommand is None:
             raise click.UsageError(f"no command {name}")
-        command = found
+        command = subcommand
         context = click.Context(command, info_name=name, parent=context)
     command.parse_args(context, words)
     return context

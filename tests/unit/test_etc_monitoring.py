@@ -106,7 +106,7 @@ def test_every_alert_is_tested_and_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("arguments", [("check", "rules", RULES), ("test", "rules", TESTS)])
 def test_promtool_agrees(arguments: tuple[str | Path, ...]) -> None:
-    ran = subprocess.run(
+    result = subprocess.run(
         [program("promtool", "prometheus"), *map(str, arguments)], capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert result.returncode == 0, result.stdout + result.stderr

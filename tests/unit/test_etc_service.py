@@ -92,8 +92,8 @@ def test_systemd_accepts_it(tmp_path: Path) -> None:
             text.replace("/usr/local/bin/queuemaster", "/bin/sh")
         )  # ours need not be installed here
         argv = [analyze, "verify", "--man=no", str(unit)]
-        ran = subprocess.run(argv, capture_output=True, text=True, check=False)
-        return [line for line in ran.stderr.splitlines() if unit.name in line]
+        result = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return [line for line in result.stderr.splitlines() if unit.name in line]
 
     assert complaints(UNIT.read_text()) == []
     assert complaints(UNIT.read_text().replace("KillMode=mixed", "KillMode=blended")) != []

@@ -68,7 +68,7 @@ def read_tree(root: Path) -> Imports:
     return {module: frozenset(_imports(module, path, files)) for module, path in files.items()}
 
 
-def _imports(module: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
+def _imports(module: str, path: Path, modules: dict[str, Path]) -> Iterator[str]:
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in _statements(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
@@ -80,7 +80,7 @@ def _imports(module: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
             for alias in node.names:
                 # `from package import name`: the module of that name, if there is one
                 name = f"{base}.{alias.name}"
-                yield name if name in known else base
+                yield name if name in modules else base
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
@@ -129,23 +129,23 @@ def foreign(tree: Imports) -> list[str]:
 
 def order(tree: Imports) -> list[str]:
     """The modules, imported before importing. Raises graphlib.CycleError."""
-    ours = {module: {name for name in imported if name in tree} for module, imported in tree.items()}
-    return list(graphlib.TopologicalSorter(ours).static_order())
+    own_imports = {module: {name for name in imported if name in tree} for module, imported in tree.items()}
+    return list(graphlib.TopologicalSorter(own_imports).static_order())
 
 
 def loaded(tree: Imports, start: str) -> set[str]:
     """All that importing a module of ours loads: a package's ``__init__`` comes with each of its modules."""
-    seen: set[str] = set()
+    visited: set[str] = set()
     waiting = [start]
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        if name in visited:
             continue
-        seen.add(name)
+        visited.add(name)
         waiting += tree.get(name, ())
         if "." in name and name.partition(".")[0] in OURS:
             waiting.append(name.rpartition(".")[0])
-    return seen
+    return visited
 
 
 @pytest.fixture(scope="module")

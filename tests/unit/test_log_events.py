@@ -54,9 +54,9 @@ def in_the_code() -> set[str]:
         for path in (ROOT / directory).rglob("*.py")
         if "cli" not in path.parts
     ]
-    found = {text for path in sources for text in logged(path.read_text())}
+    texts = {text for path in sources for text in logged(path.read_text())}
     # the answers to USR2 are made as data
-    return found | set(
+    return texts | set(
         re.findall(r'\("(status[^"]*)", ', (ROOT / "supervisor/queuemaster/master/report.py").read_text())
     )
 
@@ -70,14 +70,18 @@ def covers(pattern: str, text: str) -> bool:
 
 
 def test_every_event_is_documented(in_the_code: set[str]) -> None:
-    known = documented()
-    missing = {text for text in in_the_code - known if not any(covers(text, one) for one in known)}
+    in_the_docs = documented()
+    missing = {
+        text for text in in_the_code - in_the_docs if not any(covers(text, event) for event in in_the_docs)
+    }
     assert missing == set(), "add them to docs/logs.md"
 
 
 def test_every_documented_event_is_logged(in_the_code: set[str]) -> None:
-    gone = {text for text in documented() - in_the_code if not any(covers(one, text) for one in in_the_code)}
-    assert gone == set(), "these are in docs/logs.md, and nobody logs them"
+    not_logged = {
+        text for text in documented() - in_the_code if not any(covers(event, text) for event in in_the_code)
+    }
+    assert not_logged == set(), "these are in docs/logs.md, and nobody logs them"
 
 
 def test_events_are_found() -> None:

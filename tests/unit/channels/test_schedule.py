@@ -38,9 +38,9 @@ def test_channels_that_may_not_start_want_no_worker() -> None:
 
 def test_the_source_decides_between_equal_keys() -> None:
     slots = scheduler("root:1")
-    one, two = (Candidate("root", A.key, (database, "root")) for database in ("one", "two"))
-    assert slots.choose([two, one], 0.0, lambda _: True) == one
-    assert slots.choose([one, two], 0.0, lambda _: True) == one
+    first, second = (Candidate("root", A.key, (database, "root")) for database in ("one", "two"))
+    assert slots.choose([second, first], 0.0, lambda _: True) == first
+    assert slots.choose([first, second], 0.0, lambda _: True) == first
 
 
 def test_a_job_found_running_takes_a_slot_but_is_no_start() -> None:

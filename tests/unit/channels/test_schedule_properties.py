@@ -265,14 +265,14 @@ class Dispatching(RuleBasedStateMachine):
         return sorted(key for key in keys if bound is None or key >= bound)
 
     def _look(self, place: Place, bound: Key | None) -> tuple[list[Key], bool, Key | None, bool]:
-        there = [job for job in self.jobs.values() if job.place == place]
+        jobs = [job for job in self.jobs.values() if job.place == place]
         ready, limit = self._ready(place, bound), self.heads[place].granted + self.window
-        delayed = min((job.key for job in there if job.state == DELAYED), default=None)
-        return ready[:limit], len(ready) > limit, delayed, any(job.state == FAILED for job in there)
+        delayed = min((job.key for job in jobs if job.state == DELAYED), default=None)
+        return ready[:limit], len(ready) > limit, delayed, any(job.state == FAILED for job in jobs)
 
     def _read(self, place: Place) -> None:
-        seen = self.reads.pop(place)
-        self.heads[place].read(*(seen or self._look(place, self.asked_bound[place])))
+        read = self.reads.pop(place)
+        self.heads[place].read(*(read or self._look(place, self.asked_bound[place])))
 
     def _notice(self, index: int) -> None:
         place, key = self.notices.pop(index)
@@ -392,10 +392,10 @@ class Dispatching(RuleBasedStateMachine):
             or any(noticed == place for noticed, _ in self.notices)
         ):
             return
-        there = [job for job in self.jobs.values() if job.place == place]
+        jobs = [job for job in self.jobs.values() if job.place == place]
         if self._sequential(place):
-            assert not any(job.state == FAILED for job in there), "started behind a failed job"
-            later = [job.key for job in there if job.state == DELAYED]
+            assert not any(job.state == FAILED for job in jobs), "started behind a failed job"
+            later = [job.key for job in jobs if job.state == DELAYED]
             assert all(key < delayed for delayed in later), "started past a job that waits for its eta"
         ready = self._ready(place, None)
         under_way = [run for run in self.runs if run.place == place and not run.answered]

@@ -198,8 +198,8 @@ def test_what_is_wrong_in_odoos_section_is_named_with_its_place(file: Path) -> N
 
 def test_a_root_of_capacity_0_switches_off_as_in_the_addon(file: Path) -> None:
     assert compile_settings(file, {}, ["python=python3"], {"ODOO_QUEUE_JOB_CHANNELS": "root:0"}).off
-    both = {"ODOO_QUEUE_JOB_CHANNELS": "root:0", "QUEUEMASTER_CHANNELS": "root:2"}
-    assert not compile_settings(file, {}, ["python=python3"], both).off
+    environ = {"ODOO_QUEUE_JOB_CHANNELS": "root:0", "QUEUEMASTER_CHANNELS": "root:2"}
+    assert not compile_settings(file, {}, ["python=python3"], environ).off
 
 
 def test_the_capacity_of_newer_addons_is_that_of_root_where_no_channels_are_given(file: Path) -> None:
@@ -208,8 +208,12 @@ def test_the_capacity_of_newer_addons_is_that_of_root_where_no_channels_are_give
     assert named.settings.channels[0].capacity == 4
     assert "option max_capacity (from environment ODOO_QUEUE_JOB_MAX_CAPACITY)" in named.notes[0]
     file.write_text(ODOO + "max_capacity = 9\n")
-    both = compile_settings(file, {}, ["python=python3"], {})
-    assert (both.settings.channels[0].capacity, both.channels_given, len(both.notes)) == (4, True, 1)
+    with_both = compile_settings(file, {}, ["python=python3"], {})
+    assert (with_both.settings.channels[0].capacity, with_both.channels_given, len(with_both.notes)) == (
+        4,
+        True,
+        1,
+    )
     file.write_text("[options]\n[queue_job]\nmax_capacity = 3\ndb_max_capacity = sales:2\n")
     compiled = compile_settings(file, {}, ["python=python3"], {})
     assert [(channel.name, channel.capacity) for channel in compiled.settings.channels] == [("root", 3)]

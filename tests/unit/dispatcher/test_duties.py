@@ -170,7 +170,7 @@ def test_orphans_are_watched_until_they_have_ended(hub: Any) -> None:
     orphans.run(None)
     rows.clear()
     orphans.run(None)
-    slots = [told[2] for told in hub.told if told[0] == "orphans"]
+    slots = [message[2] for message in hub.told if message[0] == "orphans"]
     assert slots == [["root", "root.a"], ["root.a"], []]
     assert orphans.moment() == math.inf
 
@@ -250,10 +250,10 @@ def test_a_changed_registry_is_a_reload_and_then_there_is_a_rest(
 def test_jobs_that_were_named_are_looked_up_together(monkeypatch: pytest.MonkeyPatch, hub: Any) -> None:
     ready = odoo_statements.Pending("root.a", (10, "2026-01-01T00:00:00.000000", 1), True)
     delayed = odoo_statements.Pending("root.b", (10, "2026-01-01T00:00:00.000000", 2), False)
-    asked: list[list[str]] = []
+    lookups: list[list[str]] = []
 
     def changed(_cursor: Any, uuids: list[str]) -> list[odoo_statements.Pending]:
-        asked.append(sorted(uuids))
+        lookups.append(sorted(uuids))
         return [ready, delayed]
 
     monkeypatch.setattr(odoo_statements, "changed", changed)
@@ -262,7 +262,7 @@ def test_jobs_that_were_named_are_looked_up_together(monkeypatch: pytest.MonkeyP
     for uuid in ("one", "two", "one"):
         changes.add(uuid)
     changes.run(None)
-    assert asked == [["one", "two"]]
+    assert lookups == [["one", "two"]]
     assert set(heads) == {"root.a"}
     assert promote.moment() == -math.inf
-    assert [told[0] for told in hub.told] == ["warm_up_worker", "changed"]
+    assert [message[0] for message in hub.told] == ["warm_up_worker", "changed"]

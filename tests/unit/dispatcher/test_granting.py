@@ -24,9 +24,9 @@ class World:
     def __init__(self, max_workers: int) -> None:
         self.now = 100.0
         scheduler = Scheduler(Tree(parse_channels("root:1,a:1,b:1").channels), self.now)
-        ours, self.worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        own_end, self.worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = Link(
-            1, 1, Process("host", "boot", 1, 1), "root.a", ours, LinkState.IDLE, holds_slot=False
+            1, 1, Process("host", "boot", 1, 1), "root.a", own_end, LinkState.IDLE, holds_slot=False
         )
         links = Links({1: self.link})
         heads = {"root.a": Head(), "root.b": Head()}
@@ -50,11 +50,11 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[World]:
-    made = World(getattr(request, "param", 1))
-    monkeypatch.setattr(granting, "time", SimpleNamespace(monotonic=lambda: made.now))
-    yield made
-    made.link.socket.close()
-    made.worker.close()
+    new_world = World(getattr(request, "param", 1))
+    monkeypatch.setattr(granting, "time", SimpleNamespace(monotonic=lambda: new_world.now))
+    yield new_world
+    new_world.link.socket.close()
+    new_world.worker.close()
 
 
 def test_others_go_first_for_a_while_and_then_one_leaves(world: World) -> None:

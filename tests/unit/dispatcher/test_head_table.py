@@ -22,9 +22,9 @@ class Rows:
         monkeypatch.setattr(statements, "heads", self._heads)
         self._ready = ready
 
-    def _heads(self, _cursor: object, wanted: list[statements.Wanted]) -> dict[str, list[Key]]:
-        self.reads.append(len(wanted))
-        return {window.channel: self._ready.get(window.channel, []) for window in wanted}
+    def _heads(self, _cursor: object, windows: list[statements.Wanted]) -> dict[str, list[Key]]:
+        self.reads.append(len(windows))
+        return {window.channel: self._ready.get(window.channel, []) for window in windows}
 
 
 def read(table: HeadTable) -> None:

@@ -88,16 +88,16 @@ def test_a_live_limit_counts_until_another_leader_is_seen() -> None:
 
 def test_a_reload_keeps_what_it_knows_and_forgets_what_is_not_served_any_more() -> None:
     world = World()
-    kept = world.hub.databases[0]
+    first = world.hub.databases[0]
     world.hub.standing(0, Standing.LEADS)
     world.hub.standing(1, Standing.LEADS)
     world.hub.orphans(1, ["root.a"])
-    new, gone = world.hub.reconfigure(settings("root:9,a:1", databases=(0,)))
-    assert (new, [database.index for database in gone]) == ([], [1])
-    assert (world.hub.databases, world.hub.standings) == ({0: kept}, {0: "leads"})
+    new, removed = world.hub.reconfigure(settings("root:9,a:1", databases=(0,)))
+    assert (new, [database.index for database in removed]) == ([], [1])
+    assert (world.hub.databases, world.hub.standings) == ({0: first}, {0: "leads"})
     assert (world.hub.in_use("root"), world.hub.tree["root"].capacity) == (0, 9)
-    new, gone = world.hub.reconfigure(settings(databases=(0, 1)))
-    assert ([database.index for database in new], gone) == ([1], [])
+    new, removed = world.hub.reconfigure(settings(databases=(0, 1)))
+    assert ([database.index for database in new], removed) == ([1], [])
 
 
 def test_signals_change_root_until_a_reload_and_never_below_one() -> None:
@@ -133,28 +133,28 @@ def test_when_all_databases_are_served(
 
 def test_a_worker_is_granted_the_best_job_and_told_to_end_its_slice_at_a_change() -> None:
     world = World(channels="root:1,a:1")
-    ours, theirs = wire.pair()
-    link = Link(1, 1, Process("host", "boot", 1, 1), "root.a", ours)
+    own_end, worker_end = wire.pair()
+    link = Link(1, 1, Process("host", "boot", 1, 1), "root.a", own_end)
     world.lead(0, "root.a")
     world.hub.databases[0].heads["root.a"].read([KEY, (*KEY[:2], 2), (*KEY[:2], 3)], False, None, False)
     world.hub.workers.adopt(link)
-    attach = wire.receive(theirs)
+    attach = wire.receive(worker_end)
     assert attach is not None
     assert isinstance(attach.message, messages.Attach)
     world.hub.workers.heard(link, messages.Attached(attach.message.incarnation))
     world.hub._grant_all()
-    granted = wire.receive(theirs)
+    granted = wire.receive(worker_end)
     assert granted is not None
     assert isinstance(granted.message, messages.Grant)
     assert (granted.message.channel, granted.message.epoch, granted.message.bound) == ("root.a", 1, KEY)
     assert granted.message.slice is not None
     world.hub.overrides(0, (Override("root.a", 1, None, True),))
     world.hub.overrides(0, ())
-    revoked = wire.receive(theirs)
+    revoked = wire.receive(worker_end)
     assert revoked is not None
     assert revoked.message == messages.Revoke()
-    theirs.setblocking(False)
+    worker_end.setblocking(False)
     with pytest.raises(BlockingIOError):
-        wire.receive(theirs)
-    ours.close()
-    theirs.close()
+        wire.receive(worker_end)
+    own_end.close()
+    worker_end.close()

@@ -36,11 +36,11 @@ class World:
         for channel in ("root", "root.seq"):
             self.heads[channel] = Head()
             self.heads[channel].read([], False, None, False)
-        given = ("db", self.heads, self.control, self.cancel, self.promote, "root.seq".__eq__)
+        arguments = ("db", self.heads, self.control, self.cancel, self.promote, "root.seq".__eq__)
         hub: Any = None
         self.changes = LookAtChanges(0, hub, self.heads, self.poll, self.promote)
         self.changes.due = 5.0
-        self.listener = OdooListener(*given, self.changes) if odoo else Listener(*given)
+        self.listener = OdooListener(*arguments, self.changes) if odoo else Listener(*arguments)
 
     def due(self) -> set[str]:
         """What has been made due by the notifications."""

@@ -41,7 +41,7 @@ def test_it_is_tried_again_within_a_second_for_ever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("blame", "here", "elsewhere"),
+    ("blame", "expected", "elsewhere"),
     [
         (BLAME, BLAME, None),
         (BLAME._replace(job=0), BLAME._replace(job=0), BLAME._replace(job=0)),
@@ -50,10 +50,10 @@ def test_it_is_tried_again_within_a_second_for_ever() -> None:
     ids=["a job is named", "the one that it was claiming", "an interruption"],
 )
 def test_a_job_is_charged_in_its_own_database(
-    blame: Blame | None, here: Blame | None, elsewhere: Blame | None
+    blame: Blame | None, expected: Blame | None, elsewhere: Blame | None
 ) -> None:
     case = Case(death(database=0, blame=blame))
-    assert case.blame(0) == here
+    assert case.blame(0) == expected
     assert case.blame(1) == elsewhere
 
 

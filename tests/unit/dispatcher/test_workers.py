@@ -61,24 +61,24 @@ class World:
         self.changes += 1
 
     def adopt(self, entry: int = 1, generation: int = 1, channel: str = "root.a") -> Link:
-        ours, theirs = wire.pair()
-        theirs.setblocking(False)
-        self.ends += [ours, theirs]
-        link = Link(entry, generation, Process("host", "boot", 1000 + entry, 1), channel, ours)
+        own_end, worker_end = wire.pair()
+        worker_end.setblocking(False)
+        self.ends += [own_end, worker_end]
+        link = Link(entry, generation, Process("host", "boot", 1000 + entry, 1), channel, own_end)
         self.workers.adopt(link)
-        first, *self.first_words[entry] = self.heard_by(theirs)
+        first, *self.first_words[entry] = self.heard_by(worker_end)
         assert first == messages.Attach(INCARNATION)
-        self.worker_ends[entry] = theirs
+        self.worker_ends[entry] = worker_end
         return link
 
-    def idle(self, **given: Any) -> Link:
-        link = self.adopt(**given)
+    def idle(self, **options: Any) -> Link:
+        link = self.adopt(**options)
         self.workers.heard(link, messages.Attached(INCARNATION))
         return link
 
-    def granted(self, batch: int = 1, database: int = 0, **given: Any) -> Link:
+    def granted(self, batch: int = 1, database: int = 0, **options: Any) -> Link:
         """As ``Granting`` does it."""
-        link = self.idle(**given)
+        link = self.idle(**options)
         self.scheduler.take(link.channel, 1.0)
         link.enter(LinkState.GRANTED)
         link.holds_slot, link.database = True, database
@@ -86,21 +86,21 @@ class World:
         return link
 
     def heard_by(self, end: Any) -> list[messages.Message]:
-        heard: list[messages.Message] = []
+        messages_read: list[messages.Message] = []
         while True:
             try:
                 received = wire.receive(end)
             except BlockingIOError:
-                return heard
+                return messages_read
             assert received is not None
-            heard.append(received.message)
+            messages_read.append(received.message)
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    made = World()
-    yield made
-    for end in made.ends:
+    new_world = World()
+    yield new_world
+    for end in new_world.ends:
         end.close()
 
 

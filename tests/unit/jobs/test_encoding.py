@@ -105,5 +105,5 @@ def test_rows_written_by_the_addon_are_read() -> None:
         ' {"_type": "date_isoformat", "value": "2024-05-06"},'
         ' {"_type": "odoo_recordset", "model": "test.encoding.thing", "ids": [4], "uid": 2}]'
     )
-    moment, day, thing = decode(stored, ENV)
-    assert (moment, day, thing.ids) == (datetime(2024, 5, 6, 7, 8, 9), date(2024, 5, 6), [4])
+    moment, day, records = decode(stored, ENV)
+    assert (moment, day, records.ids) == (datetime(2024, 5, 6, 7, 8, 9), date(2024, 5, 6), [4])

@@ -15,16 +15,16 @@ WORKERS = Path(__file__).parents[3] / "workers"
 def test_any_public_name_brings_the_model_of_the_queue(name: str) -> None:
     """Delaying goes through it: an application that imports only ``Model`` must be able to delay."""
     script = f"from queuejobs import {name}; from queuejobs.registry import find; print(find('queue.job'))"
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=WORKERS
     )
-    assert "queuejobs.queue.Queue" in ran.stdout, ran.stderr
+    assert "queuejobs.queue.Queue" in result.stdout, result.stderr
 
 
 def test_the_package_alone_loads_no_database_driver() -> None:
     """The service's master imports modules of the package."""
     script = "import sys, queuejobs; print('psycopg2' in sys.modules)"
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=WORKERS
     )
-    assert ran.stdout == "False\n"
+    assert result.stdout == "False\n"

@@ -25,12 +25,12 @@ from queuemaster.master.register import Registered
 
 def test_the_file_says_who_and_the_lock_says_whether(tmp_path: Path) -> None:
     path = tmp_path / "run" / "pid"
-    held = pidfile.acquire(path)
+    lock = pidfile.acquire(path)
     assert path.read_text() == f"{os.getpid()}\n"
     assert pidfile.owner(path) == os.getpid()
     with pytest.raises(AlreadyRunning, match=f"already running as process {os.getpid()}"):
         pidfile.acquire(path)
-    os.close(held)
+    os.close(lock)
     assert pidfile.owner(path) is None, "stale: the content alone says nothing"
     os.close(pidfile.acquire(path))
 
@@ -117,38 +117,38 @@ def test_who_outstays_its_time_is_killed(tmp_path: Path, child: subprocess.Popen
 
 
 def test_messages_wait_in_order_for_an_end_that_does_not_read() -> None:
-    ours, theirs = wire.pair()
-    outbox = Outbox(ours)
+    own_end, peer_end = wire.pair()
+    outbox = Outbox(own_end)
     for number in range(2000):
         outbox.send(messages.CannotImport(str(number), "x" * 500))
     received = 0
     while received < 2000:
-        message = wire.receive(theirs)
+        message = wire.receive(peer_end)
         assert message is not None
         assert message.message == messages.CannotImport(str(received), "x" * 500)
         received += 1
         outbox.flush()
     with pytest.raises(BlockingIOError):
         outbox.receive()
-    theirs.close()
+    peer_end.close()
     assert outbox.receive() is None
     outbox.close()
 
 
 def test_descriptors_wait_as_duplicates_and_none_is_left_open() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    ours, theirs = wire.pair()
-    outbox = Outbox(ours)
+    own_end, peer_end = wire.pair()
+    outbox = Outbox(own_end)
     reading, writing = os.pipe()
     for _ in range(300):
         outbox.send(messages.ApplySettings(), [writing])
     os.close(writing)
-    first = wire.receive(theirs)
+    first = wire.receive(peer_end)
     assert first is not None
     os.write(first.fds[0], b"through")
     assert os.read(reading, 100) == b"through"
     os.close(first.fds[0])
-    theirs.close()
+    peer_end.close()
     outbox.send(messages.ReopenLogs())
     outbox.flush()
     outbox.close()

@@ -16,10 +16,10 @@ KILLED = int(signal.SIGKILL)
 
 @pytest.fixture
 def core() -> Supervision:
-    made = Supervision((Role.TEMPLATE,), Plan({"root": 1}, 4, Limits(30.0, 20.0, 5.0)), 8)
-    made.handle(ev.Tick(), 1.0)
-    made.handle(ev.Started(Role.TEMPLATE, 11), 1.0)
-    return made
+    supervision = Supervision((Role.TEMPLATE,), Plan({"root": 1}, 4, Limits(30.0, 20.0, 5.0)), 8)
+    supervision.handle(ev.Tick(), 1.0)
+    supervision.handle(ev.Started(Role.TEMPLATE, 11), 1.0)
+    return supervision
 
 
 def asked(core: Supervision) -> ev.Fork:

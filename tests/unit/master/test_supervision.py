@@ -207,7 +207,7 @@ def test_a_worker_may_be_reaped_before_anybody_names_it() -> None:
     assert of(ev.Fork, world.tell(ev.Reaped(50, DIED))) == []
     actions = world.tell(ev.Named(fork.entry, fork.generation, 50))
     assert of(ev.Forget, actions) == [ev.Forget(fork.entry)]
-    assert [again.channel for again in of(ev.Fork, actions)] == ["root"]
+    assert [action.channel for action in of(ev.Fork, actions)] == ["root"]
 
 
 def test_a_hello_may_be_read_after_the_death() -> None:
@@ -239,8 +239,8 @@ def test_with_the_template_go_those_that_have_not_said_hello() -> None:
     assert of(ev.Forget, actions) == [ev.Forget(forks[1].entry)]
     assert of(ev.Exec, actions) == [ev.Exec(Role.TEMPLATE)]
     assert of(ev.Fork, actions) == []
-    (again,) = of(ev.Fork, world.tell(ev.Started(Role.TEMPLATE, 21), ev.Ready(Role.TEMPLATE)))
-    assert again.generation > forks[1].generation
+    (fork,) = of(ev.Fork, world.tell(ev.Started(Role.TEMPLATE, 21), ev.Ready(Role.TEMPLATE)))
+    assert fork.generation > forks[1].generation
     assert of(ev.Introduce, world.tell(ev.Hello(forks[1].entry, forks[1].generation, 51, 1))) == []
 
 
@@ -423,11 +423,11 @@ def test_an_exporter_that_dies_is_started_again_and_nothing_else_happens() -> No
     assert of(ev.Exec, world.tell(ev.Tick())) == [ev.Exec(Role.EXPORTER)]
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_a_reload_replaces_the_exporter_or_ends_it(wanted: bool) -> None:
+@pytest.mark.parametrize("exporter", [True, False])
+def test_a_reload_replaces_the_exporter_or_ends_it(exporter: bool) -> None:
     world, _ = with_exporter()
-    plan = Plan({"root": 1}, 8, Limits(GRACE, BOOT, 5.0), wanted)
+    plan = Plan({"root": 1}, 8, Limits(GRACE, BOOT, 5.0), exporter)
     world.tell(ev.Reload(), ev.Compiled(plan), ev.Started(Role.SUCCESSOR, 21))
     actions = world.tell(ev.Ready(Role.SUCCESSOR))
     assert ev.Signal(13, signal.SIGKILL, False) in actions
-    assert of(ev.Exec, world.tell(ev.Reaped(13, DIED))) == ([ev.Exec(Role.EXPORTER)] if wanted else [])
+    assert of(ev.Exec, world.tell(ev.Reaped(13, DIED))) == ([ev.Exec(Role.EXPORTER)] if exporter else [])

@@ -176,8 +176,8 @@ class World(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_worker_says_hello(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from([w for w in self.living() if not w.greeted]))
-        known = self.core.pools.match(worker.entry, worker.generation)
-        if known is None:
+        slot = self.core.pools.match(worker.entry, worker.generation)
+        if slot is None:
             return  # its link is closed: nobody hears it
         worker.greeted = True
         self.tell(ev.Hello(worker.entry, worker.generation, worker.pid, worker.pid))
@@ -206,8 +206,8 @@ class World(RuleBasedStateMachine):
     )
     @rule(data=st.data())
     def the_dispatcher_recovers(self, data: st.DataObject) -> None:
-        left = [w for w in self.workers.values() if w.told and not w.recovered]
-        worker = data.draw(st.sampled_from(left))
+        unrecovered = [w for w in self.workers.values() if w.told and not w.recovered]
+        worker = data.draw(st.sampled_from(unrecovered))
         worker.recovered = True
         self.tell(ev.Recovered(worker.entry, worker.generation))
 
@@ -224,12 +224,12 @@ class World(RuleBasedStateMachine):
             return
         before = repr(current)
         self.tell(kind(entry, generation, *{ev.Named: (20_000,), ev.Hello: (20_000, 1)}.get(kind, ())))
-        now = self.core.pools.workers.get(entry)
+        slot = self.core.pools.workers.get(entry)
         if current is not None:
-            assert now is not None
-            assert now.pid != 20_000
-            if now.generation == current.generation and current.state.value != "named":
-                assert repr(now) == before
+            assert slot is not None
+            assert slot.pid != 20_000
+            if slot.generation == current.generation and current.state.value != "named":
+                assert repr(slot) == before
 
     @precondition(lambda self: self.exited is None and Role.DISPATCHER in self.roles)
     @rule(channels=st.dictionaries(st.sampled_from(CHANNELS), st.integers(0, 9)))

@@ -105,10 +105,10 @@ def test_what_is_too_long_is_not_sent() -> None:
 
 @pytest.mark.parametrize("name", ["root.channel", 'root."\\\x01', "root.ü€😀"])
 def test_more_channels_than_one_message_holds(name: str) -> None:
-    wanted = {f"{name}{number}": number for number in range(20_000)}
-    message = messages.WorkersWanted.fitting(wanted)
+    counts = {f"{name}{number}": number for number in range(20_000)}
+    message = messages.WorkersWanted.fitting(counts)
     assert LONGEST * 0.99 < len(encode(message)) <= LONGEST
-    assert list(message.channels) == list(wanted)[: len(message.channels)], "the first ones, in their order"
+    assert list(message.channels) == list(counts)[: len(message.channels)], "the first ones, in their order"
     assert messages.WorkersWanted.fitting({"root": 2}) == messages.WorkersWanted({"root": 2})
 
 

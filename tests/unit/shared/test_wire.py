@@ -17,25 +17,25 @@ RETIRE = messages.Retire()
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = wire.pair()
-    yield ours, theirs
-    ours.close()
-    theirs.close()
+    own_end, peer_end = wire.pair()
+    yield own_end, peer_end
+    own_end.close()
+    peer_end.close()
 
 
 Ends = tuple[socket.socket, socket.socket]
 
 
 def test_what_was_said_before_the_end_arrives_though_the_other_has_not_read_all(ends: Ends) -> None:
-    ours, theirs = ends
+    own_end, peer_end = ends
     released = messages.Released(1, leaving=False, broken=False)
-    wire.send(theirs, released)
-    wire.send(ours, RETIRE)
-    theirs.close()
-    received = wire.receive(ours)
+    wire.send(peer_end, released)
+    wire.send(own_end, RETIRE)
+    peer_end.close()
+    received = wire.receive(own_end)
     assert received is not None
     assert received.message == released
-    assert wire.receive(ours) is None
+    assert wire.receive(own_end) is None
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_what_is_no_message_is_logged_and_passed_over(
     ends: Ends, packet: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "_refusals", LogLimit())
-    ours, theirs = ends
-    theirs.send(packet)
-    wire.send(theirs, RETIRE)
-    received = wire.receive(ours)
+    own_end, peer_end = ends
+    peer_end.send(packet)
+    wire.send(peer_end, RETIRE)
+    received = wire.receive(own_end)
     assert received is not None
     assert received.message == RETIRE
     assert [record.getMessage() for record in caplog.records] == ["message refused"]
@@ -73,11 +73,11 @@ def test_refusals_are_logged_once_in_a_while(
     ends: Ends, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "_refusals", LogLimit())
-    ours, theirs = ends
+    own_end, peer_end = ends
     for _ in range(50):
-        theirs.send(b"garbage")
-    wire.send(theirs, RETIRE)
-    assert wire.receive(ours) is not None
+        peer_end.send(b"garbage")
+    wire.send(peer_end, RETIRE)
+    assert wire.receive(own_end) is not None
     assert len(caplog.records) == 1
 
 
@@ -87,20 +87,20 @@ def test_refusals_are_logged_once_in_a_while(
 def test_a_message_with_other_descriptors_than_its_own_is_refused_and_none_stays_open(
     ends: Ends, message: messages.Message, count: int
 ) -> None:
-    ours, theirs = ends
+    own_end, peer_end = ends
     before = len(os.listdir("/proc/self/fd"))
-    wire.send(theirs, message, [0] * count)
-    wire.send(theirs, RETIRE)
-    received = wire.receive(ours)
+    wire.send(peer_end, message, [0] * count)
+    wire.send(peer_end, RETIRE)
+    received = wire.receive(own_end)
     assert received is not None
     assert (received.message, received.fds) == (RETIRE, [])
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_more_descriptors_than_any_message_has_are_refused_and_none_stays_open(ends: Ends) -> None:
-    ours, theirs = ends
+    own_end, peer_end = ends
     before = len(os.listdir("/proc/self/fd"))
-    wire.send(theirs, RETIRE, [0] * 100)
-    wire.send(theirs, RETIRE)
-    assert wire.receive(ours) is not None
+    wire.send(peer_end, RETIRE, [0] * 100)
+    wire.send(peer_end, RETIRE)
+    assert wire.receive(own_end) is not None
     assert len(os.listdir("/proc/self/fd")) == before

@@ -42,7 +42,7 @@ def leaves_after(worker: Recycling) -> int:
 
 def test_without_limits_it_stays() -> None:
     worker = recycling()
-    assert {worker.reason(BORN + 1e9, 1 << 50, ran) for ran in range(1000)} == {None}
+    assert {worker.reason(BORN + 1e9, 1 << 50, count) for count in range(1000)} == {None}
 
 
 def test_the_dice_are_rolled_once_for_jobs_and_age_together() -> None:

@@ -65,8 +65,8 @@ class Effect(models.Model):
 
     def where(self):
         env = self.env
-        shown = {"uid": env.uid, "su": env.su, "company": env.company.id, "context": dict(env.context)}
-        return json.dumps(shown)
+        facts = {"uid": env.uid, "su": env.su, "company": env.company.id, "context": dict(env.context)}
+        return json.dumps(facts)
 
     def sleep(self, seconds):
         time.sleep(seconds)
