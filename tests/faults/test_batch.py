@@ -1,4 +1,4 @@
-"""A channel's ``batch``: several jobs in one transaction, each done once, whoever fails or dies in it."""
+"""A channel's ``batch``: several jobs in one transaction. Each is done once, even if one fails or dies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_so_many_in_one_transaction(jobs: Queue, database: str, tmp_path: Path) 
         assert jobs.rows(COMMITS) == [(5,), (10,), (10,)]
         assert jobs.rows("select distinct attempt, retry from queuemaster.queue_job") == [(1, 1)]
         assert running.log.count("job done") == 25
-        # what it has not seen go does not keep the dispatcher from what comes
+        # the dispatcher did not see each claim of the batch; it must still grant the jobs that come later
         jobs.wait_for(jobs.sample(99).with_delay().write().uuid, "done")
 
 
@@ -66,7 +66,7 @@ def test_one_that_fails_leaves_the_batch_and_fails_alone(
             "select records, attempt, retry from queuemaster.queue_job where state = 'failed'"
         )
         assert failed[0]["ids"] == [4]
-        assert failed[1:] == (2, 1), "two runs, and only the one that it had alone counts"
+        assert failed[1:] == (2, 1), "the job ran twice, and only the run that it had alone counts as a try"
         assert running.log.count("job leaves its batch") == 1
         assert jobs.rows(COMMITS) == [(4,), (5,)]
 
@@ -96,14 +96,14 @@ def test_who_kills_the_worker_is_found(jobs: Queue, database: str, tmp_path: Pat
         (poison,) = jobs.rows("select deaths, exc_message from queuemaster.queue_job where state = 'failed'")
         assert poison[0] == 2
         assert "died 2 times in a row" in poison[1]
-        # in company once, then by itself
+        # once as part of the batch, then twice alone
         assert running.log.count("how=SIGKILL busy=True") == 3
 
 
 def test_a_commit_that_fails_is_charged_to_whom_it_fails_for(
     jobs: Queue, database: str, tmp_path: Path
 ) -> None:
-    """A constraint that is looked at only then: nobody knows whose row it was."""
+    """A deferred constraint is checked at the commit, which does not say whose row violated it."""
     jobs.rows("create table once (number integer unique deferrable initially deferred)")
     jobs.rows(
         "create function note() returns trigger language plpgsql as $$ begin"
@@ -111,7 +111,7 @@ def test_a_commit_that_fails_is_charged_to_whom_it_fails_for(
         " return new; end $$"
     )
     jobs.rows("create trigger note after insert on effect for each row execute function note()")
-    # 0, 1, 2, 3 are notes of their own, 4 and 5 are the same
+    # jobs 0 to 3 write distinct notes, 4 and 5 write the same one
     jobs.env.delay_many([jobs.sample(n).delayable(max_retries=1).write() for n in range(6)])
     with supervised(database, tmp_path, "root:1:batch=10") as running:
         jobs.wait_until_drained()
@@ -163,7 +163,7 @@ def test_what_may_not_share_a_transaction_runs_alone(jobs: Queue, database: str,
 
 
 def enqueue(jobs: Queue, number: int, method: str) -> None:
-    """A job of the model that only the supervised application knows."""
+    """A job of a model that only the supervised application has."""
     jobs.rows(
         "insert into queuemaster.queue_job (uuid, model_name, method_name, records, priority)"
         " values (%s, 'apart', %s, %s, %s)",
@@ -184,7 +184,7 @@ def test_a_reload_ends_it(jobs: Queue, database: str, tmp_path: Path) -> None:
         jobs.wait_for(first.uuid, "started")
         before = running.one("worker", "root.b").pid
         running.process.send_signal(signal.SIGHUP)
-        # told to retire like the one of root.a, it is replaced at once
+        # it is told to retire like the worker of root.a, and is replaced at once
         wait_until(
             lambda: (
                 before not in [worker.pid for worker in running.children("worker", "root.b")]
@@ -205,7 +205,7 @@ def test_after_a_while_nobody_joins(jobs: Queue, database: str, tmp_path: Path) 
         jobs.wait_until_drained()
         most = max(len(numbers) for (numbers,) in jobs.rows(TOGETHER))
         assert 2 <= most <= 5, (
-            "the second joins after 0.2 s, the fifth not before 0.8 s, nobody after a second"
+            "the second job joins after 0.2 s, the fifth after 0.8 s at the earliest, none after 1 s"
         )
 
 
@@ -245,13 +245,13 @@ def let_go(jobs: Queue) -> None:
 
 
 def in_batch(jobs: Queue, running: Supervised, job: int) -> None:
-    """Wait until it is this job that runs, whatever its row says."""
+    """Wait for the log line that this job has started; its row may not show it yet."""
     running_now = f"job started.* job={job} "
     wait_until(lambda: re.search(running_now, running.log), PATIENCE, lambda: running.log)
 
 
 def three(jobs: Queue) -> list[int]:
-    """Jobs for one batch, the second of which waits for us."""
+    """Three jobs for one batch; the second waits until the test lets go."""
     delayed = [jobs.sample(n).delayable(channel="root.a") for n in range(3)]
     stored = jobs.env.delay_many(
         [sample.write_and_wait(1) if n == 1 else sample.write() for n, sample in enumerate(delayed)]

@@ -1,4 +1,4 @@
-"""The demonstration is the product's own proof: kill -9 of workers, and every job has its effect once."""
+"""``queuemaster demo`` kills workers with SIGKILL, and every job has its effect once."""
 
 from __future__ import annotations
 

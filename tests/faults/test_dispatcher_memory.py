@@ -1,4 +1,4 @@
-"""The dispatcher never loads the queue: its memory does not know how long it is."""
+"""The dispatcher never loads the queue: its memory does not grow with the number of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exporter: what it tells, what it costs, and that nothing depends on it."""
+"""The exporter: its metrics, its cost, and that jobs run without it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_happens_to_jobs_is_counted(running: Supervised, jobs: Queue, expor
     assert ended("root.a", "done") == 3
     assert (ended("root", "failed"), ended("root", "retried")) == (1, 1)
     assert exporter.value("job_duration_seconds_count", channel="root.a") == 3
-    assert exporter.value("job_wait_seconds_count", channel="root") == 2, "first starts only"
+    assert exporter.value("job_wait_seconds_count", channel="root") == 2, "only a job's first start is a wait"
     name = parse_dsn(jobs.connection.dsn)["dbname"]
 
     def rows(channel: str, state: str) -> float | None:
@@ -94,7 +94,7 @@ def test_counters_never_go_down_however_many_workers_die(
         before = values
         return values[lost] == len(dying) == values[done]
 
-    wait_until(all_counted, 4 * PATIENCE, "all counted")
+    wait_until(all_counted, 4 * PATIENCE, "every job and every death to be counted")
     jobs.wait_until_drained()
     assert exporter.value("jobs_total", channel="root.a", outcome="done") == len(writing)
     assert exporter.value("worker_restarts_total", channel="root", cause="signal") == len(dying)
@@ -105,7 +105,7 @@ def test_a_hundred_scrapes_cost_one_query_in_five_seconds(
 ) -> None:
     """``query_start`` of the exporter's session changes with each query that it makes.
 
-    However long a hundred scrapes take on this machine: there is no query sooner than five seconds after the last.
+    However fast the scrapes come, two queries are at least five seconds apart.
     """
     statement = (
         "select query_start::text, clock_timestamp()::text from pg_stat_activity"
@@ -117,9 +117,9 @@ def test_a_hundred_scrapes_cost_one_query_in_five_seconds(
         exporter.text()
         scrapes += 1
         rows = jobs.rows(statement)
-        assert len(rows) == 1, "one session"
+        assert len(rows) == 1, "the exporter has one session"
         first_seen.setdefault(*rows[0])
-    starts = sorted(first_seen)[1:]  # the first may be of a time before ours
+    starts = sorted(first_seen)[1:]  # the first query may have begun before this test
     for earlier, later in itertools.pairwise(starts):
         gap = jobs.value("select extract(epoch from %s::timestamptz - %s::timestamptz)", (later, earlier))
         assert float(gap) >= 4.9, f"{scrapes} scrapes, queries at {starts}"
@@ -139,7 +139,9 @@ def test_it_is_killed_and_started_again_and_jobs_do_not_notice(
     jobs.rows("select pg_advisory_unlock(4711, 1)")
     assert jobs.wait_for(held_job.uuid, "done")["attempt"] == 1
     wait_until(lambda: exporter.value("jobs_total", channel="root", outcome="done") == 1, PATIENCE)
-    assert exporter.value("jobs_total", channel="root.a", outcome="done") == 3, "counters outlive it"
+    assert exporter.value("jobs_total", channel="root.a", outcome="done") == 3, (
+        "the counters survive the exporter's death"
+    )
 
 
 def test_one_that_stands_still_does_not_keep_the_service_from_ending(running: Supervised) -> None:
@@ -193,14 +195,14 @@ def test_probes_tell_a_lost_database_and_a_master_that_stands_still(
 ) -> None:
     name = parse_dsn(jobs.connection.dsn)["dbname"]
     running.one("dispatcher").suspend()
-    wait_until(lambda: exporter.get("/readyz").status == 503, PATIENCE, "unreadiness")
+    wait_until(lambda: exporter.get("/readyz").status == 503, PATIENCE, "readiness to be denied")
     assert exporter.get("/readyz").document["reasons"] == ["the dispatcher does not run"]
     assert exporter.value("dispatcher_up") == 0
     assert exporter.value("database_up", database=name) == 0
     assert exporter.get("/healthz").status == 200
     running.process.suspend()
     try:
-        wait_until(lambda: exporter.get("/healthz").status == 503, PATIENCE, "ill health")
+        wait_until(lambda: exporter.get("/healthz").status == 503, PATIENCE, "health to be denied")
     finally:
         running.process.resume()
         for process in running.children("dispatcher"):
@@ -216,11 +218,11 @@ def test_a_reload_moves_it_and_switches_it_off(database: str, tmp_path: Path) ->
         wait_until(first.text, PATIENCE, "metrics")
         file.write_text(f"[queue_job]\nhttp = {second.address}\n")
         running.process.send_signal(signal.SIGHUP)
-        wait_until(second.text, PATIENCE, lambda: f"metrics elsewhere; log:\n{running.log}")
+        wait_until(second.text, PATIENCE, lambda: f"metrics at the new address; log:\n{running.log}")
         assert first.get("/metrics").status == 0
         file.write_text("[queue_job]\nhttp =\n")
         running.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: not running.children("exporter"), PATIENCE, "its end")
+        wait_until(lambda: not running.children("exporter"), PATIENCE, "the exporter to end")
         assert second.get("/metrics").status == 0
         file.write_text(f"[queue_job]\nhttp = {second.address}\n")
         running.process.send_signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""The init script, called as init calls it: what it does, and that its exit codes are those of the LSB."""
+"""The init script, called as init calls it: its actions, and the exit codes of the LSB."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
-RUNNING, DEAD_WITH_PIDFILE, NOT_RUNNING = 0, 1, 3  # of status
+RUNNING, DEAD_WITH_PIDFILE, NOT_RUNNING = 0, 1, 3  # exit codes of status
 USAGE, NOT_ALLOWED, NOT_INSTALLED, NOT_CONFIGURED, NOT_RUNNING_NOW = 2, 4, 5, 6, 7
 NOBODY = 65534
 
@@ -92,7 +92,7 @@ def test_a_wrong_configuration_stops_nothing_that_runs(script: InitScript) -> No
     for word in ("reload", "restart", "try-restart"):
         assert script.code(word) == NOT_CONFIGURED, word
         assert script.pid() == pid
-    assert script.code("stop") == 0, "to stop, it needs none"
+    assert script.code("stop") == 0, "stop works without a valid configuration"
 
 
 def test_an_application_that_cannot_be_imported(script: InitScript) -> None:
@@ -130,7 +130,7 @@ def test_what_is_not_there(script: InitScript) -> None:
 
 
 def test_who_may_not(database: str) -> None:
-    """Root has nobody ask; an ordinary user asks where he may not write."""
+    """An ordinary user calls the script; root runs this test as nobody."""
     user = NOBODY if os.geteuid() == 0 else None
     place = Path(tempfile.mkdtemp(prefix="qm-", dir="/tmp"))
     try:

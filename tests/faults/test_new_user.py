@@ -1,4 +1,4 @@
-"""docs/first-hour.md, walked through by who knows nothing else: installed, started, used, killed, reloaded, stopped."""
+"""docs/first-hour.md, command by command: a new user installs, starts, uses, kills, reloads and stops the service."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from support.walking import Command, File, Shell, steps, walk
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "first-hour.md").read_text()
 
-# installs: as fast as the package index answers
+# it installs packages, which takes as long as the package index does
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A home that is empty, and that the PostgreSQL of root may pass through."""
+    """An empty home directory that a PostgreSQL started by root may pass through."""
     place = Path(tempfile.mkdtemp(prefix="qm-", dir="/tmp"))
     place.chmod(0o755)
     yield place
@@ -40,7 +40,7 @@ def home() -> Iterator[Path]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """That of a person who has just logged in, with the make and the Python that we have."""
+    """The environment of a user who has just logged in, with our ``make`` and our Python."""
     names = ("PATH", "TMPDIR", "LANG", "http_proxy", "https_proxy", "no_proxy")
     inherited = {
         name: value for name, value in os.environ.items() if name in names or name.startswith("PIP_")
@@ -49,7 +49,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def test_every_command_of_the_page(home: Path) -> None:
-    listening = free_port()  # others of these tests run beside us
+    listening = free_port()  # other tests run at the same time and may use the page's port
     shell = Shell({**environment(home), "QUEUEMASTER_HTTP": f"127.0.0.1:{listening}"}, ROOT)
     page = PAGE.replace("127.0.0.1:8079", f"127.0.0.1:{listening}")
     count = 0

@@ -1,4 +1,4 @@
-"""What an operator sees of a supervisor at work: ``status``, ``status --watch`` and ``why``."""
+"""What ``status``, ``status --watch`` and ``why`` show of a running supervisor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANNELS = "root:4,mail:1,slow:1:sequential"
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command of the same user, who knows the pid file."""
+    """Run a command as the same user, with the supervisor's pid file."""
     return subprocess.run(
         [sys.executable, "-m", "queuemaster", *arguments, "--pidfile", str(directory / "pid")],
         capture_output=True, text=True, env=environment(), timeout=PATIENCE, check=False,
@@ -35,7 +35,7 @@ def document(directory: Path, *arguments: str) -> dict[str, Any]:
 
 
 def held(jobs: Queue, channel: str = "root.mail") -> str:
-    """A job that runs until the test gives up its lock."""
+    """Start a job that runs until the test releases its lock; return its uuid."""
     jobs.rows("select pg_advisory_lock(4711, 1)")
     job = jobs.sample(1).with_delay(channel=channel).write_and_wait(1)
     jobs.wait_for(job.uuid, "started")
@@ -50,7 +50,7 @@ def test_status_and_why_name_the_job_that_holds_the_slot(database: str, tmp_path
         def busy() -> dict[str, Any] | None:
             status = document(tmp_path, "status")
             slots = status["channels"].get("root.mail", {}).get("in_use")
-            # a worker that was just handed over has a slot as well, before anybody leads
+            # a worker adopted from an earlier dispatcher has a slot too, before the new one leads
             leads = any(state and state["leader"] for state in status["databases"].values())
             at_work = status["channels"]["root.mail"]["workers"]["busy"] == 1
             return status if leads and slots == 1 and at_work else None
@@ -103,7 +103,7 @@ def test_a_leader_that_is_stopped_is_seen(database: str, tmp_path: Path) -> None
         try:
             wait_until(
                 lambda: "dispatcher" in document(tmp_path, "status")["master"]["silent"],
-                PATIENCE, "a dispatcher that is silent",
+                PATIENCE, "the status to show a silent dispatcher",
             )  # fmt: skip
             assert "silent for" in run(tmp_path, "status").stdout
         finally:
@@ -111,7 +111,7 @@ def test_a_leader_that_is_stopped_is_seen(database: str, tmp_path: Path) -> None
 
 
 def _screen(fd: int, expected: str) -> str:
-    """What the terminal was sent, until something is among it."""
+    """Read what the terminal receives until the expected text is in it; return all of it."""
     text = ""
     deadline = time.monotonic() + PATIENCE
     while expected not in text:
@@ -122,7 +122,7 @@ def _screen(fd: int, expected: str) -> str:
 
 
 def _with_ctrl_c() -> None:
-    # a shell that starts the tests in the background has them ignore it, and children inherit that
+    # a shell makes its background jobs ignore SIGINT, and child processes inherit that
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -147,7 +147,7 @@ def test_watch_shows_changes_and_ends_with_ctrl_c(database: str, tmp_path: Path)
             uuid = held(jobs)
             _screen(screen, uuid)
             watching.send_signal(signal.SIGINT)
-            _screen(screen, "\x1b[?1049l")  # what was there before is shown again
+            _screen(screen, "\x1b[?1049l")  # the terminal's earlier content is shown again
             assert watching.wait(PATIENCE) == 0
         finally:
             jobs.rows("select pg_advisory_unlock_all()")
@@ -189,9 +189,9 @@ def test_commands_that_are_told_no_database_ask_that_of_the_supervisor_here(
         assert job.uuid in ask("jobs", "list").stdout
         paused = json.loads(ask("channel", "mail", "--pause", "--json").stdout)
         assert jobs.value("select paused from queuemaster.control where channel = 'root.mail'"), paused
-        assert "root.slow" in ask("channel").stdout, "its channels are known too"
+        assert "root.slow" in ask("channel").stdout, "the command knows the supervisor's channels too"
         requeued = ask("jobs", "requeue", job.uuid)
         assert requeued.returncode == 0, requeued.stderr
-        assert jobs.job(job.uuid)["state"] == "pending", "its channel is paused"
+        assert jobs.job(job.uuid)["state"] == "pending", "the job's channel is paused"
         elsewhere = ask("jobs", "list", QUEUEMASTER_DATA_DIR=str(tmp_path / "nowhere"))
-        assert elsewhere.returncode == 2, "that directory is what is named"
+        assert elsewhere.returncode == 2, "the named directory is not the supervisor's"
