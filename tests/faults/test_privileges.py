@@ -1,4 +1,4 @@
-"""Started by root for an ordinary user: what runs as whom, and which files root believes."""
+"""Started by root for an ordinary user: the user of each process, and the files that root trusts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SITE = Path(psycopg2.__file__).parents[1]
 
 
 def python() -> str:
-    """Of our own version, since our packages are compiled for it, and runnable by ``nobody``."""
+    """A Python of our own version, since our packages are compiled for it, that ``nobody`` can run."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for path in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         try:
@@ -51,7 +51,7 @@ def paths() -> dict[str, str]:
 
 @pytest.fixture
 def reachable(database: str) -> str:
-    """The database by TCP: the server's socket is private to its user, and TCP needs a password."""
+    """The database by TCP with a password, since the server's socket is private to the server's user."""
     with connected(database) as connection, connection.cursor() as cursor:
         cursor.execute("alter role postgres password 'known'")
     parameters = parse_dsn(database)
@@ -115,7 +115,7 @@ def assert_runs_as_nobody(running: Supervised, jobs: Queue) -> None:
     assert set(worker.gids()) == {NOBODY.pw_gid}
     status = Path(f"/proc/{worker.pid}/status").read_text()
     groups = next(line for line in status.splitlines() if line.startswith("Groups:"))
-    assert "0" not in groups.split()[1:], "root's groups are gone too"
+    assert "0" not in groups.split()[1:], "the worker has none of root's groups"
     assert running.process.uids().effective == 0
     children = running.process.children(recursive=True)
     assert len(children) == 5, "template, dispatcher, exporter, two workers"
@@ -123,7 +123,9 @@ def assert_runs_as_nobody(running: Supervised, jobs: Queue) -> None:
     home = jobs.wait_for(jobs.sample(1).with_delay().environment("HOME", "USER").uuid, "done")["result"]
     assert json.loads(home) == {"HOME": NOBODY.pw_dir, "USER": "nobody"}
     directory = running.directory
-    assert owner_of(directory / "log") == NOBODY.pw_uid, "they all append to it"
+    assert owner_of(directory / "log") == NOBODY.pw_uid, (
+        "every process appends to the log, so it belongs to the user"
+    )
     assert owner_of(directory / "pid") == owner_of(directory / "pid.children") == 0
     assert "queuemaster.dispatcher: leads" in running.log
 
@@ -135,7 +137,7 @@ def assert_logs_are_reopened(running: Supervised, jobs: Queue) -> None:
     wait_until(lambda: log.exists() and "logs reopened" in running.log, PATIENCE)
     assert owner_of(log) == NOBODY.pw_uid
     jobs.wait_for(jobs.sample(1).with_delay().log("after").uuid, "done")
-    assert "after" in running.log, "the user may not make files here: root has done so"
+    assert "after" in running.log, "the user may not create files here, so root has created the log"
 
 
 def assert_children_leave_with_a_killed_master(running: Supervised, jobs: Queue) -> None:
@@ -203,8 +205,12 @@ def test_a_configuration_that_others_may_write(
     )  # fmt: skip
     assert result.returncode == (2 if message else 0), result.stderr
     assert message in result.stderr
-    assert ("chmod" in result.stderr or "chown" in result.stderr) is bool(message), "what to do about it"
+    assert ("chmod" in result.stderr or "chown" in result.stderr) is bool(message), (
+        "the message says how to fix it"
+    )
 
 
 def test_the_sample_application_can_be_read_by_all() -> None:
-    assert APPS.stat().st_mode & 0o005 == 0o005, "else the tests above prove nothing"
+    assert APPS.stat().st_mode & 0o005 == 0o005, (
+        "nobody must be able to read the applications, or the tests above prove nothing"
+    )

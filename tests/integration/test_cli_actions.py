@@ -245,7 +245,7 @@ def related(database: str, uuid: str, *options: str) -> Result:
 def test_a_related_action_is_run_in_the_applications_interpreter(database: str, shop: str) -> None:
     result = related(database, "sell", "--app", shop, "--python", sys.executable)
     assert json.loads(result.stdout) == {"name": "Shop", "job": "sell", "ids": [7, 8], "user": 3}
-    assert "shop" not in sys.modules, "our process stays free of the application"
+    assert "shop" not in sys.modules, "the command does not import the application"
     assert json.loads(related(database, "close", "--app", shop).stdout)["domain"] == [["id", "in", [7, 8]]]
     assert json.loads(related(database, "hide", "--app", shop).stdout) is None
 

@@ -88,7 +88,7 @@ def test_init_says_what_the_server_says_about_missing_rights(empty_database: str
 
 @pytest.fixture
 def data_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the embedded PostgreSQL of this test is; as root another user runs it, who must get there."""
+    """The directory of the embedded PostgreSQL; under root another user runs the server and must reach it."""
     with open_directory() as directory:
         monkeypatch.setattr(paths, "default_data_dir", lambda: directory / "postgresql")
         yield directory / "postgresql"

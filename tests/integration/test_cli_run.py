@@ -1,4 +1,4 @@
-"""``queuemaster run``, what is refused before a master starts; and the real command, its codes and streams."""
+"""``queuemaster run``: what is refused before a master starts, and the command's exit codes and streams."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_version_help_and_json_on_the_right_streams(database: str) -> None:
 
 
 def test_the_bare_package_says_what_is_missing_and_how_to_get_it() -> None:
-    """An interpreter without site-packages is one where only the bare distribution is installed."""
+    """An interpreter without site-packages behaves as if only the bare distribution were installed."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS)}
     argv = [sys.executable, "-S", "-m", "queuemaster", "--version"]
     result = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
@@ -168,8 +168,8 @@ def test_a_server_that_is_ending_is_waited_for(data_dir: Path) -> None:
     old = embedded.start(plan)
     embedded.wait_ready(plan, old)
     session = psycopg2.connect(embedded.dsn(plan, "postgres"))
-    old.terminate()  # smart shutdown: no new connections, and it stays as long as the session does
-    wait_until(lambda: _status(data_dir) == "stopping", message="the server is on its way out")
+    old.terminate()  # smart shutdown: no new connections, and the server stays as long as the session
+    wait_until(lambda: _status(data_dir) == "stopping", message="the server to begin its shutdown")
     with pytest.raises(Failure, match=r"stopping.* takes no connections"):
         attach_or_start(data_dir, patience=0.2)
     leaving = threading.Timer(0.3, session.close)

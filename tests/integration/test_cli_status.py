@@ -1,4 +1,4 @@
-"""``queuemaster status``: out of a board as master and dispatcher write it, and of a real database."""
+"""``queuemaster status`` from a board as master and dispatcher write it, and from a real database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ DISPATCHER: DispatcherStatus = {
 
 
 def supervisor(dsn: str, job: int = 0) -> Supervisor:
-    """One whose worker 4720 runs this job, while 4721 is idle."""
+    """A supervisor whose worker 4720 runs this job, while 4721 is idle."""
     scoreboard = Scoreboard.create()
     for entry, generation in enumerate((1, 2, 3)):
         scoreboard.entry(entry).reserve(generation, 0)

@@ -1,4 +1,4 @@
-"""``queuemaster why``: what a person is told about a job that waits, on a real PostgreSQL."""
+"""``queuemaster why`` explains why a job waits, on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.rows import Session, WorkerSession
 
 @pytest.fixture
 def leader(database: str) -> Iterator[Session]:
-    """A session that leads, as a dispatcher's does."""
+    """A session that leads, as that of a dispatcher does."""
     opened = Session(database)
     opened.rows("select pg_advisory_lock(1363935232, 0)")
     opened.rows("select queuemaster.lead('here')")
@@ -130,7 +130,7 @@ def test_a_sequential_channel_names_what_blocks_it(database: str, session: Sessi
 
 
 def seconds_to_the_next(summary: str) -> int:
-    """``… the next in 8 min 59 s …``: how long that is. It gets less while the test looks."""
+    """The seconds in ``… the next in 8 min 59 s …``. They get fewer while the test runs."""
     match = re.search(r"the next in ((?:\d+ (?:h|min|s) ?)+)", summary)
     assert match is not None, summary
     units = {"h": 3600, "min": 60, "s": 1}

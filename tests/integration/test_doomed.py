@@ -56,7 +56,7 @@ def test_one_with_tries_left_is_not_doomed(database: str, app: Session) -> None:
 def test_the_death_of_who_ends_it_changes_nothing(database: str, app: Session) -> None:
     job = fail_for_good(database, app)
     before = app.job(job)
-    for _ in range(3):  # as often as would be poison
+    for _ in range(3):  # as many deaths as make a job poison
         die(database, app, job)
     after = app.job(job)
     unchanged = ("state", "doomed", "retry", "deaths", "eta", "exc_name", "exc_message", "identity_key")

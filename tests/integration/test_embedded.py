@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: made, started, attached to, stopped, and what happens when its owner dies."""
+"""The embedded PostgreSQL: it is created, started, attached to and stopped, and it ends when its owner dies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that every user may enter: the server runs as another one when the tests run as root."""
+    """A directory that every user may enter, since under root the server runs as another user."""
     with open_directory("queuemaster test ") as path:  # with blanks, as a home may have
         yield path
 
@@ -49,7 +49,7 @@ def test_a_fresh_directory_becomes_a_durable_server(place: Path) -> None:
         assert ask(plan, "show listen_addresses") == "127.0.0.1"
         tcp = f"host=127.0.0.1 port={plan.port} user=postgres dbname=postgres"
         with pytest.raises(psycopg2.OperationalError, match="password"), connected(tcp):
-            pass  # on loopback there may be anybody; who has the private socket is us
+            pass  # anybody may connect by loopback; only we can reach the private socket
     assert has_ended(plan.pid)
     assert (place / "data").stat().st_mode & 0o777 == 0o700
 
@@ -97,10 +97,12 @@ def test_two_who_start_at_once_share_one_server(place: Path) -> None:
 def test_a_killed_owner_leaves_no_server_and_the_next_start_removes_its_directory(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(place))  # else a neighbour's start may be the next
+    monkeypatch.setattr(
+        tempfile, "tempdir", str(place)
+    )  # otherwise the next start may be that of another test
     with holding(None, env={"TMPDIR": str(place)}) as owner:
         owner.process.kill()
-        wait_until(lambda: has_ended(owner.server), message="the server has followed its parent")
+        wait_until(lambda: has_ended(owner.server), message="the server to end after its parent")
     abandoned = owner.data_dir.parent
     assert abandoned.exists()
     with embedded.temporary() as plan:
@@ -154,7 +156,9 @@ def test_a_pid_file_left_by_a_crash_is_no_server(place: Path) -> None:
     with embedded.running(place / "data", fsync=False) as plan:
         lines = (place / "data" / "postmaster.pid").read_text().splitlines()
     leftover = place / "data" / "postmaster.pid"
-    leftover.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")  # the pid is ours now
+    leftover.write_text(
+        "\n".join([str(os.getpid()), *lines[1:]]) + "\n"
+    )  # as if the server's pid now belonged to this test
     os.chown(leftover, plan.uid, plan.gid)
     assert embedded.attached(place / "data") is None
 
@@ -308,7 +312,7 @@ def test_the_default_directory_follows_the_desktop_standard(monkeypatch: pytest.
     assert str(paths.default_data_dir()) == expected
     assert (
         embedded.default_data_dir is paths.default_data_dir
-    )  # the name that the README gives to applications
+    )  # the database name that the README gives to applications
 
 
 def ordinary_user() -> Account:

@@ -1,4 +1,4 @@
-"""What the application may do to its jobs: cancel, requeue, set to done; and what each state forbids."""
+"""An application may cancel, requeue and set its jobs to done, as far as the job's state allows."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_requeued_job_begins_anew_and_gives_up_an_identity_that_was_taken(
     assert other != job
     job.requeue()
     assert (job.state, job.retry, job.exc_name, job.identity_key) == ("pending", 0, None, None)
-    assert job.exc_info == "why", "what happened before stays to be read"
+    assert job.exc_info == "why", "the earlier diagnosis stays on the row"
     session.connection.close()
 
 

@@ -1,4 +1,4 @@
-"""What the job model promises, seen through running workers: failures, transactions, policies, context, logs."""
+"""The job model with running workers: failures, transactions, policies, context, logs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shown(jobs: Queue, *numbers: int) -> Any:
 
 
 def postponed(jobs: Queue, uuid: str) -> dict[str, Any]:
-    """Wait until a job has a time to come."""
+    """Wait until the job has an eta in the future."""
     return wait_until(partial(_postponed, jobs, uuid), PATIENCE, f"job {uuid} to wait for its time")
 
 
@@ -54,7 +54,9 @@ def test_on_fail_method_runs_once_after_the_final_failure_in_a_transaction_of_it
     for job in (at_once, after_tries):
         jobs.wait_for(job.uuid, "failed")
     wait_until(
-        lambda: jobs.effects() == [101, 102], PATIENCE, lambda: f"what the methods write: {jobs.effects()}"
+        lambda: jobs.effects() == [101, 102],
+        PATIENCE,
+        lambda: f"the effects of the methods, but: {jobs.effects()}",
     )
 
 
@@ -90,7 +92,7 @@ def test_isolation_levels_and_the_children_of_such_jobs(jobs: Queue, running: Su
     results = {job.result for job in stored.search([("uuid", "in", uuids)])}
     assert results == {"repeatable read", None}
     assert jobs.states() == {"done": 10}
-    # a transaction that does not see what its siblings did meanwhile must not judge whose turn it is
+    # A transaction with an old snapshot does not see its siblings' ends, so it must not decide what is released.
     assert "sweep repaired" not in running.log
 
 

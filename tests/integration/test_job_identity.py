@@ -1,4 +1,4 @@
-"""Identity keys under concurrency: one job, nobody waits for long, nothing is lost."""
+"""Identity keys under concurrency: one job for each key, no long wait, and no job is lost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_sixteen_at_once_make_one_job(database: str, connection: Any, graph: boo
         things = things_of(own)
         barrier.wait(timeout=60)
         if graph:
-            # in opposite orders, so that two of them may wait for each other
+            # the keys come in opposite orders, so two transactions may wait for each other
             first, second = (
                 things.delayable(identity_key=key).run(number) for key in ("ab", "ba")[number % 2]
             )
@@ -72,12 +72,12 @@ def test_an_open_transaction_is_not_waited_for(
     other_job = things_of(other).with_delay(identity_key="one").run("theirs")
     things.env.cr.execute(
         "set lock_timeout = '7s'; set statement_timeout = '30s'"
-    )  # to fail instead of hanging
+    )  # so that a wrong wait fails instead of hanging
     own_job = things.with_delay(identity_key="one").run("ours")
     bulk = things.env.delay_many(things.delayable(identity_key=key).run(key) for key in ("a", "one", "b"))
     things.env.cr.execute("show lock_timeout")
     assert things.env.cr.fetchone() == ("7s",)
-    connection.commit()  # and not: wait for the other's commit
+    connection.commit()  # must not wait for the other transaction
     other.commit()
     other.close()
     assert own_job.uuid != other_job.uuid
@@ -114,7 +114,7 @@ def test_a_lock_on_the_table_costs_no_job_its_identity(database: str, things: An
     other = psycopg2.connect(database)
     with other.cursor() as cursor:
         cursor.execute("lock table queuemaster.queue_job in share mode")
-    release = threading.Timer(2, other.commit)  # longer than a key is waited for
+    release = threading.Timer(2, other.commit)  # longer than the wait for a key
     release.start()
     assert things.with_delay(identity_key="one").run().identity_key == "one"
     release.join()

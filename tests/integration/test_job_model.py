@@ -1,4 +1,4 @@
-"""What models can add to delaying: bypass, auto-delay, more stored values, related actions, search."""
+"""What models add to delayed calls: bypass, auto-delay, more stored values, related actions, search."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_one_such_context_bypasses_the_queue_for_a_whole_graph(orders: Any, key:
     jobs = chain(group(a, b), c).delay()
     assert [value for value, _ in Order.done] == ["a", "b", "c"]
     assert ({job.state for job in jobs}, count(orders.env)) == ({"done"}, 0)
-    # a job that is run like this runs the jobs that it delays like this, too
+    # a job that is run inline also runs the jobs that it delays inline
     assert direct.confirm("d") == "d"
     orders.env.delay_many([orders.delayable().send("stored"), direct.delayable().send("direct")])
     assert (Order.done[-1][0], count(orders.env)) == ("direct", 1)
@@ -125,7 +125,7 @@ def test_a_plain_call_is_delayed_when_the_context_asks_for_it(orders: Any) -> No
     job = orders.with_context(auto_delay=True).auto(4)
     assert (job.priority, job.channel, job.args, job.state) == (4, "root.auto", (4,), "pending")
     assert Order.done == [("auto", 3)]
-    # and inside a job it is a call
+    # inside a job it is an ordinary call
     assert orders.with_context(auto_delay=True, job_uuid="u").auto(5) == "called"
     assert orders.with_context(auto_delay=True, queue_job__no_delay=True).auto(6) == "called"
 

@@ -1,4 +1,4 @@
-"""What a job may do, and what becomes of it: one supervisor, many jobs."""
+"""What a job may do and how it ends; one supervisor runs all jobs of this module."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def running(
 
 @pytest.fixture
 def jobs(running: tuple[Queue, Supervised]) -> Queue:
-    """An empty queue that is served."""
+    """The queue that the supervisor serves, emptied."""
     running[0].rows("truncate effect; delete from queuemaster.queue_job")
     return running[0]
 
@@ -79,7 +79,7 @@ def test_savepoints_are_free(jobs: Queue) -> None:
 
 
 def test_an_error_of_the_database_cannot_be_swallowed(jobs: Queue) -> None:
-    """The transaction is aborted: the server would turn its commit into a rollback."""
+    """The job swallows a database error. The server would turn a commit of this transaction into a rollback."""
     row = jobs.wait_for(jobs.sample(1).with_delay().break_transaction().uuid, "failed", "done")
     assert row["state"] == "failed"
     assert "current transaction is aborted" in row["exc_message"]
@@ -155,14 +155,14 @@ def tried(jobs: Queue, uuid: str, attempt: int) -> bool:
 
 
 def waits(row: dict[str, Any]) -> float:
-    """Seconds from the start of its last try to the next."""
+    """Seconds from the start of the job's last try to its next try."""
     eta, started = (datetime.fromisoformat(row[name]) for name in ("eta", "date_started"))
     return (eta - started).total_seconds()
 
 
 @pytest.mark.parametrize(("part", "name"), [("model", "absent"), ("method", "disappear")])
 def test_a_deploy_may_be_under_way(jobs: Queue, part: str, name: str) -> None:
-    """A model or method that is not there is waited for, uncounted; after the grace the job says what there is."""
+    """A job of an unknown model or method waits, uncounted; after the grace it fails and lists the known ones."""
     job = jobs.sample(1).with_delay(max_retries=1).write()
     jobs.wait_for(job.uuid, "done")
     reset = f"""update queuemaster.queue_job set state = 'pending', retry = 0, eta = null, {part}_name = '{name}',
@@ -176,11 +176,13 @@ def test_a_deploy_may_be_under_way(jobs: Queue, part: str, name: str) -> None:
     jobs.rows(reset, (job.uuid,))
     row = jobs.wait_for(job.uuid, "failed")
     assert name in row["exc_message"]
-    assert ("sample" if part == "model" else "write_slowly") in row["exc_message"], "it lists what there is"
+    assert ("sample" if part == "model" else "write_slowly") in row["exc_message"], (
+        "the message lists the known models or methods"
+    )
     assert jobs.effects() == [1]
 
 
-# what arrives, what is kept
+# arguments and results
 
 
 def test_user_company_and_context_arrive(jobs: Queue) -> None:
@@ -249,7 +251,7 @@ def test_not_before_its_time(jobs: Queue) -> None:
     assert jobs.job(never.uuid)["attempt"] == 0
 
 
-# what is seen of it
+# what an operator sees of a running job
 
 
 def test_titles(jobs: Queue, running: tuple[Queue, Supervised]) -> None:

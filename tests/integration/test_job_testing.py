@@ -1,4 +1,4 @@
-"""``queuejobs.testing``: what applications test their own delaying with."""
+"""``queuejobs.testing``, with which applications test their own delayed calls."""
 
 from __future__ import annotations
 

@@ -84,7 +84,9 @@ def test_a_channel_that_is_not_configured_is_warned_of_with_the_nearest(database
     assert "did you mean root.mail?" in result.stderr
     assert shown(database)["root.mial"]["effective"] is None
     unknown = channel(database, "mial", "--pause", channels="")
-    assert "warning" not in unknown.stderr, "what is configured is not known here"
+    assert "warning" not in unknown.stderr, (
+        "without a configuration the channel cannot be checked, so there is no warning"
+    )
     assert "live limits are shown" in unknown.stderr
     assert "root.mial" in unknown.stdout
 
@@ -120,7 +122,7 @@ def test_all_databases_are_changed_or_none(server: ServerPlan, template: str, da
         assert len(limits["overrides"]) == 2
         channel(other_database, "mail", "--capacity", "2")
         limits = shown(database, "mail", "--database", other_database)["root.mail"]
-        assert limits["effective"]["capacity"] == 2, "the smallest counts"
+        assert limits["effective"]["capacity"] == 2, "the smallest capacity counts"
         assert rows(database) == [("root.mail", 3, None, None)]
 
 

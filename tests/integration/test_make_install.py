@@ -1,4 +1,4 @@
-"""`make install`: files where Debian has them, with paths that fit, and nothing of the operator's overwritten."""
+"""``make install``: files where Debian has them, with matching paths, and no file of the operator overwritten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """`make` in the checkout, as from a shell; not the make that may be running us."""
+    """Run ``make`` in the checkout as from a shell, without the variables of a make that runs these tests."""
     env = {
         name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"
     }
@@ -22,7 +22,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def files(top: Path) -> dict[str, str]:
-    """All files below, by path."""
+    """The text of every file below the directory, by path."""
     return {str(path.relative_to(top)): path.read_text() for path in sorted(top.rglob("*")) if path.is_file()}
 
 

@@ -30,13 +30,13 @@ class World:
             session.close()
 
     def add(self, state: str = "pending", **columns: Any) -> int:
-        """A job whose own notification is not looked at."""
+        """Add a job and discard its own notification."""
         job = self.app.add(state, **{"date_created": DAY, **columns})
         self.listener.notified()
         return job
 
     def heard(self, act: Callable[[], object]) -> list[Any]:
-        """What is notified by an action that is committed."""
+        """The notifications that an action sends once it is committed."""
         act()
         return self.listener.notified()
 

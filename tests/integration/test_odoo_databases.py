@@ -1,4 +1,4 @@
-"""Beside Odoo, no database named: which ones are served, and that those which come later are found."""
+"""Beside Odoo with no database named: which databases are served, and that later ones are found."""
 
 from __future__ import annotations
 
@@ -44,29 +44,29 @@ def assert_refused(result: subprocess.CompletedProcess[str], *messages: str) -> 
         assert words in result.stderr
 
 
-LOOKS = 90.0  # seconds: the first look may come before the server is back, the next one is 30 s later
+LOOKS = 90.0  # seconds: a look may come just before the server is back, and the next is 30 s later
 DATABASES = ("odoo_crm", "odoo_sales")
 
 
 @dataclass(frozen=True)
 class Landlord:
-    """A role that owns databases, beside those of the tests' superuser."""
+    """A role that owns databases, on a server where the tests' superuser owns others."""
 
     admin: Connection
     dsn: str
     name: str = "odoo_of_the_tests"
 
     def create(self, database: str) -> None:
-        """A database of this role."""
+        """Create a database that this role owns."""
         self.do("create database {} owner {}", database, self.name)
 
     def do(self, statement: str, *names: str) -> None:
-        """A statement of the superuser; the names are quoted."""
+        """Execute a statement as the superuser, with the names quoted."""
         with self.admin.cursor() as cursor:
             cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
     def databases(self) -> list[str]:
-        """All it owns."""
+        """Drop the role and everything that it owns."""
         with self.admin.cursor() as cursor:
             cursor.execute(
                 "select datname from pg_database where datdba = %s::regrole order by 1", (self.name,)
@@ -103,7 +103,7 @@ def test_the_databases_of_the_user_are_served_but_for_templates_and_closed_ones(
     landlord.do("alter database {} with allow_connections false", "odoo_closed")
     assert names(Discovery(landlord.dsn, template="odoo_mine")) == ["odoo_crm", "odoo_sales"]
     assert names(Discovery(landlord.dsn)) == ["odoo_crm", "odoo_mine", "odoo_sales"]
-    # as Odoo applies its filter: from the beginning, and not to the end
+    # like Odoo's filter, the pattern is anchored at the beginning and not at the end
     assert names(Discovery(landlord.dsn, "odoo_.a")) == ["odoo_sales"]
     assert names(Discovery(landlord.dsn, "sales")) == []
     databases = discovery.find(Discovery(landlord.dsn, "odoo_c"))
@@ -121,7 +121,7 @@ def test_a_list_that_changes_is_told_once_to_the_master(landlord: Landlord) -> N
     landscape.look(30.0)
     landscape.look(60.0)
     assert sent == [{"type": "reload"}]
-    landscape.look(31.0 + REPEAT)  # it was refused, for whatever reason
+    landscape.look(31.0 + REPEAT)  # the master may have refused the reload, so it is asked again
     assert len(sent) == 2
     landscape.configure(Settings(settings.channels, discovery.find(source), discovery=source))
     landscape.look(1000.0)
@@ -167,7 +167,7 @@ def test_databases_that_nobody_named_are_found_when_the_server_is_back(
             env=environment(),
         )
     try:
-        wait_until(lambda: "starting without" in log.read_text(), PATIENCE, "the note of the command")
+        wait_until(lambda: "starting without" in log.read_text(), PATIENCE, "the command's hint")
         landlord.do("alter role {} login", landlord.name)
         wait_until(
             lambda: " reloaded" in log.read_text(), LOOKS, lambda: f"a reload; log:\n{log.read_text()}"
@@ -183,7 +183,7 @@ def test_databases_that_nobody_named_are_found_when_the_server_is_back(
             PATIENCE,
             "both databases in the status",
         )
-        # neither has the addon: a command that asks the supervisor's databases says so, and does not stumble over them
+        # neither database has the addon: the command reports that instead of failing
         result = queuemaster_("jobs", "list", "--set", f"pidfile={tmp_path / 'pid'}")
         assert_refused(result, "has led in no database", "odoo_crm, odoo_sales")
     finally:

@@ -1,4 +1,4 @@
-"""Old finished jobs are removed in batches; those that waiting jobs depend on stay."""
+"""Old finished jobs are removed in batches, except those that waiting jobs depend on."""
 
 from __future__ import annotations
 
@@ -91,13 +91,15 @@ def test_channels_are_looked_through_page_by_page(session: Session, monkeypatch:
         assert len(page) <= 2
         names_read += [entry.channel for entry in page]
         after = names_read[-1]
-    assert sorted(names_read) == sorted(names), "each once, in whatever order the database sorts"
+    assert sorted(names_read) == sorted(names), (
+        "each channel is read once, in the order of the database's collation"
+    )
     assert Retention("db", ages()).work(session.cursor) == CHECK
     assert remaining(session) == set()
 
 
 def test_what_others_keep_for_ever_is_not_read(session: Session) -> None:
-    """However many and however old the jobs are, looking for due ones reads a few pages a channel."""
+    """Looking for due jobs reads a few pages of each channel, however many and old the jobs are."""
     session.rows(
         "insert into queuemaster.queue_job (uuid, model_name, method_name, records, state, channel, date_done)"
         " select n::text, 'm', 'm', '{}', 'done', 'root.' || case when n <= 20000 then 'kept' else 'c' || n %% 40"
@@ -116,7 +118,7 @@ def test_what_others_keep_for_ever_is_not_read(session: Session) -> None:
     assert rounds.work(session.cursor) == CHECK
     session.rows(query)
     entries = session.rows(query)[0][1] - before
-    assert 40 < entries < 500, "one or two for each channel"
+    assert 40 < entries < 500, "the scans read one or two index entries for each channel"
     assert oldest not in remaining(session)
 
 
@@ -127,7 +129,7 @@ def test_ancestors_of_a_waiting_job_stay_however_far_above(session: Session) -> 
     session.depend(waiting, middle, failed)
     other, below = old(session), old(session)
     session.depend(below, other)
-    side = old(session)  # a descendant of an ancestor, which nobody waits for
+    side = old(session)  # a side branch that no waiting job depends on
     session.depend(side, top)
     for state in ("done", "failed"):
         assert purge(session, state).looked_at > 0
@@ -179,7 +181,7 @@ def test_what_the_database_refuses_is_said_and_tried_again_later(
     rounds = Retention("db", ages())
     assert rounds.work(session.cursor) == CHECK
     assert "old jobs cannot be removed" in caplog.text
-    assert remaining(session) == {job}, "other channels do not suffer"
+    assert remaining(session) == {job}, "the jobs of other channels are removed all the same"
     session.rows("drop table note")
     assert rounds.work(session.cursor) == CHECK
     assert remaining(session) == set()

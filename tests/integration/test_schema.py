@@ -1,4 +1,4 @@
-"""The schema's creation and upgrades: all or nothing, once each, one at a time, and never onto what is not ours."""
+"""The schema is created and upgraded in one transaction, once, one process at a time, and never over foreign tables."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_every_file_is_read_and_what_is_shared_by_both() -> None:
 
 
 def test_only_what_a_text_does_counts_in_its_checksum() -> None:
-    """No string in our SQL may look like a comment, or a change inside it would not be noticed."""
+    """No string in our SQL may contain ``--``, or a change after it would go unnoticed as a comment."""
     assert schema_text.checksum("select  1 -- one\n") == schema_text.checksum("-- a word\nselect\n1")
     assert schema_text.checksum("select 1") != schema_text.checksum("select 2")
     for path in schema_text.DIRECTORY.rglob("*.sql"):
@@ -111,10 +111,10 @@ def test_the_states_of_a_job_are_those_that_the_table_allows(session: Session) -
 def test_the_schema_of_a_release_becomes_todays(
     session: Session, server: object, template: str, release: Path
 ) -> None:
-    """``make schema-dump`` writes the dump of a release that is not out yet."""
+    """The dump of the next release, which ``make schema-dump`` writes before it is released."""
     session.rows(release.read_text())
     session.rows("reset all")
-    assert catalogue(session.cursor), "the dump holds a schema"
+    assert catalogue(session.cursor), "the dump contains a schema"
     job = session.add()
     released = session.value("select max(version) from queuemaster.schema_version")
     assert schema.upgrade(session.connection) == Change(released, schema.version())
@@ -249,14 +249,14 @@ def test_a_schema_of_a_later_version(session: Session) -> None:
 
 
 def test_a_database_of_a_later_program_is_refused(session: Session) -> None:
-    """There the schema was created at a version that this program does not know."""
+    """A schema that was created at a version that this program does not know."""
     schema.upgrade(session.connection)
     session.rows("update queuemaster.schema_version set version = 9001, checksum = 'abc'")
     refused(session, r"version 9001\) is newer than this program: upgrade")
 
 
 def test_a_schema_that_was_made_before_the_first_release(session: Session) -> None:
-    """Twelve steps led to it, which no release has had."""
+    """A schema from before the first release, with twelve upgrade steps that no release has had."""
     schema.upgrade(session.connection)
     session.rows("delete from queuemaster.schema_version")
     session.rows(
@@ -295,6 +295,6 @@ def test_somebody_elses_table_of_that_name_does_not_matter(session: Session) -> 
 def test_what_is_required_is_there(session: Session) -> None:
     with pytest.raises(SchemaError, match="no queue yet"):
         schema.require_current(session.connection)
-    assert not exists(session), "looking changes nothing"
+    assert not exists(session), "a mere look creates nothing"
     schema.upgrade(session.connection)
     schema.require_current(session.connection)

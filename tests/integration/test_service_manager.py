@@ -1,4 +1,4 @@
-"""As a service of systemd: what arrives at the socket that it names, and when."""
+"""As a service of systemd: which messages arrive at the notify socket, and when."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class Manager:
-    """The other end of the socket."""
+    """The service manager's end of the notify socket."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
@@ -42,14 +42,14 @@ class Manager:
 
 @pytest.fixture
 def kind() -> str:
-    """Of the socket's address: "path", or "abstract"."""
+    """The kind of the socket's address: "path" or "abstract"."""
     return "path"
 
 
 @pytest.fixture
 def manager(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
     name = f"queuemaster-test-{os.getpid()}"
-    # a socket's path is short, and the test's own directory may lie too deep
+    # a socket's path must be short, and tmp_path may be too long
     with (
         tempfile.TemporaryDirectory(prefix="qm-", dir="/tmp") as short,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end,
@@ -68,7 +68,7 @@ def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -
     with queue(database) as jobs, supervised(database, tmp_path, "root:1") as running:
         wait_until(partial(manager.has_received, "READY=1"), PATIENCE, lambda: running.log)
         assert f"MAINPID={running.process.pid}" in manager.heard
-        assert " leads " in running.log, "ready before anybody served the database"
+        assert " leads " in running.log, "READY=1 was sent before the database was served"
         assert "template=none" not in running.log
         jobs.rows("select pg_advisory_lock(4711, 1)")
         reporter = jobs.sample(1).with_delay().environment("PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC")
@@ -81,12 +81,12 @@ def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -
         )
         manager.forget()
         wait_until(partial(manager.has_received, "WATCHDOG=1"), PATIENCE)
-        assert "READY=1" not in manager.heard, "it is sent once"
+        assert "READY=1" not in manager.heard, "READY=1 is sent only once"
         running.process.send_signal(signal.SIGTERM)
         wait_until(partial(manager.has_received, "STOPPING=1"), PATIENCE)
         manager.forget()
         wait_until(
-            partial(manager.has_received, "WATCHDOG=1"), PATIENCE, "signs of life while the job finishes"
+            partial(manager.has_received, "WATCHDOG=1"), PATIENCE, "watchdog messages while the job finishes"
         )
         jobs.rows("select pg_advisory_unlock(4711, 1)")
         assert running.process.wait(PATIENCE) == 0
@@ -114,7 +114,7 @@ def test_ready_waits_for_the_application(manager: Manager, database: str, tmp_pa
     with supervised(database, tmp_path, "root:1", app="slowapp") as running:
         wait_until(lambda: " leads " in running.log, PATIENCE)
         manager.forget()
-        wait_until(partial(manager.has_received, "WATCHDOG=1"), PATIENCE, "a later turn of the loop")
+        wait_until(partial(manager.has_received, "WATCHDOG=1"), PATIENCE, "a later turn of the master's loop")
         assert not manager.has_received("READY=1")
         (tmp_path / "go").touch()
         wait_until(partial(manager.has_received, "READY=1"), PATIENCE)

@@ -1,4 +1,4 @@
-"""The service around the jobs: its start, several databases, more channels than workers, logs, policies, its end."""
+"""The running service: start, several databases, more channels than workers, logs, policies, shutdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.supervised import PATIENCE, Queue, command, environment, queue, sup
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-SHORT = 8.0  # seconds, for what is known to hang
+SHORT = 8.0  # seconds, for an attempt that is expected to hang
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def let_go(jobs: Queue) -> None:
 
 
 def lines(text: str, message: str) -> list[dict[str, Any]]:
-    """The JSON lines of an event."""
+    """The log lines of an event, parsed from JSON."""
     parsed = [json.loads(line) for line in text.splitlines() if line]
     return [line for line in parsed if line["message"] == message]
 
@@ -131,9 +131,9 @@ def test_levels_of_single_loggers(jobs: Queue, database: str, tmp_path: Path) ->
         jobs.wait_for(jobs.sample(1).with_delay().log("not an error").uuid, "done")
         jobs.wait_for(jobs.sample(1).with_delay().crash().uuid, "failed")
         wait_until(lambda: "job failed" in running.log, PATIENCE)
-    assert "queuemaster.dispatcher: leads" in running.log, "this logger says more than the others"
+    assert "queuemaster.dispatcher: leads" in running.log, "this logger has a lower level than the others"
     assert " INFO " not in "\n".join(line for line in running.log.splitlines() if "dispatcher:" not in line)
-    assert "not an error" not in running.log, "and this one less"
+    assert "not an error" not in running.log, "this logger has a higher level than the others"
 
 
 # databases
@@ -176,10 +176,14 @@ def test_a_database_that_goes_away_does_not_stop_the_other(
         jobs.rows(f"alter database {name} allow_connections true")
         with queue(second) as other_jobs:
             wait_until(
-                lambda: other_jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "the other to be served again"
+                lambda: other_jobs.job(job.uuid)["attempt"] == 2,
+                PATIENCE,
+                "the other database to be served again",
             )
-            assert other_jobs.job(job.uuid)["retry"] == 1, "the database's fault is not the job's"
-            # with the write_slowly of 600 s running, the second slot is enough
+            assert other_jobs.job(job.uuid)["retry"] == 1, (
+                "a lost database does not count as a try of the job"
+            )
+            # write_slowly(600) keeps one slot; the second is enough
             other_jobs.wait_for(other_jobs.sample(3).with_delay().write().uuid, "done")
 
 
@@ -187,7 +191,7 @@ def test_a_database_that_goes_away_does_not_stop_the_other(
 
 
 def test_more_channels_than_workers(jobs: Queue, database: str, tmp_path: Path) -> None:
-    """Workers are forked for whom there is work, and idle ones of other channels make room."""
+    """Workers are forked for channels with work, and idle workers of other channels make room for them."""
     names = [f"root.c{number}" for number in range(30)]
     channels = ",".join(["root:8", *(f"{name}:1" for name in names)])
     with supervised(database, tmp_path, channels, ["--set", "max_workers=4"]) as running:
@@ -200,12 +204,14 @@ def test_more_channels_than_workers(jobs: Queue, database: str, tmp_path: Path) 
             while (count := len(jobs.effects())) < 30:
                 most = max(most, len(running.children("worker")))
                 wait_until(
-                    partial(grew, jobs, count), SHORT, lambda: f"more than {count} jobs; log:\n{running.log}"
+                    partial(grew, jobs, count),
+                    SHORT,
+                    lambda: f"more than {count} jobs to be done; log:\n{running.log}",
                 )
             jobs.wait_until_drained()
         assert most <= 4
         assert jobs.states() == {"done": 60}
-        # four at once, in channels that have no worker yet
+        # four jobs at once, in channels that have no worker yet
         hold(jobs)
         held_jobs = [jobs.sample(1).with_delay(channel=name).write_and_wait(1) for name in names[:4]]
         for job in held_jobs:
@@ -235,7 +241,7 @@ def test_the_stop_command(jobs: Queue, database: str, tmp_path: Path, options: l
         )  # fmt: skip
         if not options:
             wait_until(lambda: "shutting down" in running.log, PATIENCE)
-            assert stop.poll() is None, "it waits for the running job"
+            assert stop.poll() is None, "stop waits for the running job"
             let_go(jobs)
         output, _ = stop.communicate(timeout=PATIENCE)
         assert (stop.returncode, output) == (0, f"stopped (pid {running.process.pid})\n")

@@ -37,7 +37,7 @@ def test_a_runner_that_does_otherwise(server: ServerPlan, tmp_path: Path) -> Non
                 PATIENCE,
                 output.read_text,
             )
-            # two at once, where root has one slot
+            # the other runner runs two jobs at once, where our root has one slot
             for job in jobs[1:]:
                 runner.rows(
                     "update queue_job set state = 'started', date_enqueued = now() at time zone 'utc',"
@@ -53,6 +53,6 @@ def test_a_runner_that_does_otherwise(server: ServerPlan, tmp_path: Path) -> Non
         assert "channel root has 1 of 1 slots in use" in text
         assert "the other runner started 2 jobs" in text
         assert runner.rows("select 1 from pg_namespace where nspname = 'queuemaster'") == [], (
-            "it writes nothing"
+            "shadow mode writes nothing into the database"
         )
         runner.close()

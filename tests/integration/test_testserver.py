@@ -1,4 +1,4 @@
-"""The server that ``make t`` keeps: used again, never shared, replaced when it is gone, ended when it is told to."""
+"""The server that ``make t`` keeps is reused, never shared, replaced when it is gone, and stopped on request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOME_TEST = "tests/integration/test_notifications.py::test_nothing_is_told_befor
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """Where servers are kept; they are ended."""
+    """A directory for kept servers, which are stopped after the test."""
     path = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
     yield path
     stop_all(path)
@@ -83,16 +83,16 @@ def test_after_a_crash_there_is_another(directory: Path) -> None:
         assert plan.pid != server
         assert has_ended(keeper.pid)
         server, keeper = plan.pid, holder(directory)
-    keeper.kill()  # its server will end with it
+    keeper.kill()  # the server ends with its keeper
     wait_until(lambda: has_ended(keeper.pid), PATIENCE)
     with kept_server(directory) as plan:
         assert plan.pid != server
         psycopg2.connect(embedded.dsn(plan, "postgres")).close()
-    wait_until(lambda: has_ended(server), PATIENCE, "the server of the dead to be gone")
+    wait_until(lambda: has_ended(server), PATIENCE, "the server of the dead keeper to end")
 
 
 def test_after_a_reboot_there_is_another(directory: Path) -> None:
-    """The files are there, the pid is somebody else's, and what was in memory is lost."""
+    """After a reboot the files are left, the pid belongs to another process, and the data in memory is lost."""
     place = directory / "0"
     place.mkdir()
     (place / "held").write_text(str(os.getpid()))
@@ -108,7 +108,7 @@ def test_it_ends_when_it_is_told_to(directory: Path) -> None:
     stop_all(directory)
     wait_until(lambda: has_ended(plan.pid) and has_ended(keeper.pid), PATIENCE)
     assert not Path(plan.data_dir).exists()
-    stop_all(directory)  # and again: nothing is there
+    stop_all(directory)  # a second call finds nothing to stop
     stop_all(directory / "never used")
 
 
