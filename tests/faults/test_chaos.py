@@ -150,9 +150,8 @@ class Chaos:
         process = self.victim("worker", "dispatcher")
         process.suspend()
         time.sleep(self.dice.uniform(0, 0.5))  # not a wait: the fault is that it stands still for this long
-        os.kill(
-            process.pid, signal.SIGCONT
-        )  # the pid is still its own: only its master reaps it, and a stopped process does not end
+        # the pid is still its own: only its master reaps it, and a stopped process does not end
+        os.kill(process.pid, signal.SIGCONT)
 
     def reload(self) -> None:
         self.running.process.send_signal(signal.SIGHUP)

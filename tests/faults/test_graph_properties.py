@@ -71,9 +71,8 @@ def test_any_graph_ends_as_the_model_says(database: str, tmp_path: Path, workers
         derandomize=not EXAMPLES,
         deadline=None,
         database=None,
-        phases=[
-            Phase.generate
-        ],  # The times of the kills cannot be repeated, so a smaller graph that passes proves nothing.
+        # The times of the kills cannot be repeated, so a smaller graph that passes proves nothing.
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )

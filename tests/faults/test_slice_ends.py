@@ -122,9 +122,8 @@ def test_channels_take_turns_by_their_keys(jobs: Queue, database: str, tmp_path:
     with supervised(database, tmp_path, "root:1,a:1,b:1"):
         jobs.wait_until_drained()
     order = starts(jobs)
-    assert max(abs(place - rank) for rank, place in enumerate(map(sorted(order).index, order))) <= 20, (
-        order
-    )  # 40 without turns
+    # 40 without turns
+    assert max(abs(place - rank) for rank, place in enumerate(map(sorted(order).index, order))) <= 20, order
 
 
 def test_a_pause_ends_a_slice(jobs: Queue, database: str, tmp_path: Path) -> None:

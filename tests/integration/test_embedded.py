@@ -97,9 +97,8 @@ def test_two_who_start_at_once_share_one_server(place: Path) -> None:
 def test_a_killed_owner_leaves_no_server_and_the_next_start_removes_its_directory(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        tempfile, "tempdir", str(place)
-    )  # otherwise the next start may be that of another test
+    # otherwise the next start may be that of another test
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     with holding(None, env={"TMPDIR": str(place)}) as owner:
         owner.process.kill()
         wait_until(lambda: has_ended(owner.server), message="the server to end after its parent")
@@ -156,9 +155,8 @@ def test_a_pid_file_left_by_a_crash_is_no_server(place: Path) -> None:
     with embedded.running(place / "data", fsync=False) as plan:
         lines = (place / "data" / "postmaster.pid").read_text().splitlines()
     leftover = place / "data" / "postmaster.pid"
-    leftover.write_text(
-        "\n".join([str(os.getpid()), *lines[1:]]) + "\n"
-    )  # as if the server's pid now belonged to this test
+    # as if the server's pid now belonged to this test
+    leftover.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     os.chown(leftover, plan.uid, plan.gid)
     assert embedded.attached(place / "data") is None
 
@@ -310,9 +308,8 @@ def test_the_default_directory_follows_the_desktop_standard(monkeypatch: pytest.
     monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
     expected = "/var/lib/queuemaster/postgresql" if os.geteuid() == 0 else "/somewhere/queuemaster/postgresql"
     assert str(paths.default_data_dir()) == expected
-    assert (
-        embedded.default_data_dir is paths.default_data_dir
-    )  # the database name that the README gives to applications
+    # the database name that the README gives to applications
+    assert embedded.default_data_dir is paths.default_data_dir
 
 
 def ordinary_user() -> Account:

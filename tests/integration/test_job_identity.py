@@ -70,9 +70,8 @@ def test_an_open_transaction_is_not_waited_for(
     caplog.set_level("INFO")
     other = psycopg2.connect(database)
     other_job = things_of(other).with_delay(identity_key="one").run("theirs")
-    things.env.cr.execute(
-        "set lock_timeout = '7s'; set statement_timeout = '30s'"
-    )  # so that a wrong wait fails instead of hanging
+    # so that a wrong wait fails instead of hanging
+    things.env.cr.execute("set lock_timeout = '7s'; set statement_timeout = '30s'")
     own_job = things.with_delay(identity_key="one").run("ours")
     bulk = things.env.delay_many(things.delayable(identity_key=key).run(key) for key in ("a", "one", "b"))
     things.env.cr.execute("show lock_timeout")

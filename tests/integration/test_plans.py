@@ -270,9 +270,8 @@ def test_retention(full: Full) -> None:
     channels = retention.channels(full.dispatcher.cursor, "done")
     assert {f"root.c{number}" for number in range(20)} <= {entry.channel for entry in channels}
     assert_by_index(full.plans(full.dispatcher), "queue_job_ended")
-    nothing = retention.purge(
-        full.dispatcher.cursor, "done", "root.c9", 1e9
-    )  # nothing is that old: a deleted batch would log more plans
+    # nothing is that old: a deleted batch would log more plans
+    nothing = retention.purge(full.dispatcher.cursor, "done", "root.c9", 1e9)
     assert nothing.looked_at == 0
     plans = full.plans(full.dispatcher)
     assert "Seq Scan on queue_job" not in plans

@@ -1,4 +1,4 @@
-"""Workers that die, everything that dies, runaways and hogs, on a real Odoo."""
+"""Killed workers, a killed supervisor, runaways and memory hogs, on a real Odoo."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_a_killed_workers_job_runs_again_at_once_and_counts_once(odoo: Odoo) -> 
         os.kill(first["worker_pid"], signal.SIGKILL)
         second = wait_until(
             lambda: (row := odoo.job(uuid))["worker_pid"] not in (None, 0, first["worker_pid"]) and row,
-            PATIENCE, "the job to be with another worker",
+            PATIENCE, "another worker to start the job",
         )  # fmt: skip
         job = odoo.wait_for(uuid, "done", "failed")
     assert (job["state"], job["retry"]) == ("done", 2)
-    # the addon's own runner takes up what it finds dead no sooner than ten seconds after its start
+    # the addon's own runner requeues a dead job ten seconds after its start at the earliest
     assert _seconds(first["date_started"], second["date_started"]) < 10
 
 
@@ -33,7 +33,7 @@ def test_every_row_is_written_once_however_everything_dies(odoo: Odoo) -> None:
     odoo.run("for number in range(500): env['queuemaster.effect'].with_delay().add(number)")
     for share in (0.2, 0.5):
         with odoo.supervised("root:4") as service:
-            wait_until(partial(_has_effects, odoo, int(500 * share)), PATIENCE, "some of the jobs")
+            wait_until(partial(_has_effects, odoo, int(500 * share)), PATIENCE, "some of the jobs to be done")
             everything = service.everything()
             for process in everything:
                 process.kill()
@@ -53,8 +53,8 @@ def test_a_runaway_is_ended_with_the_cause_on_its_job(odoo: Odoo, call: str) -> 
         assert job["exc_name"] == "queuejobs.exception.TimeoutJobError"
         if "child" in call:
             child = odoo.value("select last_value from queuemaster_runs")
-            wait_until(lambda: has_ended(child), PATIENCE, "the job's own child to be gone")
-        # its channel goes on
+            wait_until(lambda: has_ended(child), PATIENCE, "the job's child process to end")
+        # the job's channel goes on
         assert odoo.wait_for(odoo.delay("add(1)"), "done", "failed")["state"] == "done"
     assert "run is stopped" in service.log
 
@@ -64,7 +64,7 @@ def test_a_runaway_on_the_addons_path_is_ended_as_well(odoo: Odoo) -> None:
         job = odoo.wait_for(odoo.delay("spin(600)", max_retries=1), "failed")
         assert "timeout after 1 s" in job["exc_message"]
         later = odoo.wait_for(odoo.delay("sleep(600)", max_retries=2), "pending", "failed")
-    # with tries left it waits for the next one, as a job that can do no better
+    # with tries left it waits for its next try
     assert (later["state"], later["retry"]) in (("pending", 0), ("pending", 1))
 
 

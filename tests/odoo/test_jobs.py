@@ -1,4 +1,4 @@
-"""Jobs of every kind on a real Odoo, run by us."""
+"""Jobs of every kind on a real Odoo, run by our supervisor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.supervised import Supervised
 
 @pytest.fixture(scope="module")
 def odoo(new_odoo: Callable[[], Odoo]) -> Odoo:
-    """One database for all of them."""
+    """One database for all tests of this module."""
     return new_odoo()
 
 
@@ -67,7 +67,7 @@ def test_a_failure_is_notified_and_its_hook_called(odoo: Odoo) -> None:
         1,
     )
     assert 'raise ValueError("planned failure")' in job["exc_info"]
-    # the job's row is rolled back, the hook's is there
+    # the effect of the job is rolled back, that of its hook stays
     assert odoo.rows("select number, note from queuemaster_effect") == [
         (-1, "ValueError: planned failure: True")
     ]
@@ -80,7 +80,7 @@ def test_a_failure_is_notified_and_its_hook_called(odoo: Odoo) -> None:
 
 def test_retries_follow_the_pattern_and_their_limit(odoo: Odoo) -> None:
     uuid = odoo.delay("again(1, until=10)", max_retries=3)
-    # the pattern: one second after the first and the second try; the third is the last
+    # the retry pattern waits one second after the first and second try; the third try is the last
     job = odoo.wait_for(uuid, "failed")
     assert (job["retry"], job["exc_message"]) == (3, "Max. retries (3) reached: not yet")
     assert job["exc_name"] == "odoo.addons.queue_job.exception.FailedJobError"
@@ -91,7 +91,7 @@ def test_a_retry_waits_with_its_reason_and_then_is_done(odoo: Odoo) -> None:
     uuid = odoo.delay("again(1, until=2, seconds=2, ignore_retry=True)")
     waiting = odoo.wait_for(uuid, "pending") if odoo.job(uuid)["state"] != "pending" else odoo.job(uuid)
     job = odoo.wait_for(uuid, "done", "failed")
-    assert (job["state"], job["retry"]) == ("done", 1)  # the first was not counted
+    assert (job["state"], job["retry"]) == ("done", 1)  # the first try was not counted
     assert waiting["retry"] == 0
     assert odoo.effects() == [1]
 
@@ -208,7 +208,7 @@ def test_a_job_that_kills_every_worker_fails_and_its_managers_know(odoo: Odoo) -
 
 
 def _notified(odoo: Odoo, job: dict[str, Any]) -> bool:
-    """Whether the addon told the managers that it failed, once."""
+    """Whether the addon has notified the managers of the failure exactly once."""
     count = odoo.value(
         "select count(*) from mail_message message"
         " join mail_message_subtype subtype on subtype.id = message.subtype_id"
@@ -219,7 +219,7 @@ def _notified(odoo: Odoo, job: dict[str, Any]) -> bool:
 
 
 def _path_of(service: Supervised, job: dict[str, Any]) -> str:
-    """The line that says which path a job took."""
+    """The log line that names the path of a job."""
     lines = [line for line in service.log.splitlines() if job["uuid"] in line and ": path " in line]
-    assert lines, f"no line for {job['uuid']}"
+    assert lines, f"no line in the log names the path of {job['uuid']}"
     return lines[-1]

@@ -1,4 +1,4 @@
-"""Which path a job takes, and that both end as the addon's own runner does."""
+"""Which path a job takes, and that jobs of both paths end as with the addon's own runner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support import realodoo
 from support.realodoo import Odoo
 from support.waiting import wait_until
 
-# what may differ between two runs of the same job
+# columns that may differ between two runs of the same job
 _VARIES = ("id", "uuid", "date_", "exec_time", "eta", "worker_pid", "graph_uuid", "dependencies", "exc_info")
 _CALLS: list[tuple[str, dict[str, Any]]] = [
     ("add(1, note='x')", {}),
@@ -29,7 +29,7 @@ _CALLS: list[tuple[str, dict[str, Any]]] = [
 
 
 def _ends(odoo: Odoo) -> list[dict[str, Any]]:
-    """What becomes of one job of each kind, without what differs from run to run; how long the retries wait."""
+    """Run one job of each kind; return their rows without the columns that vary, with messages and waits."""
     odoo.rows("alter sequence queuemaster_runs restart")
     uuids = [odoo.delay(call, **properties) for call, properties in _CALLS]
     rows = []
@@ -44,7 +44,7 @@ def _ends(odoo: Odoo) -> list[dict[str, Any]]:
 
 
 def _end(odoo: Odoo, uuid: str) -> dict[str, Any] | None:
-    """The row, once it is done, failed, or waits for its next try."""
+    """The job's row once it is done, failed, or waits for its next try."""
     job = odoo.job(uuid)
     ended = job["state"] in ("done", "failed") or (job["state"] == "pending" and job["eta"])
     return job if ended else None
@@ -66,7 +66,7 @@ def test_jobs_end_on_both_paths_as_with_the_addons_runner(new_odoo: Callable[[],
 
 
 def _plain(value: Any) -> Any:
-    """Without the job's own uuid in it; Odoo does not tell "" and 0 from null."""
+    """The value without job uuids, and null for "" and 0, which Odoo does not distinguish from null."""
     return re.sub(r"[0-9a-f-]{36}", "…", value) if isinstance(value, str) else value or None
 
 
@@ -77,7 +77,7 @@ def test_who_overrides_the_write_of_a_job_sees_each_call(odoo: Odoo, tmp_path: P
         failed = odoo.wait_for(odoo.delay("fail(2)"), "failed")
         states = "select state from queuemaster_witnessed where job_uuid = %s order by id"
         assert [state for (state,) in odoo.rows(states, job["uuid"])] == ["started", "done"]
-        # the job's own "started", then the failure; the addon writes exc_message with it
+        # first the job's own "started", then the failure, which the addon writes with exc_message
         assert [state for (state,) in odoo.rows(states, failed["uuid"])][:2] == ["started", "failed"]
     assert "odoo.addons.queuemaster_test_override.models overrides queue.job.write" in service.log
     assert "path=direct" not in service.log

@@ -1,4 +1,4 @@
-"""The status board: readers see whole documents only, whenever a writer is killed, and do not wait."""
+"""The status board: readers see only whole documents and never wait, even if a writer is killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from queuemaster.status_board import DispatcherStatus, MasterStatus, NoStatus, S
 
 
 def document(epoch: int, much: int = 0) -> DispatcherStatus:
-    """A document that shows when it is torn."""
+    """A document that fails to compare equal when it is torn."""
     return {
         "pid": epoch,
         "draining": False,
@@ -50,7 +50,7 @@ def test_who_only_reads_cannot_write() -> None:
 
 
 def test_a_reader_never_sees_half_a_document() -> None:
-    """Both share one descriptor and nothing else, as two processes do."""
+    """Reader and writer share only a descriptor, as two processes do."""
     board = StatusBoard.create()
     finished = threading.Event()
 

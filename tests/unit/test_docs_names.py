@@ -28,7 +28,7 @@ LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 NAMES_OF_A_FILE = re.compile(r"`([\w./]+\.(?:py|sql))` \(((?:`\w+`(?:, |\)))+)")
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+")
 
-# Files that a reader of the page is told to make, on the machine of the reader.
+# Files that a page tells its reader to make on the reader's own machine.
 OF_THE_READER = {
     "README.md": {"app.py", "enqueue.py"},
     "first-hour.md": {
@@ -47,7 +47,7 @@ LOGGERS = {
 
 
 class Repository:
-    """What can be named: the files below ``root``, and what the Python and SQL files define."""
+    """The names that may appear on a page: files below ``root``, and definitions in Python and SQL files."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -73,13 +73,13 @@ class Repository:
 
     @cached_property
     def tables_and_functions(self) -> set[str]:
-        """What the SQL of the queue creates in the schema ``queuemaster``."""
+        """The tables, views and functions that our SQL creates in the schema ``queuemaster``."""
         texts = [(self.root / file).read_text() for file in self.files if "queuejobs/store/" in file]
         pattern = r"\b(?:table|view|function) (?:if not exists )?(?:queuemaster\.)?(\w+)"
         return set(re.findall(pattern, "\n".join(texts)))
 
     def has_path(self, path: str) -> bool:
-        """Whether a file or folder has this path, or one that ends so; ``*`` stands for anything."""
+        """Whether a file or folder has this path or one that ends with it; ``*`` matches anything."""
         target = path.rstrip("/")
         paths = self.folders if path.endswith("/") else {*self.files, *self.folders}
         return any(
@@ -125,7 +125,7 @@ def _defined(body: list[ast.stmt], prefix: str = "") -> set[str]:
 
 
 def missing(page: Path, repository: Repository) -> Iterator[str]:
-    """Everything that a page names and that does not exist."""
+    """Every name on a page that does not exist."""
     text = page.read_text()
     own = OF_THE_READER.get(page.name, set())
     prose = BLOCK.sub("", text)
@@ -152,7 +152,7 @@ def missing(page: Path, repository: Repository) -> Iterator[str]:
 
 
 def _exists(token: str, repository: Repository) -> bool:
-    """Whether a word is no name of ours at all, or one of something that exists."""
+    """Whether a word is not one of our names at all, or names something that exists."""
     first = re.split(r"[./]", token)[0]
     if token.startswith(("/", "~", "$", "..", "-")) or "=" in token or "://" in token or "…" in token:
         return True  # a path of the machine, an option, an address

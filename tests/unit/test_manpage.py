@@ -1,4 +1,4 @@
-"""The page of the manual: it has every command and every option, and roff understands it."""
+"""The manual page has every command and every option, and roff accepts it."""
 
 from __future__ import annotations
 

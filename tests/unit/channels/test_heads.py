@@ -1,4 +1,4 @@
-"""What the dispatcher may believe of a queue, race by race."""
+"""What the dispatcher knows of a queue, and the races between reads, claims and notifications."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_grants_that_are_out_take_the_first_ones() -> None:
 def test_a_read_that_saw_the_claim_is_repaired_by_its_answer() -> None:
     head = known(1, 2)
     head.grant()
-    head.read([key(2)], False, None, False)  # job 1 is claimed, we have not been told
+    head.read([key(2)], False, None, False)  # job 1 is claimed, but the answer has not arrived yet
     assert head.candidate(sequential=False) is None
     head.claimed(1)
     assert head.candidate(sequential=False) == key(2)
@@ -81,7 +81,7 @@ def test_an_end_during_a_read_makes_the_read_doubtful() -> None:
     head = known(1, 2)
     head.asking()
     head.ended()
-    head.read([key(1), key(2)], False, None, False)  # it may have looked before the failure
+    head.read([key(1), key(2)], False, None, False)  # the read may have seen the queue before the failure
     assert head.candidate(sequential=True) is None
     assert head.dirty
 
@@ -120,7 +120,7 @@ def test_a_notice_does_not_revive_its_job() -> None:
     head = known(1)
     head.grant()
     head.claimed(1)
-    head.noticed(key(1))  # it was sent before the claim
+    head.noticed(key(1))  # the notification was sent before the claim
     assert head.dirty
     assert head.candidate(sequential=False) is None
 
@@ -134,7 +134,7 @@ def test_a_notice_from_behind_the_window_waits_for_the_end_of_the_window() -> No
     assert head.dirty
     last = known(1, 2)
     last.noticed(key(9))
-    assert last.dirty  # nothing else will lead there
+    assert last.dirty  # only a new read will find that job
     inside = known(1, 3, more=True)
     inside.noticed(key(2))
     assert inside.dirty
@@ -152,7 +152,7 @@ def test_a_window_that_the_grants_have_used_up_waits_for_an_answer() -> None:
     head = known(1, 2, more=True)
     head.grant()
     head.grant()
-    head.read([key(1), key(2)], True, None, False)  # a reader that asked for too few
+    head.read([key(1), key(2)], True, None, False)  # the read asked for too few rows
     assert not head.dirty
     head.claimed(1)
     assert head.dirty
@@ -232,11 +232,11 @@ def test_nothing_from_the_bound_on_means_a_look_at_everything() -> None:
     assert head.bound is None
     assert head.dirty
     head.noticed(key(7))
-    assert head.bound is None  # there may be others before it
+    assert head.bound is None  # there may be other jobs before job 7
     head.read([], False, None, False)
     assert not head.dirty
     head.noticed(key(7))
-    assert head.bound == key(7)  # there was nothing at all
+    assert head.bound == key(7)  # the unbounded read found no job at all
 
 
 def test_look_again_forgets_the_bound() -> None:
@@ -261,12 +261,12 @@ def test_a_failed_job_that_is_requeued_behind_the_window_unblocks_a_sequential_c
 def test_a_job_that_is_back_before_its_claim_is_answered_is_looked_for_again() -> None:
     head = known(1, 2)
     head.grant()
-    head.noticed(key(1))  # it was claimed, has ended, and is ready again
+    head.noticed(key(1))  # job 1 was claimed, has ended, and is ready again
     head.read([key(1), key(2)], False, None, False)
-    head.claimed(1)  # of the first time
+    head.claimed(1)  # the answer to the first claim
     assert head.dirty
     assert head.bound is not None
-    assert head.bound <= key(1), "the next read must see it"
+    assert head.bound <= key(1), "the next read must include job 1"
     head.read([key(1), key(2)], False, None, False)
     assert head.candidate(sequential=False) == key(1)
 
@@ -286,13 +286,13 @@ def test_a_job_that_was_looked_at_may_start_before_the_head_is_read() -> None:
     head = known()
     head.seen(key(2))
     assert head.candidate(sequential=False) == key(2)
-    assert head.candidate(sequential=True) is None, "not before all is known"
+    assert head.candidate(sequential=True) is None, "a sequential channel waits until the head is read"
     assert head.dirty
     head.grant()
     assert head.candidate(sequential=False) is None
     head.asking()
     head.claimed(2)
-    head.read([key(2)], False, None, False)  # it was asked before the claim
+    head.read([key(2)], False, None, False)  # the read began before the claim
     assert head.candidate(sequential=False) is None
     head.seen(key(3))
     assert head.candidate(sequential=False) == key(3)
@@ -308,7 +308,7 @@ def test_a_job_that_was_looked_at_changes_nothing_while_others_are_known_or_unde
     other.grant()
     other.claimed(1)
     other.seen(key(5))
-    assert other.candidate(sequential=False) is None, "what is behind the window may come before it"
+    assert other.candidate(sequential=False) is None, "jobs behind the window may come before this one"
 
 
 def test_a_job_that_was_gone_when_it_was_to_start_costs_one_return() -> None:

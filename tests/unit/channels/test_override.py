@@ -1,4 +1,4 @@
-"""What is changed live, over what is configured."""
+"""Live changes of channels, applied over the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers and the scheduler: which channels are passed over, which need another worker."""
+"""The scheduler and workers: which channels it passes over, and which need another worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_candidate_without_a_worker_is_passed_over_and_its_channel_is_wanted()
     slots.take("root.b", 0.0)
     assert slots.choose([A, C], 0.0, has_worker) is None
     assert slots.wanted([C, A], 0.0, has_worker) == ("root.a",)  # one slot is left in root
-    assert slots.in_use("root") == 1  # asking takes nothing
+    assert slots.in_use("root") == 1  # asking takes no slot
 
 
 def test_channels_that_may_not_start_want_no_worker() -> None:

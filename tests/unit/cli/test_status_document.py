@@ -1,4 +1,4 @@
-"""The document of ``queuemaster status``: what master and dispatcher know is merged, what they do not know is null."""
+"""The document of ``queuemaster status`` merges the master's and the dispatcher's; unknown values are null."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which databases and channels a command is about."""
+"""The databases and channels that a command works on."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_channels_are_the_configured_ones_else_the_supervisors_else_unknown(
     assert served is not None
     assert list(served.names) == ["root", "root.mail"]
     assert targets.known_tree(default, None) is None, (
-        "the default need not be what a supervisor elsewhere has"
+        "a supervisor on another machine may have other channels than the default"
     )
 
 

@@ -1,4 +1,4 @@
-"""Databases may be named in several ways; a password is never shown, whatever is wrong with the DSN."""
+"""Databases may be named in several ways; a password is never shown, however broken the DSN is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beside Odoo: what counts of its file, in which order, and what is said of it."""
+"""Beside Odoo: which options of its file are used, in which order, and what the notes say."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_odoo_conf_is_taken_as_it_is(file: Path) -> None:
     assert (settings.timeout, settings.cpu) == (120, 60)
     assert (settings.memory_soft, settings.memory) == (2 << 30, 5 << 29)
     assert [channel.name for channel in settings.channels] == ["root", "root.sale"]
-    assert settings.logfile == ""  # that of Odoo is Odoo's
+    assert settings.logfile == ""  # Odoo's logfile is for Odoo alone
     assert settings.discovery is None
     assert compiled.warnings == compiled.notes == ()
     assert Settings.from_json(settings.to_json()) == settings
@@ -261,7 +261,7 @@ def test_the_interpreter_of_a_source_tree_is_that_of_its_own_command(file: Path,
 
 def test_without_the_command_the_interpreter_is_the_one_on_path(file: Path, tmp_path: Path) -> None:
     python = executable(tmp_path / "bin/python3", "")
-    # a launcher in another language says nothing
+    # a shell script does not name the interpreter
     executable(tmp_path / "bin/odoo", "#!/bin/sh")
     compiled = compile_settings(file, {}, [], {"PATH": str(python.parent)})
     assert compiled.settings.python == str(python)

@@ -1,4 +1,4 @@
-"""What an option accepts."""
+"""The values that an option accepts."""
 
 from __future__ import annotations
 

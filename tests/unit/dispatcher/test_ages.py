@@ -1,4 +1,4 @@
-"""How long jobs are kept, by channel and by the way they ended; which channels a round has to visit."""
+"""How long jobs are kept, by channel and final state, and which channels a round has to visit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_channel_says_it_else_the_one_above_else_the_options() -> None:
     assert retention_ages.age("done", "root") == 100.0
     assert retention_ages.age("cancelled", "root.a.b") == 7 * 86400.0
     assert retention_ages.age("failed", "root.a.b") == 86400.0
-    assert retention_ages.age("failed", "root.a") is None, "for ever"
+    assert retention_ages.age("failed", "root.a") is None, "failed jobs of root.a are kept for ever"
     assert retention_ages.age("done", "a.b.not.configured") == 7 * 86400.0
 
 

@@ -1,4 +1,4 @@
-"""When duties come round."""
+"""When duties run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from queuemaster.dispatcher.statements import Started
 
 
 class Note(Duty):
-    """Notes that it ran."""
+    """A duty that records its runs."""
 
     name = "note"
 
@@ -58,7 +58,7 @@ class Failing(Duty):
 def test_each_runs_when_it_is_due_in_the_order_of_the_list() -> None:
     log: list[str] = []
     duties = Duties([Note(log, "often", 1.0), Note(log, "seldom", 3.0, first=2.0)])
-    assert duties.moment() == math.inf, "nothing is due before a leadership"
+    assert duties.moment() == math.inf, "no duty is due before the dispatcher leads"
     duties.begin(10.0)
     moments = [10.0, 10.5, 11.0, 12.0, 13.0, 15.0]
     clock = iter(moments)
@@ -111,11 +111,11 @@ def test_nothing_to_do_is_due_never() -> None:
     assert Duties([]).moment() == math.inf
 
 
-# the native ones
+# duties of the native queue
 
 
 class Hub:
-    """Notes what it is told."""
+    """A hub that records the calls it gets."""
 
     def __init__(self, channels: str = "root:1") -> None:
         self.told: list[Any] = []
@@ -145,7 +145,7 @@ def test_promotion_comes_back_for_the_next_eta(
     monkeypatch.setattr(statements, "promote", lambda _cursor, _limit: next(promoted))
     monkeypatch.setattr(statements, "next_eta", lambda _cursor: next_eta)
     assert Promote(30.0).run(None) == wait
-    assert list(promoted) == [], "until all are promoted"
+    assert list(promoted) == [], "it goes on until all jobs are promoted"
 
 
 def test_a_cancel_is_asked_for_until_its_run_is_gone(monkeypatch: pytest.MonkeyPatch, hub: Any) -> None:
@@ -166,7 +166,7 @@ def test_orphans_are_watched_until_they_have_ended(hub: Any) -> None:
     orphans.find(None)
     assert orphans.moment() == 5.0
     orphans.run(None)
-    rows[0] = Started(7, 3, "root", 1, None)  # put back, and started by us
+    rows[0] = Started(7, 3, "root", 1, None)  # the job was put back, and our worker has started it
     orphans.run(None)
     rows.clear()
     orphans.run(None)
@@ -204,7 +204,7 @@ def test_without_cases_recovery_is_due_never(hub: Any) -> None:
     assert Recover(0, hub, Recovery(0, "db")).moment() == math.inf
 
 
-# beside Odoo
+# duties beside Odoo
 
 
 def look(problem: str = "", busy: str = "") -> Any:

@@ -1,4 +1,4 @@
-"""Who makes room for a job that is passed over for want of a worker, and when."""
+"""Which worker makes room for a job whose channel has no worker, and when."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from queuemaster.dispatcher.links import Link, Links, LinkState
 
 
 class World:
-    """One slot, one worker of channel a; many jobs in a, and a better one in b."""
+    """One slot and one worker of channel a, many jobs in a, and a more urgent job in b."""
 
     def __init__(self, max_workers: int) -> None:
         self.now = 100.0
@@ -42,7 +42,7 @@ class World:
         return type(received.message).__name__
 
     def ends(self) -> None:
-        """The job of the worker; its head forgets the grant."""
+        """The worker's job ends, and its link forgets the grant."""
         self.scheduler.release("root.a")
         self.link.enter(LinkState.IDLE)
         self.link.grant = None

@@ -1,4 +1,4 @@
-"""What the hub decides: what the master is told, what a reload, a takeover and runs of others change."""
+"""The hub's decisions: its messages to the master, and the effects of reloads, takeovers and other runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class World:
         self.hub = DispatchHub(settings(**options), self.told.append)
 
     def lead(self, database: int, *channels: str) -> None:
-        """The database is led and has a ready job in each of these stored channels."""
+        """Lead the database, with a ready job in each of these stored channels."""
         served = self.hub.databases[database]
         served.epoch = 1
         for channel in channels:
@@ -55,7 +55,7 @@ def test_workers_are_asked_for_once_for_each_channel_that_could_start_a_job() ->
     assert world.wanted() == [{"root.a": 1, "root.b": 1}]
     world.hub.databases[0].heads.clear()
     world.hub._grant_all()
-    assert world.wanted()[1:] == [{}], "nothing is wanted any more"
+    assert world.wanted()[1:] == [{}], "the hub wants no worker any more"
 
 
 def test_nothing_is_asked_for_while_it_drains() -> None:

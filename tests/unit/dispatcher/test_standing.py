@@ -1,4 +1,4 @@
-"""What we are to a database changes in one place, by a table, and is logged once."""
+"""The dispatcher's standing in a database changes only by the table of transitions, and is logged once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AWAY, LEADS, NOT_SERVED, QUARANTINED, STANDS_BY = (
 
 
 class Hub:
-    """Notes what it is told."""
+    """Records the calls it gets."""
 
     def __init__(self) -> None:
         self.told: list[Standing] = []

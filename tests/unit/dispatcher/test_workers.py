@@ -1,4 +1,4 @@
-"""What the dispatcher makes of its workers' messages and ends: slots, grants, recoveries."""
+"""How workers' messages and ends change the dispatcher's slots, grants and recoveries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INCARNATION = 7
 
 
 class Database:
-    """Writes down what it is told."""
+    """A database that records the calls it gets."""
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -41,7 +41,7 @@ class Database:
 
 
 class World:
-    """Workers of one pool, two databases, a master that listens."""
+    """Workers of one pool, two databases, and the messages to the master."""
 
     def __init__(self) -> None:
         self.scheduler = Scheduler(Tree(parse_channels("root:9,a:5").channels), 0.0)
@@ -55,7 +55,7 @@ class World:
         )
         self.ends: list[Any] = []
         self.worker_ends: dict[int, Any] = {}  # by entry
-        self.first_words: dict[int, list[messages.Message]] = {}  # what was said after the first
+        self.first_words: dict[int, list[messages.Message]] = {}  # the messages after the first
 
     def changed(self) -> None:
         self.changes += 1
@@ -77,7 +77,7 @@ class World:
         return link
 
     def granted(self, batch: int = 1, database: int = 0, **options: Any) -> Link:
-        """As ``Granting`` does it."""
+        """Grant as ``Granting`` does."""
         link = self.idle(**options)
         self.scheduler.take(link.channel, 1.0)
         link.enter(LinkState.GRANTED)
@@ -112,11 +112,11 @@ def test_an_adopted_worker_holds_a_slot_until_it_answers(world: World) -> None:
     link = world.adopt()
     assert world.scheduler.in_use("root.a") == world.scheduler.in_use("root") == 1
     world.workers.heard(link, messages.Attached(INCARNATION - 1))
-    assert link.state is LinkState.ADOPTED, "that answers another dispatcher"
+    assert link.state is LinkState.ADOPTED, "the answer is for an earlier dispatcher"
     world.workers.heard(link, messages.Attached(INCARNATION))
     assert (link.state, world.scheduler.in_use("root.a"), world.changes) == (LinkState.IDLE, 0, 1)
     world.workers.heard(link, messages.Attached(INCARNATION))
-    assert world.scheduler.in_use("root.a") == 0, "a slot is released once"
+    assert world.scheduler.in_use("root.a") == 0, "the slot is released only once"
 
 
 def test_a_worker_of_old_code_retires_as_soon_as_it_comes(world: World) -> None:
@@ -179,7 +179,9 @@ def test_a_link_that_ends_in_a_batch(
     world.workers.gone(link)
     world.workers.gone(link)
     assert world.databases[0].told[-1] == told
-    assert world.scheduler.in_use("root.a") == 1, "until it is reaped and recovered"
+    assert world.scheduler.in_use("root.a") == 1, (
+        "the slot is in use until the worker is reaped and recovered"
+    )
     tree = Tree(parse_channels("root:9,a:5:batch=3").channels)
     assert [world.batches.next_size((0, "root.a"), tree, "root.a") for _ in range(4)] == sizes
 
@@ -199,7 +201,7 @@ def test_a_dead_worker_keeps_its_slot_until_the_database_that_it_worked_for_reco
     assert (world.scheduler.in_use("root.a"), world.master) == (0, [messages.WorkerRecovered(1, 1)])
     assert (world.workers.alive(), world.workers.by_state()) == (set(), {})
     world.workers.recovered(death, 1)
-    assert len(world.master) == 1, "acknowledged once"
+    assert len(world.master) == 1, "the recovery is acknowledged only once"
 
 
 def test_a_dead_worker_of_an_earlier_dispatcher_waits_for_every_database(world: World) -> None:

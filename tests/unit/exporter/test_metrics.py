@@ -1,4 +1,4 @@
-"""From what is known to what Prometheus reads: complete, bounded, and counters that never go down."""
+"""The metrics text is complete and bounded, and its counters never go down."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_histogram_counts_everything_once_and_grows_with_its_bounds(times: lis
 
 
 def test_a_dead_worker_s_entry_may_be_given_away_at_any_moment() -> None:
-    """The master writes what stood there before it clears the entry; a reader in between looks again."""
+    """The master publishes an entry's counts before it clears the entry; a reader in between looks again."""
     status, board = StatusBoard.create(), Scoreboard.create()
     entry, generation, done = board.entry(0), 0, 0
     dice = random.Random(4711)
@@ -211,7 +211,7 @@ def test_an_entry_counts_for_its_own_worker_only() -> None:
     entry.waited(-3.0)
     counts = entry.counts(5)
     assert isinstance(counts, WorkCounts)
-    assert counts.wait[0] == 1, "clocks may disagree"
+    assert counts.wait[0] == 1, "a negative wait counts in the lowest bucket, since clocks may disagree"
     assert entry.counts(4) is None
 
 

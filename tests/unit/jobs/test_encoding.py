@@ -1,4 +1,4 @@
-"""Arguments come back from the database as they were, or are refused by name."""
+"""Arguments come back from the database unchanged, or are refused with their name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ values = st.recursive(
 def test_what_goes_in_comes_out(value: Any) -> None:
     text = encode(value)
     assert decode(text, ENV) == value
-    # psycopg2 parses a jsonb column by itself
+    # psycopg2 has parsed a jsonb column already
     assert decode(json.loads(text), ENV) == value if not isinstance(value, str) else True
 
 

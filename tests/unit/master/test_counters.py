@@ -1,4 +1,4 @@
-"""What workers that are gone have done, and why they went."""
+"""The counters of workers that have ended, and the causes of their ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the master keeps in files, how it names deaths, and its end of a socket that nobody reads."""
+"""The master's files, its words for deaths, and its outbox for a peer that does not read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_file_says_who_and_the_lock_says_whether(tmp_path: Path) -> None:
     with pytest.raises(AlreadyRunning, match=f"already running as process {os.getpid()}"):
         pidfile.acquire(path)
     os.close(lock)
-    assert pidfile.owner(path) is None, "stale: the content alone says nothing"
+    assert pidfile.owner(path) is None, "a stale file: the content counts only while the file is locked"
     os.close(pidfile.acquire(path))
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert pidfile.owner(tmp_path / "absent") is None
 
 
-# the register
+# the register of child processes
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_who_outstays_its_time_is_killed(tmp_path: Path, child: subprocess.Popen
     assert lines[1] == f"killing worker {child.pid} of an earlier master"
 
 
-# the other end of a socket
+# the outbox
 
 
 def test_messages_wait_in_order_for_an_end_that_does_not_read() -> None:
@@ -157,7 +157,7 @@ def test_descriptors_wait_as_duplicates_and_none_is_left_open() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-# words and waits
+# wording and waiting times
 
 
 @pytest.mark.parametrize(

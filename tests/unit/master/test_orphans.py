@@ -1,4 +1,4 @@
-"""Children that nobody asked for: orphans of jobs, and workers that die before the template can name them."""
+"""Unknown children: orphans of jobs, and workers that die before the template has named them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said to a service manager, and when."""
+"""The messages to a service manager, and when they are sent."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from queuemaster.master.systemd import Announcer, Notifier
 @pytest.fixture
 def end() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
-        opened.bind("")  # a name without a path, of the kernel's choice: a path may be too long for a socket
+        opened.bind("")  # an abstract name that the kernel chooses, since a path may be too long for a socket
         opened.setblocking(False)
         yield opened
 
 
 def address(end: socket.socket) -> str:
-    """As a service manager writes it."""
+    """The address as a service manager writes it."""
     return f"@{end.getsockname()[1:].decode()}"
 
 
@@ -52,7 +52,7 @@ def test_no_watchdog_is_meant_for_us(environ: dict[str, str]) -> None:
     notifier = Notifier.take(environ)
     assert notifier.watchdog == 0.0
     assert Announcer(notifier).wait(0.0) > 60
-    notifier.send("READY=1")  # to nobody
+    notifier.send("READY=1")  # nobody listens
 
 
 def test_what_finds_no_room_is_sent_later_in_order(end: socket.socket) -> None:
@@ -60,7 +60,7 @@ def test_what_finds_no_room_is_sent_later_in_order(end: socket.socket) -> None:
     for number in range(2000):
         notifier.send(f"X={number}")
     first = heard(end)
-    assert len(first) < 2000, "there was room for all: the test proves nothing"
+    assert len(first) < 2000, "the socket took every message: the test proves nothing"
     messages = list(first)
     while len(messages) < 2000:
         notifier.flush()

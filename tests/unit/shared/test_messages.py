@@ -1,4 +1,4 @@
-"""Every message survives encode and decode; nothing else than a message comes out of decode."""
+"""Every message survives encode and decode, and decode returns nothing but messages."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ JSON = st.recursive(
 
 @given(every_message(), st.data())
 def test_a_field_of_another_type_gives_a_message_or_is_refused(message: Message, data: st.DataObject) -> None:
-    """Whatever stands in a field, decode raises nothing else, and a field never has a type that it does not declare."""
+    """Whatever a field contains, decode raises only its own error, and every field has its declared type."""
     document = json.loads(encode(message))
     name = data.draw(st.sampled_from(sorted(document)))
     document[name] = data.draw(JSON)
@@ -108,7 +108,9 @@ def test_more_channels_than_one_message_holds(name: str) -> None:
     counts = {f"{name}{number}": number for number in range(20_000)}
     message = messages.WorkersWanted.fitting(counts)
     assert LONGEST * 0.99 < len(encode(message)) <= LONGEST
-    assert list(message.channels) == list(counts)[: len(message.channels)], "the first ones, in their order"
+    assert list(message.channels) == list(counts)[: len(message.channels)], (
+        "the message holds the first channels, in their order"
+    )
     assert messages.WorkersWanted.fitting({"root": 2}) == messages.WorkersWanted({"root": 2})
 
 
@@ -118,7 +120,7 @@ def test_each_is_frozen_and_says_who_tells_whom(kind: type[Message]) -> None:
     assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
 
-# where a process reads its messages
+# the file in which each process reads its messages
 READERS = {
     "master": ("supervisor/queuemaster/master/shell.py", "supervisor/queuemaster/master/links.py"),
     "dispatcher": (
@@ -134,12 +136,12 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.mark.parametrize("kind", MESSAGES.values(), ids=MESSAGES)
 def test_each_is_read_by_whom_it_is_for(kind: type[Message]) -> None:
-    """The receivers that its docstring names have its type in their code."""
+    """The docstring of each message names its receivers, and their code handles its type."""
     receivers = re.findall(
         r"\w+", (kind.__doc__ or "").partition(" to ")[2].partition(":")[0].partition(",")[0]
     )
     named = [receiver for receiver in receivers if receiver in READERS]
-    assert named, f"{kind.__name__} says to nobody"
+    assert named, f"the docstring of {kind.__name__} names no receiver"
     for receiver in named:
         code = "".join((ROOT / path).read_text() for path in READERS[receiver])
-        assert re.search(rf"\b{kind.__name__}\b", code), f"{kind.__name__} is not read by the {receiver}"
+        assert re.search(rf"\b{kind.__name__}\b", code), f"the {receiver} does not read {kind.__name__}"

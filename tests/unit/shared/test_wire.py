@@ -1,4 +1,4 @@
-"""Packets between processes, at the end of one of them."""
+"""Packets between two processes, at one end of their socket."""
 
 from __future__ import annotations
 

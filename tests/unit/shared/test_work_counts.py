@@ -1,4 +1,4 @@
-"""The counters of work: added up, and the same after a way through JSON."""
+"""The counters of work: they add up, and survive JSON."""
 
 from __future__ import annotations
 

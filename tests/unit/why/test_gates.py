@@ -1,4 +1,4 @@
-"""Every gate, from facts alone: what is open, what is shut, who is named."""
+"""Every gate, decided from facts alone: whether it is open or shut, and which jobs and people it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run of an Odoo job that raised ends: what the addon itself would store, and where we differ from it."""
+"""How a run of an Odoo job that raised ends: as the addon would store it, except where we differ."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LockNotAvailable(psycopg2.OperationalError):
 def errors() -> Iterator[Any]:
     """The addon's error classes, from the stand-in for Odoo."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", "UTC")  # Odoo's import sets it
+        patch.setenv("TZ", "UTC")  # importing Odoo sets it
         patch.syspath_prepend(ODOOLIKE)
         yield process.addon("exception")
         for name in [name for name in sys.modules if name.partition(".")[0] == "odoo"]:
@@ -111,7 +111,7 @@ def test_max_retries_counts_executions_and_the_last_one_fails_with_the_addons_er
     assert name == "odoo.addons.queue_job.exception.FailedJobError"
     assert message == "Max. retries (5) reached: not yet"
     assert info is not None
-    assert "RetryableJobError: not yet" in info  # its cause
+    assert "RetryableJobError: not yet" in info  # the cause of the error
     assert decided(errors.RetryableJobError("not yet"), 1_000, limit=0).ending.state == "pending"
 
 
