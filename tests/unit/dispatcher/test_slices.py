@@ -69,12 +69,7 @@ def test_a_job_below_where_it_looks_ends_it() -> None:
         ("root:2,a:1", ["root.a", "root"], Candidate("root", key(1), (0, "root.x")), True),
         ("root:2,a:1", ["root.a"], Candidate("root.a", key(1), (0, "root.a.x")), True),
         # the candidate is in the worker's own queue
-        (
-            "root:2,a:1",
-            ["root.a"],
-            Candidate("root.a", key(1), OURS),
-            False,
-        ),
+        ("root:2,a:1", ["root.a"], Candidate("root.a", key(1), OURS), False),
     ],
 )
 def test_rivals(channels: str, taken: list[str], candidate: Candidate, could: bool) -> None:
