@@ -250,7 +250,7 @@ def in_batch(jobs: Queue, running: Supervised, job: int) -> None:
     wait_until(lambda: re.search(running_now, running.log), PATIENCE, lambda: running.log)
 
 
-def three(jobs: Queue) -> list[int]:
+def three_jobs(jobs: Queue) -> list[int]:
     """Three jobs for one batch; the second waits until the test lets go."""
     delayed = [jobs.sample(n).delayable(channel="root.a") for n in range(3)]
     stored = jobs.env.delay_many(
@@ -261,7 +261,7 @@ def three(jobs: Queue) -> list[int]:
 
 def test_a_pause_ends_a_batch_with_the_job_that_runs(jobs: Queue, database: str, tmp_path: Path) -> None:
     hold(jobs)
-    _, second, third = three(jobs)
+    _, second, third = three_jobs(jobs)
     with supervised(database, tmp_path, "root:1,a:1:batch=3") as running:
         in_batch(jobs, running, second)
         result = CliRunner().invoke(main, ["channel", "root.a", "--pause", "--database", database])
@@ -277,7 +277,7 @@ def test_who_cancels_a_job_of_a_batch_waits_and_comes_too_late(
     jobs: Queue, database: str, tmp_path: Path
 ) -> None:
     hold(jobs)
-    _, second, _ = three(jobs)
+    _, second, _ = three_jobs(jobs)
     uuid = jobs.value("select uuid from queuemaster.queue_job where id = %s", (second,))
     operator, watcher = Session(database), Session(database)
     with supervised(database, tmp_path, "root:1,a:1:batch=3") as running:

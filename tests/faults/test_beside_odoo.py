@@ -302,15 +302,17 @@ def test_a_worker_goes_on_without_asking(odoo: Odoo, database: str, tmp_path: Pa
     jobs = [odoo.call("slow", 0.05) for _ in range(40)]
     options = ["--set", f"direct={direct}", "--set", "slice=600"]
 
-    def done() -> int:
+    def count_done() -> int:
         return int(odoo.value("select count(*) from public.queue_job where state = 'done'"))
 
     with beside_odoo(database, tmp_path, channels="root:1", options=options) as running:
-        wait_until(lambda: done() > 3, PATIENCE, lambda: running.log)
+        wait_until(lambda: count_done() > 3, PATIENCE, lambda: running.log)
         dispatcher = running.one("dispatcher")
         dispatcher.suspend()
-        before = done()
-        wait_until(lambda: done() > before + 10, PATIENCE, lambda: f"{before}, {done()}; {running.log}")
+        before = count_done()
+        wait_until(
+            lambda: count_done() > before + 10, PATIENCE, lambda: f"{before}, {count_done()}; {running.log}"
+        )
         dispatcher.resume()
         for job in jobs:
             odoo.ends(job, "done")

@@ -40,7 +40,7 @@ def wait_until_applied(running: Supervised, words: str, times: int = 1) -> None:
 
 
 @contextlib.contextmanager
-def held(connection: Connection, key: int) -> Iterator[None]:
+def lock_held(connection: Connection, key: int) -> Iterator[None]:
     """Hold the advisory lock that jobs ``write_and_wait(key)`` wait for, so that they do not end."""
     with connection.cursor() as cursor:
         cursor.execute("select pg_advisory_lock(4711, %s)", (key,))
@@ -72,7 +72,7 @@ def test_a_pause_stops_starts_at_once_and_ends_nothing(database: str, tmp_path: 
         queue(database) as jobs, connected(database) as locks,
         supervised(database, tmp_path, "root:4,mail:2,free:1") as running,
     ):  # fmt: skip
-        with held(locks, 1):
+        with lock_held(locks, 1):
             first = hold_job(jobs, 1, "root.mail")
             jobs.wait_for(first, "started")
             change(database, "mail", "--pause")
@@ -112,8 +112,8 @@ def test_a_channel_that_shrinks_under_load_starts_nothing_until_enough_are_over(
         queue(database) as jobs, connected(database) as locks,
         supervised(database, tmp_path, "root:6,mail:4,free:1") as running,
     ):  # fmt: skip
-        with held(locks, 2):
-            with held(locks, 1):
+        with lock_held(locks, 2):
+            with lock_held(locks, 1):
                 for number in (1, 1, 2, 2, 2, 2):
                     hold_job(jobs, number, "root.mail")
                 wait_for_started(jobs, 4)
@@ -169,7 +169,7 @@ def test_a_capacity_raised_beyond_the_pool_has_workers_forked(database: str, tmp
         queue(database) as jobs, connected(database) as locks,
         supervised(database, tmp_path, "root:2,mail:1") as running,
     ):  # fmt: skip
-        with held(locks, 1):
+        with lock_held(locks, 1):
             for _ in range(7):
                 hold_job(jobs, 1, "root.mail")
             wait_for_started(jobs, 1)

@@ -34,7 +34,7 @@ def document(directory: Path, *arguments: str) -> dict[str, Any]:
     return answer
 
 
-def held(jobs: Queue, channel: str = "root.mail") -> str:
+def start_held_job(jobs: Queue, channel: str = "root.mail") -> str:
     """Start a job that runs until the test releases its lock; return its uuid."""
     jobs.rows("select pg_advisory_lock(4711, 1)")
     job = jobs.sample(1).with_delay(channel=channel).write_and_wait(1)
@@ -44,7 +44,7 @@ def held(jobs: Queue, channel: str = "root.mail") -> str:
 
 def test_status_and_why_name_the_job_that_holds_the_slot(database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, CHANNELS) as running:
-        holder = held(jobs)
+        holder = start_held_job(jobs)
         waiting = jobs.sample(2).with_delay(channel="root.mail").write()
 
         def busy() -> dict[str, Any] | None:
@@ -144,7 +144,7 @@ def test_watch_shows_changes_and_ends_with_ctrl_c(database: str, tmp_path: Path)
         watching, screen = _watching(running)
         try:
             _screen(screen, "we lead")
-            uuid = held(jobs)
+            uuid = start_held_job(jobs)
             _screen(screen, uuid)
             watching.send_signal(signal.SIGINT)
             _screen(screen, "\x1b[?1049l")  # the terminal's earlier content is shown again

@@ -274,13 +274,15 @@ def test_root_capacity_by_signals(jobs: Queue, running: Supervised) -> None:
     """TTIN raises root's capacity to 3 and a new dispatcher keeps it; TTOU lowers it to exactly 2."""
 
     def change(signum: int, capacity: int) -> None:
-        before = told(capacity)
+        before = log_count(capacity)
         running.process.send_signal(signum)
         wait_until(
-            lambda: told(capacity) > before, PATIENCE, lambda: f"capacity {capacity}; log:\n{running.log}"
+            lambda: log_count(capacity) > before,
+            PATIENCE,
+            lambda: f"capacity {capacity}; log:\n{running.log}",
         )
 
-    def told(capacity: int) -> int:
+    def log_count(capacity: int) -> int:
         return running.log.count(f"capacity of root changed capacity={capacity}")
 
     jobs.rows("select pg_advisory_lock(4711, 1)")
@@ -292,7 +294,9 @@ def test_root_capacity_by_signals(jobs: Queue, running: Supervised) -> None:
     wait_until(lambda: jobs.states().get("started") == 3, PATIENCE, lambda: running.log)
     running.one("dispatcher").kill()
     wait_until(
-        lambda: told(3) == 2, PATIENCE, lambda: f"the new dispatcher to get the capacity; log:\n{running.log}"
+        lambda: log_count(3) == 2,
+        PATIENCE,
+        lambda: f"the new dispatcher to get the capacity; log:\n{running.log}",
     )
     change(signal.SIGTTOU, 2)
     jobs.rows("select pg_advisory_unlock(4711, 1)")

@@ -64,23 +64,25 @@ def run(jobs: Queue, number: int) -> str:
 
 
 def test_the_level_of_the_log(jobs: Queue, served: Served) -> None:
-    def told(uuid: str, event: str = "job started") -> bool:
+    def is_logged(uuid: str, event: str = "job started") -> bool:
         return any(event in line and uuid in line for line in served.running.log.splitlines())
 
     quiet = run(jobs, 1)
     served.reload(log_level="DEBUG")
     loud = run(jobs, 2)
-    wait_until(lambda: told(loud), PATIENCE, lambda: f"DEBUG lines; log:\n{served.running.log}")
-    assert not told(quiet)
+    wait_until(lambda: is_logged(loud), PATIENCE, lambda: f"DEBUG lines; log:\n{served.running.log}")
+    assert not is_logged(quiet)
     served.reload(log_level="INFO")
     quiet_again = run(jobs, 3)
     served.reload(log_level="INFO", log_handler="queuemaster.worker:DEBUG")
     # a start is logged before the job's effect, so by now every line about the previous job is in the log
     single = run(jobs, 4)
     wait_until(
-        lambda: told(single), PATIENCE, lambda: f"DEBUG lines of the one logger; log:\n{served.running.log}"
+        lambda: is_logged(single),
+        PATIENCE,
+        lambda: f"DEBUG lines of the one logger; log:\n{served.running.log}",
     )
-    assert not told(quiet_again)
+    assert not is_logged(quiet_again)
 
 
 def test_the_limits_of_jobs(jobs: Queue, served: Served) -> None:

@@ -188,27 +188,27 @@ def test_search_finds_jobs_by_their_columns(env: Environment, orders: Any) -> No
     c = orders.with_delay(priority=3, eta=3600).plain()
     queue = env["queue.job"]
 
-    def found(*domain: Any, **options: Any) -> list[Job]:
+    def matching(*domain: Any, **options: Any) -> list[Job]:
         jobs: list[Job] = queue.search(domain, **options)
         return jobs
 
-    assert found() == [a, b, c]
-    assert found(("state", "=", "pending"), ("priority", ">", 1), order="priority desc") == [c, b]
-    assert found(order="priority desc, id", limit=1) == [c]
-    assert found(("priority", "in", [1, 3])) == [a, c]
-    assert found(("priority", "not in", [1, 3])) == [b]
-    assert found(("priority", "in", [])) == []
-    assert found(("priority", "not in", [])) == [a, b, c]
-    assert found(("identity_key", "=", None)) == [b, c]
-    assert found(("identity_key", "!=", None)) == [a]
-    assert found(("identity_key", "!=", "k")) == [b, c]
-    assert found(("identity_key", "not in", ["k"])) == [b, c]
-    assert found(("identity_key", "in", ["k", None])) == [a, b, c]
-    assert found(("name", "like", "% off")) == [b]
-    assert found(("args", "=", '["a"]')) == [a]
+    assert matching() == [a, b, c]
+    assert matching(("state", "=", "pending"), ("priority", ">", 1), order="priority desc") == [c, b]
+    assert matching(order="priority desc, id", limit=1) == [c]
+    assert matching(("priority", "in", [1, 3])) == [a, c]
+    assert matching(("priority", "not in", [1, 3])) == [b]
+    assert matching(("priority", "in", [])) == []
+    assert matching(("priority", "not in", [])) == [a, b, c]
+    assert matching(("identity_key", "=", None)) == [b, c]
+    assert matching(("identity_key", "!=", None)) == [a]
+    assert matching(("identity_key", "!=", "k")) == [b, c]
+    assert matching(("identity_key", "not in", ["k"])) == [b, c]
+    assert matching(("identity_key", "in", ["k", None])) == [a, b, c]
+    assert matching(("name", "like", "% off")) == [b]
+    assert matching(("args", "=", '["a"]')) == [a]
     env.cr.execute("set timezone = 'Asia/Tokyo'")  # the session's zone must not matter
     soon = datetime.now(timezone(timedelta(hours=5))) + timedelta(minutes=5)
-    assert found(("eta", ">", soon)) == [c]
+    assert matching(("eta", ">", soon)) == [c]
     assert queue.browse([c.id, a.id]).jobs() == [c, a]
     assert queue.browse(a.id).uuid == a.uuid
     with pytest.raises(AttributeError, match="no single job"):

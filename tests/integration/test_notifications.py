@@ -35,13 +35,13 @@ class World:
         self.listener.notified()
         return job
 
-    def heard(self, act: Callable[[], object]) -> list[Any]:
+    def notifications_of(self, act: Callable[[], object]) -> list[Any]:
         """The notifications that an action sends once it is committed."""
         act()
         return self.listener.notified()
 
     def update(self, job: int, assignment: str) -> list[Any]:
-        return self.heard(
+        return self.notifications_of(
             lambda: self.app.rows(f"update queuemaster.queue_job set {assignment} where id = %s", job)
         )
 
@@ -65,7 +65,7 @@ def test_an_insert_tells_the_least_key_of_each_channel(world: World) -> None:
             DAY,
         )
 
-    notifications = world.heard(insert)
+    notifications = world.notifications_of(insert)
     second, fourth = world.app.rows(
         "select id from queuemaster.queue_job where uuid in ('x2', 'x4') order by uuid"
     )
@@ -84,14 +84,14 @@ def test_nothing_is_told_before_the_commit(world: World) -> None:
 
 @pytest.mark.parametrize("state", ["wait_dependencies", "done", "failed", "cancelled"])
 def test_an_insert_of_what_is_not_ready_tells_nothing(world: World, state: str) -> None:
-    assert world.heard(lambda: world.app.add(state)) == []
+    assert world.notifications_of(lambda: world.app.add(state)) == []
 
 
 def test_claim_and_done_tell_nothing(world: World) -> None:
     job = world.add()
     rows: list[dict[str, Any]] = []
-    assert world.heard(lambda: rows.append(world.worker.start(job))) == []
-    assert world.heard(lambda: world.worker.finish(rows[0])) == []
+    assert world.notifications_of(lambda: rows.append(world.worker.start(job))) == []
+    assert world.notifications_of(lambda: world.worker.finish(rows[0])) == []
     assert world.app.state(job) == "done"
 
 
@@ -100,7 +100,7 @@ def test_done_tells_of_the_children_that_it_released(world: World) -> None:
     world.app.depend(child, parent)
     world.app.depend(waiting, parent, world.add())
     row = world.worker.start(parent)
-    assert world.heard(lambda: world.worker.finish(row)) == [["root", 10, KEY, child]]
+    assert world.notifications_of(lambda: world.worker.finish(row)) == [["root", 10, KEY, child]]
 
 
 @pytest.mark.parametrize(("delay", "state"), [(None, "pending"), (60.0, "pending"), (None, "failed")])
@@ -108,7 +108,7 @@ def test_the_end_of_a_run_that_was_not_good(world: World, delay: float | None, s
     job = world.add(channel="root.a", priority=3)
     row = world.worker.claim("root.a")
     assert row is not None
-    notifications = world.heard(
+    notifications = world.notifications_of(
         lambda: claims.settle(world.worker.cursor, row, Ending(JobState(state), delay, True))
     )
     if state == "failed":
@@ -129,12 +129,14 @@ def test_recovery_tells_of_the_job_that_it_put_back(world: World) -> None:
         while recovery.recover(world.app.cursor, world.worker.id) is None:
             pass
 
-    assert world.heard(recover) == [["root", 10, KEY, job]]
+    assert world.notifications_of(recover) == [["root", 10, KEY, job]]
 
 
 def test_promotion_tells_of_each_job(world: World) -> None:
     job = world.add(eta=DAY, priority=4)
-    assert world.heard(lambda: world.app.value("select queuemaster.promote(10)")) == [["root", 4, KEY, job]]
+    assert world.notifications_of(lambda: world.app.value("select queuemaster.promote(10)")) == [
+        ["root", 4, KEY, job]
+    ]
 
 
 def test_what_unblocks_a_sequential_channel_is_told(world: World) -> None:

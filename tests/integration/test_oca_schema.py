@@ -62,10 +62,10 @@ def fill(session: OcaSession) -> list[object]:
     session.rows("select queuemaster.register_worker('here', 'boot', 1, 2, 'root')")
     session.rows("insert into queuemaster.control values ('root', 4, null, false)")
     session.rows("select queuemaster.lead('here')")
-    return kept(session)
+    return kept_rows(session)
 
 
-def kept(session: OcaSession) -> list[object]:
+def kept_rows(session: OcaSession) -> list[object]:
     return [
         session.rows("select job_id, attempt, deaths, worker_id from queuemaster.run"),
         session.rows("select id, host, boot_id, pid, channel from queuemaster.worker"),
@@ -101,7 +101,7 @@ def test_the_schema_of_a_release_becomes_todays_and_keeps_its_rows(
         connection.autocommit = False
         oca.install(connection)
         assert catalogue(session.cursor) == todays
-        assert kept(session) == rows
+        assert kept_rows(session) == rows
         assert not oca.install(connection)
         session.close()
 
@@ -122,7 +122,7 @@ def test_an_older_version_is_upgraded_and_keeps_its_rows(
     )
     monkeypatch.setattr(oca, "VERSION", oca.VERSION + 1)
     assert oca.install(service)
-    assert kept(odoo) == rows
+    assert kept_rows(odoo) == rows
     assert odoo.value("select more from queuemaster.run") == "x"
     assert odoo.value("select queuemaster.later()") == 1
     assert odoo.value("select version from queuemaster.beside_odoo") == oca.VERSION
@@ -136,7 +136,7 @@ def test_one_that_was_made_before_it_had_a_version(odoo: OcaSession, service: Co
     odoo.rows("update queuemaster.beside_odoo set checksum = 'older'")
     assert oca.newer(odoo.cursor) == ""
     assert oca.install(service)
-    assert kept(odoo) == rows
+    assert kept_rows(odoo) == rows
     assert catalogue(odoo.cursor) == todays
     assert odoo.value("select version from queuemaster.beside_odoo") == oca.VERSION
 
@@ -149,7 +149,7 @@ def test_a_newer_one_is_left_alone(odoo: OcaSession, service: Connection, databa
     with pytest.raises(SchemaError, match=rf"\(version {oca.VERSION + 1}\) is newer than this program"):
         oca.install(service)
     assert catalogue(odoo.cursor) == before
-    assert kept(odoo) == rows
+    assert kept_rows(odoo) == rows
     refused = CliRunner().invoke(main, ["jobs", "list", "--database", database])
     assert refused.exit_code == 2
     assert "is newer than this program" in refused.stderr

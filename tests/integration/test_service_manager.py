@@ -26,18 +26,18 @@ class Manager:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
-        self.heard: list[str] = []
+        self.messages: list[str] = []
 
     def has_received(self, words: str) -> bool:
         """Whether a message with this line has arrived by now."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.heard += self._end.recv(4096).decode().splitlines()
-        return words in self.heard
+                self.messages += self._end.recv(4096).decode().splitlines()
+        return words in self.messages
 
     def forget(self) -> None:
         self.has_received("")
-        self.heard.clear()
+        self.messages.clear()
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def manager(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
 def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, "root:1") as running:
         wait_until(partial(manager.has_received, "READY=1"), PATIENCE, lambda: running.log)
-        assert f"MAINPID={running.process.pid}" in manager.heard
+        assert f"MAINPID={running.process.pid}" in manager.messages
         assert " leads " in running.log, "READY=1 was sent before the database was served"
         assert "template=none" not in running.log
         jobs.rows("select pg_advisory_lock(4711, 1)")
@@ -81,7 +81,7 @@ def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -
         )
         manager.forget()
         wait_until(partial(manager.has_received, "WATCHDOG=1"), PATIENCE)
-        assert "READY=1" not in manager.heard, "READY=1 is sent only once"
+        assert "READY=1" not in manager.messages, "READY=1 is sent only once"
         running.process.send_signal(signal.SIGTERM)
         wait_until(partial(manager.has_received, "STOPPING=1"), PATIENCE)
         manager.forget()
@@ -135,7 +135,7 @@ def test_a_reload_is_told_from_its_begin_to_its_end(manager: Manager, database: 
         manager.forget()
         running.process.send_signal(signal.SIGHUP)
         wait_until(partial(manager.has_received, "READY=1"), PATIENCE, lambda: running.log)
-        begin = manager.heard.index("RELOADING=1")
-        assert manager.heard[begin + 1].startswith("MONOTONIC_USEC=")
-        assert begin < manager.heard.index("READY=1")
+        begin = manager.messages.index("RELOADING=1")
+        assert manager.messages[begin + 1].startswith("MONOTONIC_USEC=")
+        assert begin < manager.messages.index("READY=1")
         assert "reloaded" in running.log

@@ -17,7 +17,7 @@ from support.supervised import PATIENCE, environment
 from support.waiting import wait_until
 
 
-def seen(output: Path, text: str) -> bool:
+def printed(output: Path, text: str) -> bool:
     return text in output.read_text()
 
 
@@ -43,7 +43,7 @@ def test_a_runner_that_does_otherwise(server: ServerPlan, tmp_path: Path) -> Non
                     "update queue_job set state = 'started', date_enqueued = now() at time zone 'utc',"
                     " date_started = now() at time zone 'utc' where id = %s", job,
                 )  # fmt: skip
-                wait_until(partial(seen, output, runner.uuid(job)), PATIENCE, output.read_text)
+                wait_until(partial(printed, output, runner.uuid(job)), PATIENCE, output.read_text)
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=PATIENCE) == 0

@@ -31,7 +31,7 @@ def settings(section: str) -> dict[str, list[str]]:
 SERVICE = settings("Service")
 
 
-def one(key: str) -> str:
+def single(key: str) -> str:
     """The value of a key that occurs once."""
     (value,) = SERVICE[key]
     return value
@@ -52,20 +52,20 @@ def one(key: str) -> str:
     ],
 )
 def test_what_the_service_depends_on(key: str, value: str) -> None:
-    assert one(key) == value
+    assert single(key) == value
 
 
 def test_stopping_takes_longer_than_jobs_may() -> None:
     defaults = compile_settings(None, {}, [], {}).settings
-    assert int(one("TimeoutStopSec")) > defaults.graceful_timeout + 20
-    assert int(one("WatchdogSec")) > 10
+    assert int(single("TimeoutStopSec")) > defaults.graceful_timeout + 20
+    assert int(single("WatchdogSec")) > 10
     assert "ExecStop" not in SERVICE, "the unit is stopped by a signal, so it needs no ExecStop"
 
 
 def test_it_is_not_root_and_has_its_directories() -> None:
-    assert one("User") == one("Group") == "queuemaster"
+    assert single("User") == single("Group") == "queuemaster"
     for key in ("RuntimeDirectory", "StateDirectory", "LogsDirectory"):
-        assert one(key) == "queuemaster"
+        assert single(key) == "queuemaster"
     assert f"QUEUEMASTER_PIDFILE={OF_THE_SERVICE}" in SERVICE["Environment"]
     assert re.search(r"^u queuemaster - ", (ETC / "queuemaster.sysusers").read_text(), re.MULTILINE)
 
@@ -79,8 +79,8 @@ def test_unit_init_script_and_logrotate_mean_the_same_files() -> None:
     assert log is not None
     assert Path(log[1]).match(rotation[rotation.index("/var") : rotation.index(" {")])
     program, config = re.findall(r"^(?:DAEMON|CONFIG)=(.*)$", script, re.MULTILINE)
-    assert one("ExecStart") == f"{program} run -c {config}"
-    assert one("EnvironmentFile").removeprefix("-") in script
+    assert single("ExecStart") == f"{program} run -c {config}"
+    assert single("EnvironmentFile").removeprefix("-") in script
 
 
 def test_systemd_accepts_it(tmp_path: Path) -> None:

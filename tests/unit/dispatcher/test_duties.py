@@ -118,11 +118,11 @@ class Hub:
     """A hub that records the calls it gets."""
 
     def __init__(self, channels: str = "root:1") -> None:
-        self.told: list[Any] = []
+        self.calls: list[Any] = []
         self.tree = Tree(parse_channels(channels).channels)
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *values: self.told.append((name, *values))
+        return lambda *values: self.calls.append((name, *values))
 
     def alive(self) -> set[Any]:
         return set()
@@ -153,7 +153,7 @@ def test_a_cancel_is_asked_for_until_its_run_is_gone(monkeypatch: pytest.MonkeyP
     runs = [Started(7, 2, "root", 1, process), Started(8, 1, "root", 9, None)]
     monkeypatch.setattr(statements, "to_cancel", lambda _cursor: runs)
     assert Cancel(hub).run(None) == CANCEL_AGAIN
-    assert hub.told == [("cancel", process, 7, 2)]
+    assert hub.calls == [("cancel", process, 7, 2)]
     runs.clear()
     assert Cancel(hub).run(None) is None
 
@@ -170,7 +170,7 @@ def test_orphans_are_watched_until_they_have_ended(hub: Any) -> None:
     orphans.run(None)
     rows.clear()
     orphans.run(None)
-    slots = [message[2] for message in hub.told if message[0] == "orphans"]
+    slots = [message[2] for message in hub.calls if message[0] == "orphans"]
     assert slots == [["root", "root.a"], ["root.a"], []]
     assert orphans.moment() == math.inf
 
@@ -221,11 +221,11 @@ def test_the_gate_closes_while_modules_change(monkeypatch: pytest.MonkeyPatch, h
         monkeypatch.setattr(oca, "look", look(busy=busy))
         gate.run(cursor)
         assert gate.closed is bool(busy)
-    assert (hub.told, installed, poll.moment()) == ([], [], math.inf)
+    assert (hub.calls, installed, poll.moment()) == ([], [], math.inf)
     monkeypatch.setattr(oca, "look", look())
     gate.run(cursor)
     assert not gate.closed
-    assert (hub.told, installed) == ([("reload", "modules changed")], ["connection"])
+    assert (hub.calls, installed) == ([("reload", "modules changed")], ["connection"])
     assert poll.moment() == -math.inf
 
 
@@ -244,7 +244,7 @@ def test_a_changed_registry_is_a_reload_and_then_there_is_a_rest(
         monkeypatch.setattr(oca, "registry_signal", lambda _cursor, number=number: number)
         waits.append(signal.run(None))
     assert waits == [None, None, SETTLED, None]
-    assert hub.told == [("reload", "Odoo's registry changed")]
+    assert hub.calls == [("reload", "Odoo's registry changed")]
 
 
 def test_jobs_that_were_named_are_looked_up_together(monkeypatch: pytest.MonkeyPatch, hub: Any) -> None:
@@ -265,4 +265,4 @@ def test_jobs_that_were_named_are_looked_up_together(monkeypatch: pytest.MonkeyP
     assert lookups == [["one", "two"]]
     assert set(heads) == {"root.a"}
     assert promote.moment() == -math.inf
-    assert [message[0] for message in hub.told] == ["warm_up_worker", "changed"]
+    assert [message[0] for message in hub.calls] == ["warm_up_worker", "changed"]

@@ -36,7 +36,7 @@ class World:
         self.scheduler = scheduler
         self.granting = Granting(scheduler, links, databases, BatchSizes(), 1, max_workers, 0.0)
 
-    def told(self) -> str:
+    def next_message(self) -> str:
         received = wire.receive(self.worker)
         assert received is not None
         return type(received.message).__name__
@@ -59,15 +59,15 @@ def world(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> It
 
 def test_others_go_first_for_a_while_and_then_one_leaves(world: World) -> None:
     assert world.granting.grant_all().passed == {"root.b"}
-    assert world.told() == "Grant"
+    assert world.next_message() == "Grant"
     world.now += PASSED_OVER * 0.9
     world.ends()
     world.granting.grant_all()
-    assert world.told() == "Grant"
+    assert world.next_message() == "Grant"
     world.now += PASSED_OVER * 0.2
     world.ends()
     lacking = world.granting.grant_all()
-    assert (world.told(), world.link.retiring) == ("Retire", True)
+    assert (world.next_message(), world.link.retiring) == ("Retire", True)
     assert lacking.now == ("root.b",)
 
 

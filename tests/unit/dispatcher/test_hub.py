@@ -32,8 +32,8 @@ class World:
     """A hub whose databases are never connected to."""
 
     def __init__(self, **options: Any) -> None:
-        self.told: list[messages.Message] = []
-        self.hub = DispatchHub(settings(**options), self.told.append)
+        self.sent: list[messages.Message] = []
+        self.hub = DispatchHub(settings(**options), self.sent.append)
 
     def lead(self, database: int, *channels: str) -> None:
         """Lead the database, with a ready job in each of these stored channels."""
@@ -43,8 +43,8 @@ class World:
             served.heads[channel] = head = Head()
             head.read([KEY], False, None, False)
 
-    def wanted(self) -> list[dict[str, int]]:
-        return [message.channels for message in self.told if isinstance(message, messages.WorkersWanted)]
+    def workers_wanted(self) -> list[dict[str, int]]:
+        return [message.channels for message in self.sent if isinstance(message, messages.WorkersWanted)]
 
 
 def test_workers_are_asked_for_once_for_each_channel_that_could_start_a_job() -> None:
@@ -52,10 +52,10 @@ def test_workers_are_asked_for_once_for_each_channel_that_could_start_a_job() ->
     world.lead(0, "root.a", "root.b.deep")
     world.hub._grant_all()
     world.hub._grant_all()
-    assert world.wanted() == [{"root.a": 1, "root.b": 1}]
+    assert world.workers_wanted() == [{"root.a": 1, "root.b": 1}]
     world.hub.databases[0].heads.clear()
     world.hub._grant_all()
-    assert world.wanted()[1:] == [{}], "the hub wants no worker any more"
+    assert world.workers_wanted()[1:] == [{}], "the hub wants no worker any more"
 
 
 def test_nothing_is_asked_for_while_it_drains() -> None:
@@ -63,7 +63,7 @@ def test_nothing_is_asked_for_while_it_drains() -> None:
     world.lead(0, "root.a")
     world.hub.drain()
     world.hub._grant_all()
-    assert world.told == []
+    assert world.sent == []
 
 
 def test_runs_of_others_use_slots_until_they_are_gone() -> None:
@@ -126,7 +126,7 @@ def test_when_all_databases_are_served(
     world = World()
     for database, standing in enumerate(standings):
         world.hub.standing(database, Standing(standing))
-    assert world.told == [messages.DatabaseStanding(*pair) for pair in enumerate(standings)]
+    assert world.sent == [messages.DatabaseStanding(*pair) for pair in enumerate(standings)]
     ready = [record for record in caplog.records if record.getMessage() == "all databases ready"]
     assert len(ready) == served
 

@@ -97,14 +97,14 @@ def test_which_channels_have_a_grant_for_each_start() -> None:
 # how a slice changes the head
 
 
-def known(*numbers: int, more: bool = False) -> Head:
+def head_of(*numbers: int, more: bool = False) -> Head:
     head = Head()
     head.read([key(number) for number in numbers], more, None, False)
     return head
 
 
 def test_a_job_that_a_slice_took_is_no_candidate_and_answers_no_grant() -> None:
-    head = known(1, 2, 3, 4)
+    head = head_of(1, 2, 3, 4)
     head.grant(sliced=True)
     head.claimed(1)
     head.grant()  # a grant to another worker
@@ -114,7 +114,7 @@ def test_a_job_that_a_slice_took_is_no_candidate_and_answers_no_grant() -> None:
 
 
 def test_a_read_that_saw_the_job_before_it_was_taken() -> None:
-    head = known(1, 2, 3)
+    head = head_of(1, 2, 3)
     head.grant(sliced=True)
     head.claimed(1)
     head.asking()
@@ -124,7 +124,7 @@ def test_a_read_that_saw_the_job_before_it_was_taken() -> None:
 
 
 def test_a_job_that_is_back_before_we_hear_that_it_was_taken() -> None:
-    head = known(1, 2, 3)
+    head = head_of(1, 2, 3)
     head.grant(sliced=True)
     head.claimed(1)
     head.noticed(key(2))  # job 2 was tried, and is ready again
@@ -134,7 +134,7 @@ def test_a_job_that_is_back_before_we_hear_that_it_was_taken() -> None:
 
 
 def test_who_helps_themselves_wants_a_longer_view() -> None:
-    head = known(1, 2)
+    head = head_of(1, 2)
     usual = head.rows_to_read
     head.grant(sliced=True)
     head.claimed(1)
@@ -145,7 +145,7 @@ def test_who_helps_themselves_wants_a_longer_view() -> None:
 
 def test_a_grant_that_comes_back_was_no_slice() -> None:
     """These are the database's calls for a slice that found no job."""
-    head = known(1, 2)
+    head = head_of(1, 2)
     head.grant(sliced=True)
     head.slice_ended()
     head.came_back(0.0)
@@ -153,7 +153,7 @@ def test_a_grant_that_comes_back_was_no_slice() -> None:
 
 
 def test_the_end_of_the_window_is_noticed_before_it_is_there() -> None:
-    head = known(*range(1, 9), more=True)
+    head = head_of(*range(1, 9), more=True)
     head.grant(sliced=True)
     for number in range(1, 5):
         (head.taken if number > 1 else head.claimed)(number)
@@ -162,7 +162,7 @@ def test_the_end_of_the_window_is_noticed_before_it_is_there() -> None:
 
 
 def test_a_job_behind_the_window_that_is_back_while_it_is_read() -> None:
-    head = known(*range(1, 9), more=True)
+    head = head_of(*range(1, 9), more=True)
     head.grant(sliced=True)
     head.claimed(1)
     head.noticed(key(100))  # job 100 ran unnoticed, and is ready again
@@ -175,7 +175,7 @@ def test_a_job_behind_the_window_that_is_back_while_it_is_read() -> None:
 
 
 def test_a_queue_that_only_grows_is_not_remembered() -> None:
-    head = known(*range(1, 9), more=True)
+    head = head_of(*range(1, 9), more=True)
     head.grant(sliced=True)
     head.claimed(1)
     for number in range(100, 10_000):

@@ -18,11 +18,11 @@ class Hub:
     """Records the calls it gets."""
 
     def __init__(self) -> None:
-        self.told: list[Standing] = []
+        self.reported: list[Standing] = []
 
     def standing(self, database: int, standing: Standing) -> None:
         assert database == 3
-        self.told.append(standing)
+        self.reported.append(standing)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_each_change_is_logged_and_told(
     keeper.change(QUARANTINED, "no such table", retry=300.0, duty="beat")
     keeper.change(NOT_SERVED, "no addon")
     assert keeper.current is NOT_SERVED
-    assert hub.told == [STANDS_BY, LEADS, AWAY, QUARANTINED, NOT_SERVED]
+    assert hub.reported == [STANDS_BY, LEADS, AWAY, QUARANTINED, NOT_SERVED]
     assert [(record.getMessage(), vars(record)["ctx"]) for record in caplog.records] == [
         ("another dispatcher leads, standing by", {"db": "sales"}),
         ("leads", {"db": "sales", "epoch": 4}),
@@ -60,7 +60,7 @@ def test_the_same_again_is_no_change_but_another_reason_is_logged(
 ) -> None:
     for reason in ("refused", "refused", "no such role", "refused"):
         keeper.change(AWAY, reason, retry=1.0)
-    assert hub.told == [AWAY]
+    assert hub.reported == [AWAY]
     assert [vars(record)["ctx"]["error"] for record in caplog.records] == [
         "refused",
         "no such role",

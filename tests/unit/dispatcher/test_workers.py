@@ -24,17 +24,17 @@ class Database:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.told: list[tuple[Any, ...]] = []
-        self.recovery = SimpleNamespace(add=lambda death: self.told.append(("death", death.entry)))
+        self.calls: list[tuple[Any, ...]] = []
+        self.recovery = SimpleNamespace(add=lambda death: self.calls.append(("death", death.entry)))
 
     def claimed(self, grant: OutstandingGrant, job: int, first: bool) -> None:
-        self.told.append(("claimed", grant.number, job, first))
+        self.calls.append(("claimed", grant.number, job, first))
 
     def came_back(self, grant: OutstandingGrant) -> None:
-        self.told.append(("came back", grant.number))
+        self.calls.append(("came back", grant.number))
 
     def ended(self, grant: OutstandingGrant, lost: bool) -> None:
-        self.told.append(("ended", grant.number, lost))
+        self.calls.append(("ended", grant.number, lost))
 
     def wake(self) -> None:
         pass
@@ -131,7 +131,7 @@ def test_a_grant_that_is_used_up(world: World) -> None:
     world.workers.heard(link, messages.Claimed(5, job=11))
     world.workers.heard(link, messages.Claimed(5, job=12))
     world.workers.heard(link, messages.Released(5, leaving=False, broken=False))
-    assert world.databases[0].told == [
+    assert world.databases[0].calls == [
         ("claimed", 5, 11, True),
         ("claimed", 5, 12, False),
         ("ended", 5, False),
@@ -142,7 +142,7 @@ def test_a_grant_that_is_used_up(world: World) -> None:
 def test_a_grant_that_came_to_nothing(world: World) -> None:
     link = world.granted()
     world.workers.heard(link, messages.Released(5, leaving=True, broken=False))
-    assert world.databases[0].told == [("came back", 5)]
+    assert world.databases[0].calls == [("came back", 5)]
     assert (link.state, link.retiring) == (LinkState.IDLE, True)
 
 
@@ -152,7 +152,7 @@ def test_a_grant_that_came_to_nothing(world: World) -> None:
 def test_an_answer_to_another_grant_changes_nothing(world: World, answer: messages.Message) -> None:
     link = world.granted()
     world.workers.heard(link, answer)
-    assert (world.databases[0].told, link.state) == ([], LinkState.GRANTED)
+    assert (world.databases[0].calls, link.state) == ([], LinkState.GRANTED)
     idle = world.idle(entry=2)
     world.workers.heard(idle, answer)
     assert idle.state is LinkState.IDLE
@@ -178,7 +178,7 @@ def test_a_link_that_ends_in_a_batch(
         world.workers.heard(link, messages.Claimed(5, job=11))
     world.workers.gone(link)
     world.workers.gone(link)
-    assert world.databases[0].told[-1] == told
+    assert world.databases[0].calls[-1] == told
     assert world.scheduler.in_use("root.a") == 1, (
         "the slot is in use until the worker is reaped and recovered"
     )
@@ -193,7 +193,7 @@ def test_a_dead_worker_keeps_its_slot_until_the_database_that_it_worked_for_reco
     death = death_of(link)
     world.workers.died(death)
     world.workers.died(death)
-    assert [database.told.count(("death", 1)) for database in world.databases.values()] == [1, 1]
+    assert [database.calls.count(("death", 1)) for database in world.databases.values()] == [1, 1]
     world.workers.recovered(death, 0)
     assert (world.scheduler.in_use("root.a"), world.master) == (1, [])
     assert world.workers.alive() == {link.process}

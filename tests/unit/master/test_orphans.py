@@ -22,13 +22,13 @@ def core() -> Supervision:
     return supervision
 
 
-def asked(core: Supervision) -> ev.Fork:
+def requested_fork(core: Supervision) -> ev.Fork:
     (fork,) = [a for a in core.handle(ev.Ready(Role.TEMPLATE), 1.0) if isinstance(a, ev.Fork)]
     return fork
 
 
 def test_a_worker_that_was_dead_before_it_was_named_is_replaced(core: Supervision) -> None:
-    fork = asked(core)
+    fork = requested_fork(core)
     core.handle(ev.Reaped(50, KILLED), 1.0)
     actions = core.handle(ev.Named(fork.entry, fork.generation, 50), 1.0)
     assert ev.Forget(fork.entry) in actions
@@ -36,7 +36,7 @@ def test_a_worker_that_was_dead_before_it_was_named_is_replaced(core: Supervisio
 
 def test_the_pid_of_an_orphan_may_be_a_later_workers(core: Supervision) -> None:
     core.handle(ev.Reaped(50, KILLED), 0.5)
-    fork = asked(core)
+    fork = requested_fork(core)
     actions = core.handle(ev.Named(fork.entry, fork.generation, 50), 1.0)
     assert ev.Forget(fork.entry) not in actions
     assert core.pools.workers[fork.entry].state is WorkerState.NAMED
