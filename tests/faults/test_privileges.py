@@ -212,5 +212,5 @@ def test_a_configuration_that_others_may_write(
 
 def test_the_sample_application_can_be_read_by_all() -> None:
     assert APPS.stat().st_mode & 0o005 == 0o005, (
-        "nobody must be able to read the applications, or the tests above prove nothing"
+        "the user nobody must be able to read the applications, or the tests above prove nothing"
     )
