@@ -1,4 +1,4 @@
-"""A channel's ``batch``: several jobs in one transaction, each done once, whoever fails or dies in it."""
+"""A channel's ``batch``: several jobs in one transaction. Each is done once, even if one fails or dies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_so_many_in_one_transaction(jobs: Queue, database: str, tmp_path: Path) 
         assert jobs.rows(COMMITS) == [(5,), (10,), (10,)]
         assert jobs.rows("select distinct attempt, retry from queuemaster.queue_job") == [(1, 1)]
         assert running.log.count("job done") == 25
-        # what it has not seen go does not keep the dispatcher from what comes
+        # the dispatcher did not see each claim of the batch; it must still grant the jobs that come later
         jobs.wait_for(jobs.sample(99).with_delay().write().uuid, "done")
 
 
@@ -56,7 +56,9 @@ def test_one_that_fails_leaves_the_batch_and_fails_alone(
     jobs: Queue, database: str, tmp_path: Path, how: str
 ) -> None:
     delayed = [jobs.sample(n).delayable(max_retries=1) for n in range(10)]
-    jobs.env.delay_many([getattr(one, how)() if n == 4 else one.write() for n, one in enumerate(delayed)])
+    jobs.env.delay_many(
+        [getattr(sample, how)() if n == 4 else sample.write() for n, sample in enumerate(delayed)]
+    )
     with supervised(database, tmp_path, "root:1:batch=10") as running:
         jobs.wait_until_drained()
         all_once(jobs, *(n for n in range(10) if n != 4))
@@ -64,7 +66,7 @@ def test_one_that_fails_leaves_the_batch_and_fails_alone(
             "select records, attempt, retry from queuemaster.queue_job where state = 'failed'"
         )
         assert failed[0]["ids"] == [4]
-        assert failed[1:] == (2, 1), "two runs, and only the one that it had alone counts"
+        assert failed[1:] == (2, 1), "the job ran twice, and only the run that it had alone counts as a try"
         assert running.log.count("job leaves its batch") == 1
         assert jobs.rows(COMMITS) == [(4,), (5,)]
 
@@ -73,7 +75,9 @@ def test_one_that_runs_away_is_stopped_and_the_others_stay_done(
     jobs: Queue, database: str, tmp_path: Path
 ) -> None:
     delayed = [jobs.sample(n).delayable(timeout=0.5, max_retries=1) for n in range(6)]
-    jobs.env.delay_many([one.write_slowly(600) if n == 3 else one.write() for n, one in enumerate(delayed)])
+    jobs.env.delay_many(
+        [sample.write_slowly(600) if n == 3 else sample.write() for n, sample in enumerate(delayed)]
+    )
     with supervised(database, tmp_path, "root:1:batch=10"):
         jobs.wait_until_drained()
         all_once(jobs, 0, 1, 2, 4, 5)
@@ -83,21 +87,23 @@ def test_one_that_runs_away_is_stopped_and_the_others_stay_done(
 
 def test_who_kills_the_worker_is_found(jobs: Queue, database: str, tmp_path: Path) -> None:
     delayed = [jobs.sample(n).delayable() for n in range(12)]
-    jobs.env.delay_many([one.always_die() if n == 5 else one.write() for n, one in enumerate(delayed)])
+    jobs.env.delay_many(
+        [sample.always_die() if n == 5 else sample.write() for n, sample in enumerate(delayed)]
+    )
     with supervised(database, tmp_path, "root:1:batch=10", OPTIONS) as running:
         jobs.wait_until_drained()
         all_once(jobs, *(n for n in range(12) if n != 5))
         (poison,) = jobs.rows("select deaths, exc_message from queuemaster.queue_job where state = 'failed'")
         assert poison[0] == 2
         assert "died 2 times in a row" in poison[1]
-        # in company once, then by itself
+        # once as part of the batch, then twice alone
         assert running.log.count("how=SIGKILL busy=True") == 3
 
 
 def test_a_commit_that_fails_is_charged_to_whom_it_fails_for(
     jobs: Queue, database: str, tmp_path: Path
 ) -> None:
-    """A constraint that is looked at only then: nobody knows whose row it was."""
+    """A deferred constraint is checked at the commit, which does not say whose row violated it."""
     jobs.rows("create table once (number integer unique deferrable initially deferred)")
     jobs.rows(
         "create function note() returns trigger language plpgsql as $$ begin"
@@ -105,7 +111,7 @@ def test_a_commit_that_fails_is_charged_to_whom_it_fails_for(
         " return new; end $$"
     )
     jobs.rows("create trigger note after insert on effect for each row execute function note()")
-    # 0, 1, 2, 3 are notes of their own, 4 and 5 are the same
+    # jobs 0 to 3 write distinct notes, 4 and 5 write the same one
     jobs.env.delay_many([jobs.sample(n).delayable(max_retries=1).write() for n in range(6)])
     with supervised(database, tmp_path, "root:1:batch=10") as running:
         jobs.wait_until_drained()
@@ -138,7 +144,7 @@ TOGETHER = "select array_agg(number order by number) from effect group by txid o
 
 def test_what_may_not_share_a_transaction_runs_alone(jobs: Queue, database: str, tmp_path: Path) -> None:
     (tmp_path / "apart.py").write_text(APART)
-    again = jobs.sample(1).with_delay(priority=1, max_retries=3).write_when_tried_again()
+    retried = jobs.sample(1).with_delay(priority=1, max_retries=3).write_when_tried_again()
     jobs.env.delay_many([jobs.sample(n).delayable(priority=2).write() for n in (2, 3)])
     parent = jobs.sample(4).delayable(priority=3).write()
     parent.on_done(jobs.sample(5).delayable(priority=3).write())
@@ -150,14 +156,14 @@ def test_what_may_not_share_a_transaction_runs_alone(jobs: Queue, database: str,
     with supervised(database, tmp_path, "root:1:batch=10", app="apart"):
         jobs.wait_until_drained()
         alone = [([n],) for n in (4, 5, 6, 7, 8, 9, 10, 108)]
-        found = jobs.rows(TOGETHER)
-        assert [one for one in found if one in alone] == alone
-        assert ([2, 3],) in found
-        assert jobs.job(again.uuid)["retry"] == 2
+        groups = jobs.rows(TOGETHER)
+        assert [group for group in groups if group in alone] == alone
+        assert ([2, 3],) in groups
+        assert jobs.job(retried.uuid)["retry"] == 2
 
 
 def enqueue(jobs: Queue, number: int, method: str) -> None:
-    """A job of the model that only the supervised application knows."""
+    """A job of a model that only the supervised application has."""
     jobs.rows(
         "insert into queuemaster.queue_job (uuid, model_name, method_name, records, priority)"
         " values (%s, 'apart', %s, %s, %s)",
@@ -178,10 +184,10 @@ def test_a_reload_ends_it(jobs: Queue, database: str, tmp_path: Path) -> None:
         jobs.wait_for(first.uuid, "started")
         before = running.one("worker", "root.b").pid
         running.process.send_signal(signal.SIGHUP)
-        # told to retire like the one of root.a, it is replaced at once
+        # it is told to retire like the worker of root.a, and is replaced at once
         wait_until(
             lambda: (
-                before not in [one.pid for one in running.children("worker", "root.b")]
+                before not in [worker.pid for worker in running.children("worker", "root.b")]
                 and running.children("worker", "root.b")
             ),
             PATIENCE,
@@ -198,7 +204,7 @@ def test_after_a_while_nobody_joins(jobs: Queue, database: str, tmp_path: Path) 
     with supervised(database, tmp_path, "root:1:batch=10"):
         jobs.wait_until_drained()
         most = max(len(numbers) for (numbers,) in jobs.rows(TOGETHER))
-        # counted from the end of the first: the second at once, the sixth not before 0.8 s, nobody after a second
+        # After the first ends: the second joins at once, the sixth after 0.8 s at the earliest, none after 1 s.
         assert 2 <= most <= 6
 
 
@@ -238,23 +244,23 @@ def let_go(jobs: Queue) -> None:
 
 
 def in_batch(jobs: Queue, running: Supervised, job: int) -> None:
-    """Wait until it is this job that runs, whatever its row says."""
+    """Wait for the log line that this job has started; its row may not show it yet."""
     running_now = f"job started.* job={job} "
     wait_until(lambda: re.search(running_now, running.log), PATIENCE, lambda: running.log)
 
 
-def three(jobs: Queue) -> list[int]:
-    """Jobs for one batch, the second of which waits for us."""
+def three_jobs(jobs: Queue) -> list[int]:
+    """Three jobs for one batch; the second waits until the test lets go."""
     delayed = [jobs.sample(n).delayable(channel="root.a") for n in range(3)]
-    made = jobs.env.delay_many(
-        [one.write_and_wait(1) if n == 1 else one.write() for n, one in enumerate(delayed)]
+    stored = jobs.env.delay_many(
+        [sample.write_and_wait(1) if n == 1 else sample.write() for n, sample in enumerate(delayed)]
     )
-    return [jobs.job(job.uuid)["id"] for job in made]
+    return [jobs.job(job.uuid)["id"] for job in stored]
 
 
 def test_a_pause_ends_a_batch_with_the_job_that_runs(jobs: Queue, database: str, tmp_path: Path) -> None:
     hold(jobs)
-    _, second, third = three(jobs)
+    _, second, third = three_jobs(jobs)
     with supervised(database, tmp_path, "root:1,a:1:batch=3") as running:
         in_batch(jobs, running, second)
         result = CliRunner().invoke(main, ["channel", "root.a", "--pause", "--database", database])
@@ -270,7 +276,7 @@ def test_who_cancels_a_job_of_a_batch_waits_and_comes_too_late(
     jobs: Queue, database: str, tmp_path: Path
 ) -> None:
     hold(jobs)
-    _, second, _ = three(jobs)
+    _, second, _ = three_jobs(jobs)
     uuid = jobs.value("select uuid from queuemaster.queue_job where id = %s", (second,))
     operator, watcher = Session(database), Session(database)
     with supervised(database, tmp_path, "root:1,a:1:batch=3") as running:

@@ -1,4 +1,4 @@
-"""The supervisor beside Odoo, on the tables of each version, with a little Odoo that runs rows as the contract says.
+"""The supervisor beside Odoo, on the tables of each version, with a stand-in for Odoo that runs rows as ODOO.md says.
 
 What runs on a real Odoo 19 is in tests/odoo.
 """
@@ -26,18 +26,18 @@ pytestmark = pytest.mark.usefixtures("adopting")
 
 
 class Odoo(OcaSession):
-    """Odoo's side: jobs, and what they left."""
+    """Odoo's side of a test: it adds jobs and reads their rows and effects."""
 
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
         self.rows(EFFECTS)
 
     def call(self, method: str, *arguments: Any, **columns: Any) -> int:
-        """A job that calls a method of the little Odoo's one model."""
+        """Add a job that calls a method of the stand-in's only model; return its uuid."""
         return self.add(method_name=method, arguments=list(arguments), **columns)
 
     def job(self, job: int) -> dict[str, Any]:
-        """The addon's own row: our views may not be there yet."""
+        """The job's row in the addon's table, since our views may not exist yet."""
         text = self.value("select row_to_json(job)::text from public.queue_job job where id = %s", job)
         row: dict[str, Any] = json.loads(text)
         return row
@@ -46,7 +46,7 @@ class Odoo(OcaSession):
         return str(self.job(job)["state"])
 
     def ends(self, job: int, state: str) -> dict[str, Any]:
-        """Wait for a state; the row."""
+        """Wait until the job has this state; return its row."""
         return wait_until(
             lambda: (row := self.job(job))["state"] == state and row,
             PATIENCE,
@@ -62,7 +62,7 @@ class Odoo(OcaSession):
 
 @pytest.fixture
 def database(server: ServerPlan, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Not touched by us yet; of the version that the test is called with, else of the newest."""
+    """A database that we have not touched yet, of the version in the test's parameter, else of the newest."""
     with new_oca_database(server, getattr(request, "param", VERSIONS[-1]), install=False) as dsn:
         yield dsn
 
@@ -111,7 +111,7 @@ def test_a_postponed_job_is_run_again(odoo: Odoo, database: str, tmp_path: Path)
     assert odoo.job(job)["retry"] == 3
 
 
-# who is in charge
+# which runner is in charge
 
 
 def test_the_addons_runner_leads_until_it_lets_go(odoo: Odoo, database: str, tmp_path: Path) -> None:
@@ -123,11 +123,13 @@ def test_the_addons_runner_leads_until_it_lets_go(odoo: Odoo, database: str, tmp
         )
         assert odoo.state(job) == "pending"
         assert odoo.rows("select 1 from pg_namespace where nspname = 'queuemaster'") == [], (
-            "nothing is touched"
+            "we have touched nothing"
         )
         odoo.rows("select pg_advisory_unlock(%s)", oca.STOCK_LEADER)
         wait_until(lambda: odoo.value("select state from queue_job where id = %s", job) == "done", PATIENCE)
-        assert not odoo.value("select pg_try_advisory_lock(%s)", oca.STOCK_LEADER), "it stands by now"
+        assert not odoo.value("select pg_try_advisory_lock(%s)", oca.STOCK_LEADER), (
+            "our dispatcher leads and holds the addon's lock"
+        )
         for process in running.everything():
             process.kill()
         wait_until(lambda: odoo.value("select pg_try_advisory_lock(%s)", oca.STOCK_LEADER), PATIENCE)
@@ -141,12 +143,12 @@ def test_jobs_wait_while_modules_change(odoo: Odoo, database: str, tmp_path: Pat
         odoo.rows("insert into ir_module_module (name, state) values ('sale', 'to upgrade')")
         wait_until(lambda: "jobs wait: modules are changing" in running.log, PATIENCE)
         second = odoo.call("work")
-        # a whole look later it still waits
+        # after one more round it still waits
         odoo.rows("select pg_sleep(3)")
         assert odoo.state(second) == "pending"
         odoo.rows("update ir_module_module set state = 'installed'")
         odoo.ends(second, "done")
-        # and runs new code
+        # the new process runs the new code
         wait_until(lambda: running.one("template").pid != template, PATIENCE)
 
 
@@ -169,16 +171,16 @@ def test_a_database_that_refuses_us_does_not_hold_up_the_others(
     odoo: Odoo, database: str, server: ServerPlan, tmp_path: Path
 ) -> None:
     with new_oca_database(server, 19, install=False) as good:
-        other = Odoo(good)
-        names = f"{odoo.connection.info.dbname},{other.connection.info.dbname}"
+        other_odoo = Odoo(good)
+        names = f"{odoo.connection.info.dbname},{other_odoo.connection.info.dbname}"
         odoo.rows("alter table queue_job rename column priority to importance")
         with beside_odoo(database, tmp_path, names=names) as running:
             wait_until(lambda: "database is in quarantine" in running.log, PATIENCE, lambda: running.log)
-            other.ends(other.call("work"), "done")
-        other.close()
+            other_odoo.ends(other_odoo.call("work"), "done")
+        other_odoo.close()
 
 
-# rows change under us, processes die
+# rows that others change, processes that die
 
 
 def test_what_an_operator_cancels_is_not_run(odoo: Odoo, database: str, tmp_path: Path) -> None:
@@ -186,13 +188,13 @@ def test_what_an_operator_cancels_is_not_run(odoo: Odoo, database: str, tmp_path
     cancelled = jobs[30:]
     with beside_odoo(database, tmp_path, channels="root:2"):
         wait_until(lambda: odoo.value("select count(*) from queue_job where state = 'done'") >= 3, PATIENCE)
-        taken = odoo.rows(
+        cancelled_jobs = odoo.rows(
             "update queue_job set state = 'cancelled' where id = any(%s) and state = 'pending' returning id",
             cancelled,
         )
         wait_until(lambda: not odoo.value("select count(*) from queue_job where state = 'pending'"), PATIENCE)
-    assert taken, "all had run: the test proves nothing"
-    for (job,) in taken:
+    assert cancelled_jobs, "every job had run already: the test proves nothing"
+    for (job,) in cancelled_jobs:
         assert (odoo.state(job), odoo.effects(job)) == ("cancelled", [])
 
 
@@ -216,7 +218,7 @@ def test_a_job_that_kills_its_workers_fails_through_the_addon(
     job = odoo.call("dies")
     with beside_odoo(database, tmp_path):
         failed = odoo.ends(job, "failed")
-        wait_until(lambda: odoo.effects(job), PATIENCE, "its on_fail method")
+        wait_until(lambda: odoo.effects(job), PATIENCE, "the effect of its on_fail method")
     assert "died 3 times" in failed["exc_message"]
     assert odoo.effects(job) == ["on_fail WorkerDied"]
 
@@ -240,24 +242,26 @@ def test_a_worker_whose_session_was_ended_takes_the_next_job(
             " where application_name like 'queuemaster: worker%%' and datname = current_database()"
         )
         odoo.rows("select pg_terminate_backend(%s)", session[0])
-        gone = "select not exists (select from pg_stat_activity where pid = %s)"
-        wait_until(lambda: odoo.value(gone, session[0]), PATIENCE, "the session to end")
+        session_ended = "select not exists (select from pg_stat_activity where pid = %s)"
+        wait_until(lambda: odoo.value(session_ended, session[0]), PATIENCE, "the session to end")
         odoo.ends(odoo.call("work", "again"), "done")
         assert running.one("worker").pid == worker
-        # it was idle, so it is told in advance that a job may come
+        # the worker is idle, so the dispatcher announces a job to it in advance
         assert running.log.count("lost session settled") == 1
         assert "claim failed" not in running.log
 
 
 def test_everything_dies_in_a_drain(odoo: Odoo, database: str, tmp_path: Path) -> None:
-    """Each job's row is there once, whatever was killed."""
+    """Each job leaves its effect exactly once, whichever processes are killed."""
     jobs = [odoo.call("work") for _ in range(200)]
     with beside_odoo(database, tmp_path) as running:
         wait_until(lambda: odoo.value("select count(*) from effect") > 20, PATIENCE)
         for process in running.everything():
             process.kill()
         running.process.wait(PATIENCE)
-    assert odoo.value("select count(*) from effect") < 200, "all were done: the test proves nothing"
+    assert odoo.value("select count(*) from effect") < 200, (
+        "every job was done already: the test proves nothing"
+    )
     second = tmp_path / "second"
     second.mkdir()
     with beside_odoo(database, second):
@@ -270,7 +274,7 @@ def test_everything_dies_in_a_drain(odoo: Odoo, database: str, tmp_path: Path) -
 
 
 def test_a_job_that_odoos_own_worker_runs_keeps_its_slot(odoo: Odoo, database: str, tmp_path: Path) -> None:
-    """The addon's runner was killed, its job goes on over HTTP: it counts until it ends."""
+    """The addon's runner is killed while its job goes on over HTTP; the job uses a slot until it ends."""
     running_there = odoo.call(
         "work", state="started", date_enqueued=datetime(2026, 1, 1), date_started=datetime(2026, 1, 1)
     )
@@ -294,19 +298,21 @@ def test_a_job_that_odoos_own_worker_runs_keeps_its_slot(odoo: Odoo, database: s
 
 @pytest.mark.parametrize("direct", ["yes", "no"])
 def test_a_worker_goes_on_without_asking(odoo: Odoo, database: str, tmp_path: Path, direct: str) -> None:
-    """While the dispatcher stands still; each run has a start and an end of its own."""
+    """The dispatcher is stopped meanwhile; each run of the slice still has its own start and end."""
     jobs = [odoo.call("slow", 0.05) for _ in range(40)]
     options = ["--set", f"direct={direct}", "--set", "slice=600"]
 
-    def done() -> int:
+    def count_done() -> int:
         return int(odoo.value("select count(*) from public.queue_job where state = 'done'"))
 
     with beside_odoo(database, tmp_path, channels="root:1", options=options) as running:
-        wait_until(lambda: done() > 3, PATIENCE, lambda: running.log)
+        wait_until(lambda: count_done() > 3, PATIENCE, lambda: running.log)
         dispatcher = running.one("dispatcher")
         dispatcher.suspend()
-        before = done()
-        wait_until(lambda: done() > before + 10, PATIENCE, lambda: f"{before}, {done()}; {running.log}")
+        before = count_done()
+        wait_until(
+            lambda: count_done() > before + 10, PATIENCE, lambda: f"{before}, {count_done()}; {running.log}"
+        )
         dispatcher.resume()
         for job in jobs:
             odoo.ends(job, "done")
@@ -316,12 +322,12 @@ def test_a_worker_goes_on_without_asking(odoo: Odoo, database: str, tmp_path: Pa
 
 
 def test_a_channel_that_waits_has_its_turn(odoo: Odoo, database: str, tmp_path: Path) -> None:
-    many = [odoo.call("slow", 0.05, channel="root.a") for _ in range(60)]
+    uuids = [odoo.call("slow", 0.05, channel="root.a") for _ in range(60)]
     with beside_odoo(
         database, tmp_path, channels="root:1,a:1,b:1", options=["--set", "slice=600"]
     ) as running:
-        odoo.ends(many[4], "done")
+        odoo.ends(uuids[4], "done")
         urgent = odoo.call("work", channel="root.b", priority=1)
         odoo.ends(urgent, "done")
-        assert odoo.state(many[-1]) == "pending"
+        assert odoo.state(uuids[-1]) == "pending"
         assert running.stop() == 0

@@ -1,4 +1,4 @@
-"""A running job is cancelled: stopped, rolled back, then cancelled with all that waits for it."""
+"""Cancelling a running job stops it, rolls it back, and cancels it with every job that waits for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_cancel_a_running_job(database: str, tmp_path: Path, how: str) -> None:
         job = jobs.sample(1).with_delay().run_away(how)
         after = jobs.sample(2).with_delay().write()
         jobs.wait_for(job.uuid, "started")
-        assert cancel(jobs, job.uuid) == "started", "not before it is stopped"
+        assert cancel(jobs, job.uuid) == "started", "it stays started until its worker has stopped it"
         row = jobs.wait_for(job.uuid, "cancelled")
         assert row["date_cancelled"]
         assert not row["cancel_requested"]

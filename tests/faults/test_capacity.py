@@ -1,4 +1,4 @@
-"""Capacity and order as a log of every transition shows them, while processes are killed."""
+"""Capacity and order while processes are killed, checked against a log of every state transition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CAPACITY = {"root": 5, "root.mail": 3, "root.mail.bulk": 2, "root.export": 1}
 
 
 def enqueue(jobs: Queue, count: int) -> None:
-    """Jobs of all kinds in all channels, with random priorities; in the sequential channel none fails."""
+    """Enqueue jobs of all kinds in all channels, with random priorities. None fails in the sequential channel."""
     dice = random.Random(count)
     delayables = []
     for number in range(count):
@@ -40,7 +40,7 @@ def enqueue(jobs: Queue, count: int) -> None:
 
 
 def kill_something(running: Supervised, dice: random.Random) -> str:
-    """A worker, more rarely the dispatcher or the template. Returns the role."""
+    """Kill a worker, or more rarely the dispatcher or the template. Returns the role."""
     role = dice.choices(["worker", "dispatcher", "template"], [8, 1, 1])[0]
     victims = running.children(role)
     if not victims:
@@ -62,7 +62,7 @@ def test_never_above_capacity_under_kills(database: str, tmp_path: Path) -> None
 
         def keep_killing() -> bool:
             ended = sum(jobs.states().get(state, 0) for state in ("done", "failed"))
-            # evenly over the way, and the dispatcher for sure
+            # spread the kills over the whole run, with the dispatcher at least once
             if ended < count and killed.total() < ended / count * 60:
                 killed[kill_something(running, dice)] += 1
             if ended > count / 2 and not killed["dispatcher"]:
@@ -78,15 +78,15 @@ def test_never_above_capacity_under_kills(database: str, tmp_path: Path) -> None
         most = most_at_once(jobs)
         assert all(most[name] <= limit for name, limit in CAPACITY.items()), dict(most)
         assert most["root"] == CAPACITY["root"], "the capacity was never used: the test proves nothing"
-        written = jobs.effects()
-        assert len(written) == len(set(written)), "an effect is there twice"
-        assert len(written) == jobs.states()["done"]
+        effects = jobs.effects()
+        assert len(effects) == len(set(effects)), "a job left its effect twice"
+        assert len(effects) == jobs.states()["done"]
         failed = jobs.rows("select distinct method_name from queuemaster.queue_job where state = 'failed'")
         assert failed == [("crash",)]
 
 
 def test_highest_priority_first(database: str, tmp_path: Path) -> None:
-    """Among the jobs of one channel none starts while better ones wait, but for those being claimed beside it."""
+    """No job of a channel starts while better ones wait, except for better ones that are being claimed meanwhile."""
     with queue(database) as jobs:
         jobs.rows(LOG)
         enqueue(jobs, 600)
@@ -101,7 +101,7 @@ def test_highest_priority_first(database: str, tmp_path: Path) -> None:
             waiting.setdefault(channel, set()).add(job)
         for step in transitions(jobs):
             if step.new != "started" or step.job not in waiting[step.channel]:
-                continue  # only first starts: what came back may come late
+                continue  # only first starts count: a requeued job may start late
             waiting[step.channel].discard(step.job)
             better = sum(keys[other] < keys[step.job] for other in waiting[step.channel])
             assert better < CAPACITY[step.channel], (step, better)
@@ -120,12 +120,12 @@ def test_a_sequential_channel_is_strictly_in_order(database: str, tmp_path: Path
         )
         with supervised(database, tmp_path, CHANNELS):
             jobs.wait_until_drained()
-        done = [step.job for step in transitions(jobs) if step.new == "done"]
-        wanted = [
+        finished = [step.job for step in transitions(jobs) if step.new == "done"]
+        expected = [
             row[0]
             for row in jobs.rows("select id from queuemaster.queue_job order by priority, date_created, id")
         ]
-        assert done == wanted
+        assert finished == expected
 
 
 def test_a_failed_job_blocks_its_sequential_channel_until_somebody_decides(

@@ -1,4 +1,4 @@
-"""Limits changed live, under a running supervisor: at once, until cleared, and across restarts."""
+"""Limits changed under a running supervisor apply at once, until they are cleared, and across restarts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
-# what is applied has been notified, it was not found by looking at the database from time to time
+# polling is off in effect, so a change can only have arrived by a notification
 supervised = functools.partial(any_supervised, options=["--set", "poll_interval=3600"])
 
 
 def change(dsn: str, *arguments: str) -> None:
-    """``queuemaster channel``, as an operator types it who does not know the configuration."""
+    """Run ``queuemaster channel`` without the supervisor's configuration."""
     result = CliRunner().invoke(main, ["channel", *arguments, "--database", dsn])
     assert result.exit_code == 0, result.output
 
@@ -40,8 +40,8 @@ def wait_until_applied(running: Supervised, words: str, times: int = 1) -> None:
 
 
 @contextlib.contextmanager
-def held(connection: Connection, key: int) -> Iterator[None]:
-    """Jobs ``write_and_wait(key)`` do not end meanwhile."""
+def lock_held(connection: Connection, key: int) -> Iterator[None]:
+    """Hold the advisory lock that jobs ``write_and_wait(key)`` wait for, so that they do not end."""
     with connection.cursor() as cursor:
         cursor.execute("select pg_advisory_lock(4711, %s)", (key,))
         yield
@@ -49,7 +49,7 @@ def held(connection: Connection, key: int) -> Iterator[None]:
 
 
 def hold_job(jobs: Queue, number: int, channel: str = "root") -> str:
-    """A job that runs until lock ``number`` is given up."""
+    """Enqueue a job that runs until lock ``number`` is released."""
     uuid: str = jobs.sample(number).with_delay(channel=channel).write_and_wait(number).uuid
     return uuid
 
@@ -63,7 +63,7 @@ def wait_for_started(jobs: Queue, count: int) -> None:
 
 
 def marker(jobs: Queue, channel: str) -> None:
-    """A job elsewhere that goes through: the dispatcher has looked at everything since."""
+    """Run a job in another channel: when it is done, the dispatcher has looked at all channels again."""
     jobs.wait_for(jobs.sample(99).with_delay(channel=channel).write().uuid, "done")
 
 
@@ -72,7 +72,7 @@ def test_a_pause_stops_starts_at_once_and_ends_nothing(database: str, tmp_path: 
         queue(database) as jobs, connected(database) as locks,
         supervised(database, tmp_path, "root:4,mail:2,free:1") as running,
     ):  # fmt: skip
-        with held(locks, 1):
+        with lock_held(locks, 1):
             first = hold_job(jobs, 1, "root.mail")
             jobs.wait_for(first, "started")
             change(database, "mail", "--pause")
@@ -91,7 +91,7 @@ def test_limits_survive_a_restart_and_a_crash_of_the_dispatcher_until_cleared(
     database: str, tmp_path: Path
 ) -> None:
     channels = "root:4,mail:2,free:1"
-    change(database, "mail", "--pause")  # while nothing runs
+    change(database, "mail", "--pause")  # no job is running now
     with queue(database) as jobs:
         job = jobs.sample(1).with_delay(channel="root.mail").write()
         for _ in range(2):
@@ -112,18 +112,18 @@ def test_a_channel_that_shrinks_under_load_starts_nothing_until_enough_are_over(
         queue(database) as jobs, connected(database) as locks,
         supervised(database, tmp_path, "root:6,mail:4,free:1") as running,
     ):  # fmt: skip
-        with held(locks, 2):
-            with held(locks, 1):
+        with lock_held(locks, 2):
+            with lock_held(locks, 1):
                 for number in (1, 1, 2, 2, 2, 2):
                     hold_job(jobs, number, "root.mail")
                 wait_for_started(jobs, 4)
                 change(database, "mail", "--capacity", "2")
                 wait_until_applied(running, "capacity=2")
                 marker(jobs, "root.free")
-                assert started(jobs) == 4, "what runs goes on"
+                assert started(jobs) == 4, "running jobs go on"
             wait_for_started(jobs, 2)
             marker(jobs, "root.free")
-            assert started(jobs) == 2, "two are in use, and two may be"
+            assert started(jobs) == 2, "both slots that are left are in use"
         jobs.wait_until_drained()
 
 
@@ -151,15 +151,17 @@ def test_the_log_of_transitions_never_exceeds_the_capacity_in_force(database: st
             wait_until(lambda: started(jobs) <= 1, PATIENCE)
             since = jobs.value("select max(number) from transition")
             before = jobs.value("select sum(running) from transition where number <= %s", (since,))
-            wait_until(lambda: jobs.states()["done"] > 300, PATIENCE, "the rest to go on, one by one")
-            until = jobs.value("select max(number) from transition")
+            wait_until(lambda: jobs.states()["done"] > 300, PATIENCE, "the other jobs to run, one at a time")
+            end = jobs.value("select max(number) from transition")
             change(database, "mail", "--clear")
             jobs.wait_until_drained()
         most = "select max(level) from (select number, sum(running) over (order by number) level from transition) l"
         assert before <= 1
-        assert jobs.value(f"{most} where number > %s and number <= %s", (since, until)) == 1
+        assert jobs.value(f"{most} where number > %s and number <= %s", (since, end)) == 1
         assert jobs.value(most) == 4
-        assert jobs.value(f"{most} where number > %s", (until,)) > 1, "cleared, it is as wide as before"
+        assert jobs.value(f"{most} where number > %s", (end,)) > 1, (
+            "once cleared, the channel has its configured capacity again"
+        )
 
 
 def test_a_capacity_raised_beyond_the_pool_has_workers_forked(database: str, tmp_path: Path) -> None:
@@ -167,7 +169,7 @@ def test_a_capacity_raised_beyond_the_pool_has_workers_forked(database: str, tmp
         queue(database) as jobs, connected(database) as locks,
         supervised(database, tmp_path, "root:2,mail:1") as running,
     ):  # fmt: skip
-        with held(locks, 1):
+        with lock_held(locks, 1):
             for _ in range(7):
                 hold_job(jobs, 1, "root.mail")
             wait_for_started(jobs, 1)
@@ -186,7 +188,7 @@ def test_a_rate_changed_live_spaces_the_starts(database: str, tmp_path: Path) ->
         began = jobs.value("select queuemaster.utc_now()")
         jobs.env.delay_many([jobs.sample(n).delayable(channel="root.mail").write() for n in range(10)])
         jobs.wait_until_drained()
-        # the first may start at once
+        # the first job may start at once
         assert too_early(starts_after(jobs, began), began - timedelta(seconds=0.2), 0.2) == []
         change(database, "mail", "--rate", "1/h")
         wait_until_applied(running, "rate=1/h")
@@ -201,22 +203,22 @@ def test_of_two_databases_the_most_careful_counts_for_both(
     server: ServerPlan, template: str, database: str, tmp_path: Path
 ) -> None:
     with (
-        new_database(server, template) as other, queue(database) as one, queue(other) as two,
+        new_database(server, template) as second_database, queue(database) as first, queue(second_database) as second,
         any_supervised(
-            database, tmp_path, "root:4,mail:2,free:1", ["--database", other, "--set", "poll_interval=3600"]
+            database, tmp_path, "root:4,mail:2,free:1", ["--database", second_database, "--set", "poll_interval=3600"]
         ) as running,
     ):  # fmt: skip
         change(database, "mail", "--resume", "--capacity", "3")
-        change(other, "mail", "--pause", "--capacity", "2")
+        change(second_database, "mail", "--pause", "--capacity", "2")
         wait_until_applied(running, "capacity=2 rate=off paused=True")
-        waiting = [jobs.sample(1).with_delay(channel="root.mail").write() for jobs in (one, two)]
-        for jobs in (one, two):
+        waiting = [jobs.sample(1).with_delay(channel="root.mail").write() for jobs in (first, second)]
+        for jobs in (first, second):
             marker(jobs, "root.free")
-        assert [jobs.job(job.uuid)["state"] for jobs, job in zip((one, two), waiting, strict=True)] == [
+        assert [jobs.job(job.uuid)["state"] for jobs, job in zip((first, second), waiting, strict=True)] == [
             "pending"
         ] * 2
-        change(other, "mail", "--clear")
-        for jobs, job in zip((one, two), waiting, strict=True):
+        change(second_database, "mail", "--clear")
+        for jobs, job in zip((first, second), waiting, strict=True):
             jobs.wait_for(job.uuid, "done")
 
 
@@ -239,5 +241,5 @@ def test_a_configured_rate_keeps_its_distance_across_a_restart(database: str, tm
         with supervised(database, tmp_path, channels):
             jobs.wait_until_drained()
         later = starts_after(jobs, last)
-        assert later, "nothing was left for the second run: the test proves nothing"
+        assert later, "no job was left for the second run: the test proves nothing"
         assert too_early(later, last, 2.0) == []

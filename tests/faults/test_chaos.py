@@ -1,6 +1,6 @@
-"""Everything dies at random while jobs are enqueued; afterwards every job has its effect exactly once.
+"""Every process may die at random while jobs are enqueued; in the end every job has its effect exactly once.
 
-A few seconds of it in ``make test``; ``make chaos`` takes CHAOS_SECONDS, and CHAOS_SEED repeats a run's dice.
+``make test`` runs it for a few seconds, ``make chaos`` for CHAOS_SECONDS; CHAOS_SEED repeats a run's random choices.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.timeout(SECONDS * 3 + 400)
 
 
 class Chaos:
-    """What is under test, and the hands that break it."""
+    """A server with a supervisor, and the faults that are injected into them."""
 
     def __init__(self, directory: Path, dice: random.Random, stack: contextlib.ExitStack) -> None:
         self.dice = dice
@@ -60,11 +60,11 @@ class Chaos:
 
     def start(self) -> None:
         options = ["--set", "graceful_timeout=2", "--set", "kill_grace=0.5", "--set", "poison_after=0"]
-        # the server may be in recovery: the command refuses, and whoever started it tries again
+        # While the server recovers, the command refuses to start; a service manager would try again.
         deadline = time.monotonic() + PATIENCE
         while True:
             self.running = self.stack.enter_context(supervised(self.dsn, self.directory, CHANNELS, options))
-            wait_until(self.decided, PATIENCE, "the command to become a master or to refuse")
+            wait_until(self.decided, PATIENCE, "the command to start a master or to refuse")
             if self.running.process.poll() is None or time.monotonic() > deadline:
                 return
 
@@ -81,7 +81,7 @@ class Chaos:
             yield opened
 
     def enqueue(self, jobs: Queue) -> None:
-        """A few jobs and now and then a graph; each number is written once by a job that gets done."""
+        """Enqueue a few jobs and sometimes a graph; each job that gets done writes its own number once."""
         delayables: list[Any] = []
         for _ in range(self.dice.randint(1, 12)):
             channel = self.dice.choice(list(CAPACITY))
@@ -106,13 +106,13 @@ class Chaos:
         return record.crash()
 
     def situation(self) -> str:
-        """For who has to find out what went wrong."""
+        """The processes, the last fault and the end of the log, for the message of a failed test."""
         processes = []
         with contextlib.suppress(psutil.NoSuchProcess):
             processes = [describe(process) for process in self.running.everything()]
         return "\n".join([str(self.broken), f"last: {self.last}", *processes, self.running.log[-5000:]])
 
-    # the hands
+    # the faults
 
     def break_something(self) -> None:
         hands: list[tuple[Callable[[], None], int]] = [
@@ -125,17 +125,17 @@ class Chaos:
             (self.kill_master, 1),
             (self.kill_server, 1),
         ]
-        hand = self.dice.choices([one for one, _ in hands], [weight for _, weight in hands])[0]
+        hand = self.dice.choices([candidate for candidate, _ in hands], [weight for _, weight in hands])[0]
         self.last = hand.__name__
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended by itself just now
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):  # it has just ended by itself
             hand()
             self.broken[hand.__name__] += 1
 
     def victim(self, *roles: str) -> psutil.Process:
-        found = [process for role in roles for process in self.running.children(role)]
-        if not found:
+        candidates = [process for role in roles for process in self.running.children(role)]
+        if not candidates:
             raise psutil.NoSuchProcess(0)
-        return self.dice.choice(found)
+        return self.dice.choice(candidates)
 
     def kill_worker(self) -> None:
         self.victim("worker").kill()
@@ -149,8 +149,9 @@ class Chaos:
     def freeze(self) -> None:
         process = self.victim("worker", "dispatcher")
         process.suspend()
-        time.sleep(self.dice.uniform(0, 0.5))  # how long it stands still is the fault itself
-        os.kill(process.pid, signal.SIGCONT)  # nobody reaps it before us but its master, and it is stopped
+        time.sleep(self.dice.uniform(0, 0.5))  # not a wait: the fault is that it stands still for this long
+        # the pid is still its own: only its master reaps it, and a stopped process does not end
+        os.kill(process.pid, signal.SIGCONT)
 
     def reload(self) -> None:
         self.running.process.send_signal(signal.SIGHUP)
@@ -164,11 +165,11 @@ class Chaos:
 
     def kill_master(self) -> None:
         try:
-            left = self.running.process.children(recursive=True)
+            children = self.running.process.children(recursive=True)
             self.running.process.kill()
             self.running.process.wait()
             if self.dice.random() < 0.5:
-                assert end_of(left, PATIENCE) == []
+                assert end_of(children, PATIENCE) == []
         finally:
             self.start()
 
@@ -178,7 +179,7 @@ class Chaos:
         wait_until(self.server_is_back, PATIENCE, "the server to come back")
 
     def server_is_back(self) -> bool:
-        # as long as a backend of the old one lives it refuses to start
+        # PostgreSQL refuses to start while a backend of the killed server lives
         self.server = embedded.start(embedded.prepare(self.directory / "data"))
         try:
             embedded.wait_ready(self.plan, self.server, PATIENCE)
@@ -215,10 +216,10 @@ def judge(jobs: Queue, chaos: Chaos) -> None:
     rows = jobs.rows(
         "select (records::jsonb #>> '{ids,0}')::integer, method_name, state, max_retries from queuemaster.queue_job"
     )
-    assert len(rows) == chaos.number, "a job is gone"
+    assert len(rows) == chaos.number, "a job was lost"
     must = {number: "failed" if method == "crash" else "done" for number, method, _, _ in rows}
     assert {number: state for number, _, state, _ in rows} == must, chaos.situation()
     assert jobs.effects() == sorted(number for number, state in must.items() if state == "done")
     most = most_at_once(jobs)
     assert all(most[name] <= limit for name, limit in CAPACITY.items()), (dict(most), chaos.broken)
-    assert sum(chaos.broken.values()) > SECONDS / 4, "hardly anything was broken: the test proves nothing"
+    assert sum(chaos.broken.values()) > SECONDS / 4, "too few faults were injected: the test proves nothing"

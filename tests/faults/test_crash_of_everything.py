@@ -1,4 +1,4 @@
-"""kill -9 of the master, and of everything: no process stays, and after the next start each job has its effect once."""
+"""kill -9 of the master or of all processes: none is left, and after a new start each job has its effect once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANNELS = "root:4,root.mail:2"
 
 
 def enqueue(jobs: Queue, count: int) -> None:
-    """Jobs that take a moment, some of them with a second try."""
+    """Enqueue jobs that take a moment; some of them need a second try."""
     env = jobs.env
     env.delay_many(
         [
@@ -53,9 +53,9 @@ def test_kill_9_of_the_master(database: str, tmp_path: Path) -> None:
             assert orphans
             first.process.kill()
             assert end_of(orphans, PATIENCE) == [], "children outlive their master"
-        left = jobs.states()
-        assert left.get("pending", 0) > 0, "the master was killed too late to prove anything"
-        assert left.get("started", 0) == 0, "workers finish what they run before they leave"
+        states = jobs.states()
+        assert states.get("pending", 0) > 0, "the master was killed too late to prove anything"
+        assert states.get("started", 0) == 0, "workers finish their running jobs before they leave"
         with supervised(database, tmp_path, CHANNELS):
             assert_all_done_once(jobs, 300)
 
@@ -68,7 +68,7 @@ def test_kill_9_of_everything(database: str, tmp_path: Path) -> None:
                 wait_until(partial(many_are_done, jobs, 20 * round_of_kills), PATIENCE, lambda: running.log)
                 victims = running.everything()
                 for process in victims:
-                    process.suspend()  # so that nobody cleans up after the others
+                    process.suspend()  # so that no process cleans up after another one is killed
                 for process in victims:
                     process.kill()
                 assert end_of(victims, PATIENCE) == []
@@ -77,11 +77,11 @@ def test_kill_9_of_everything(database: str, tmp_path: Path) -> None:
             assert_all_done_once(jobs, 300)
         assert (
             jobs.value("select max(retry) from queuemaster.queue_job where method_name = 'write_slowly'") == 1
-        ), "being killed with everything is no try of the job's"
+        ), "a death of the whole supervisor does not count as a try of the job"
 
 
 def test_workers_leave_within_the_grace_when_their_master_is_gone(database: str, tmp_path: Path) -> None:
-    """A job that would run for ever is ended with the worker, and its children too."""
+    """A job that would run for ever is ended with its worker, and so are the job's child processes."""
     with queue(database) as jobs:
         job = jobs.sample(1).with_delay().write_slowly(600)
         with supervised(database, tmp_path, "root:1", ["--set", "graceful_timeout=1"]) as running:
@@ -90,9 +90,9 @@ def test_workers_leave_within_the_grace_when_their_master_is_gone(database: str,
             running.process.kill()
             assert end_of(orphans, PATIENCE) == []
         row = jobs.job(job.uuid)
-        assert row["state"] == "started", "nobody was there to put it back"
+        assert row["state"] == "started", "no process was left that could put it back"
         with supervised(database, tmp_path, "root:1") as running:
-            wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "it to run again")
+            wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "the job to run again")
             assert jobs.job(job.uuid)["retry"] == 1
             assert running.stop(signal.SIGINT) == 0
 
@@ -103,51 +103,55 @@ def test_the_next_start_waits_for_what_still_lives_and_then_kills_it(database: s
         with supervised(database, tmp_path, "root:1") as first:
             jobs.wait_for(job.uuid, "started")
             worker = first.one("worker", "[job")
-            worker.suspend()  # it will not leave by itself
+            worker.suspend()  # a suspended worker cannot leave by itself
             first.process.kill()
             first.process.wait()
         with supervised(database, tmp_path, "root:1", ["--set", "graceful_timeout=1"]) as second:
-            wait_until(lambda: "killing worker" in second.log, PATIENCE, "the survivor to be killed")
+            wait_until(lambda: "killing worker" in second.log, PATIENCE, "the surviving worker to be killed")
             assert end_of([worker], PATIENCE) == []
-            wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "it to run again")
+            wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "the job to run again")
 
 
 def test_a_second_supervisor_stands_by_and_takes_over(database: str, tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
-    with queue(database) as jobs, supervised(database, one, "root:2") as first:
+    first_dir, second_dir = tmp_path / "one", tmp_path / "two"
+    first_dir.mkdir()
+    second_dir.mkdir()
+    with queue(database) as jobs, supervised(database, first_dir, "root:2") as first:
         wait_until(lambda: "leads" in first.log, PATIENCE)
-        with supervised(database, two, "root:2") as second:
+        with supervised(database, second_dir, "root:2") as second:
             wait_until(lambda: "standing by" in second.log, PATIENCE)
             job = jobs.sample(1).with_delay().write_slowly(600)
             row = jobs.wait_for(job.uuid, "started")
             assert psutil.Process(row["worker_pid"]).ppid() == first.process.pid
             kill_all(first)
-            wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "the other one to run it")
+            wait_until(
+                lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "the other supervisor to run the job"
+            )
             assert psutil.Process(jobs.job(job.uuid)["worker_pid"]).ppid() == second.process.pid
 
 
 def test_a_supervisor_that_stands_still_is_deposed(database: str, tmp_path: Path) -> None:
-    """It is stopped whole, as a suspended machine; what it ran goes on when it wakes, and it stands by."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
-    with queue(database) as jobs, supervised(database, one, "root:2") as first:
+    """All its processes are stopped, as on a suspended machine. After it wakes, its jobs go on and it stands by."""
+    first_dir, second_dir = tmp_path / "one", tmp_path / "two"
+    first_dir.mkdir()
+    second_dir.mkdir()
+    with queue(database) as jobs, supervised(database, first_dir, "root:2") as first:
         wait_until(lambda: "leads" in first.log, PATIENCE)
-        with supervised(database, two, "root:2") as second:
+        with supervised(database, second_dir, "root:2") as second:
             wait_until(lambda: "standing by" in second.log, PATIENCE)
             jobs.rows("select pg_advisory_lock(4711, 1), pg_advisory_lock(4711, 2)")
-            held = jobs.sample(1).with_delay().write_and_wait(1)
-            jobs.wait_for(held.uuid, "started")
+            held_job = jobs.sample(1).with_delay().write_and_wait(1)
+            jobs.wait_for(held_job.uuid, "started")
             with standing_still(first):
-                other = jobs.sample(2).with_delay().write_and_wait(2)
-                # the half minute that has to pass is the test's, all else is real
+                next_job = jobs.sample(2).with_delay().write_and_wait(2)
+                # the test writes the half minute that has to pass; everything else is real
                 jobs.rows("update queuemaster.leader set beat = beat - interval '31 seconds'")
-                row = jobs.wait_for(other.uuid, "started")
+                row = jobs.wait_for(next_job.uuid, "started")
                 assert psutil.Process(row["worker_pid"]).ppid() == second.process.pid
                 assert "ended the session of a leader that did not beat" in second.log
-                assert jobs.job(held.uuid)["state"] == "started", "its session lives: it may still finish"
+                assert jobs.job(held_job.uuid)["state"] == "started", (
+                    "its session is alive, so it may still finish"
+                )
                 late = jobs.sample(3).with_delay().write()
                 jobs.rows("select pg_advisory_unlock(4711, 2)")
                 jobs.wait_for(late.uuid, "done")
@@ -155,13 +159,13 @@ def test_a_supervisor_that_stands_still_is_deposed(database: str, tmp_path: Path
                 lambda: "another dispatcher leads, standing by" in first.log, PATIENCE, lambda: first.log
             )
             jobs.rows("select pg_advisory_unlock(4711, 1)")
-            assert jobs.wait_for(held.uuid, "done")["attempt"] == 1
+            assert jobs.wait_for(held_job.uuid, "done")["attempt"] == 1
             assert jobs.effects() == [1, 2, 3]
 
 
 @contextlib.contextmanager
 def standing_still(running: Supervised) -> Iterator[None]:
-    """All of it, the master first, so that it sees nobody stop."""
+    """Stop all processes, the master first, so that it does not see the others stop."""
     stopped = running.everything()
     for process in stopped:
         process.suspend()

@@ -1,4 +1,4 @@
-"""The demonstration is the product's own proof: kill -9 of workers, and every job has its effect once."""
+"""``queuemaster demo`` kills workers with SIGKILL, and every job has its effect once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from support.supervised import environment
 
 @pytest.mark.timeout(400)
 def test_demo_loses_and_duplicates_nothing() -> None:
-    ran = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "queuemaster", "demo", "--jobs", "5000", "--kill", "10", "--json",
          "--channels", "root:4,root.mail:2,root.export:1:sequential"],
         capture_output=True, text=True, env=environment(), check=False,
     )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    result = json.loads(ran.stdout)
+    assert completed.returncode == 0, completed.stderr
+    result = json.loads(completed.stdout)
     assert set(result) == {
         "jobs", "done", "failed", "retried", "lost", "duplicated", "killed_workers", "seconds", "jobs_per_second",
     }  # fmt: skip
@@ -31,9 +31,9 @@ def test_demo_loses_and_duplicates_nothing() -> None:
 
 
 def test_demo_refuses_channels_that_cannot_be() -> None:
-    ran = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "queuemaster", "demo", "--channels", "root:many"],
         capture_output=True, text=True, env=environment(), check=False,
     )  # fmt: skip
-    assert ran.returncode == 2
-    assert "root:many" in ran.stderr
+    assert completed.returncode == 2
+    assert "root:many" in completed.stderr

@@ -1,4 +1,4 @@
-"""The dispatcher never loads the queue: its memory does not know how long it is."""
+"""The dispatcher never loads the queue: its memory does not grow with the number of jobs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def test_memory_with_200_000_pending_jobs(database: str, tmp_path: Path) -> None
         dispatcher = running.one("dispatcher")
         before = dispatcher.memory_full_info().uss
         jobs.rows(FILL)
-        done = "select count(*) from queuemaster.queue_job where channel = 'root.bulk' and state = 'done'"
-        wait_until(lambda: jobs.value(done) > 200, PATIENCE, "the dispatcher to work on the backlog")
+        count_done = (
+            "select count(*) from queuemaster.queue_job where channel = 'root.bulk' and state = 'done'"
+        )
+        wait_until(lambda: jobs.value(count_done) > 200, PATIENCE, "the dispatcher to work on the backlog")
         jobs.wait_for(jobs.sample(2).with_delay(priority=1).write().uuid, "done")
         grown = dispatcher.memory_full_info().uss - before
         assert running.one("dispatcher").pid == dispatcher.pid

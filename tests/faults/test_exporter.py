@@ -1,4 +1,4 @@
-"""The exporter: what it tells, what it costs, and that nothing depends on it."""
+"""The exporter: its metrics, its cost, and that jobs run without it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_happens_to_jobs_is_counted(running: Supervised, jobs: Queue, expor
     assert ended("root.a", "done") == 3
     assert (ended("root", "failed"), ended("root", "retried")) == (1, 1)
     assert exporter.value("job_duration_seconds_count", channel="root.a") == 3
-    assert exporter.value("job_wait_seconds_count", channel="root") == 2, "first starts only"
+    assert exporter.value("job_wait_seconds_count", channel="root") == 2, "only a job's first start is a wait"
     name = parse_dsn(jobs.connection.dsn)["dbname"]
 
     def rows(channel: str, state: str) -> float | None:
@@ -88,13 +88,13 @@ def test_counters_never_go_down_however_many_workers_die(
 
     def all_counted() -> bool:
         nonlocal before
-        now = counters(parsed(exporter.text()))
-        down = {key: (value, now[key]) for key, value in before.items() if now[key] < value}
+        values = counters(parsed(exporter.text()))
+        down = {key: (value, values[key]) for key, value in before.items() if values[key] < value}
         assert not down
-        before = now
-        return now[lost] == len(dying) == now[done]
+        before = values
+        return values[lost] == len(dying) == values[done]
 
-    wait_until(all_counted, 4 * PATIENCE, "all counted")
+    wait_until(all_counted, 4 * PATIENCE, "every job and every death to be counted")
     jobs.wait_until_drained()
     assert exporter.value("jobs_total", channel="root.a", outcome="done") == len(writing)
     assert exporter.value("worker_restarts_total", channel="root", cause="signal") == len(dying)
@@ -105,21 +105,21 @@ def test_a_hundred_scrapes_cost_one_query_in_five_seconds(
 ) -> None:
     """``query_start`` of the exporter's session changes with each query that it makes.
 
-    However long a hundred scrapes take on this machine: there is no query sooner than five seconds after the last.
+    However fast the scrapes come, two queries are at least five seconds apart.
     """
     statement = (
         "select query_start::text, clock_timestamp()::text from pg_stat_activity"
         " where application_name = 'queuemaster: exporter' and datname = current_database()"
     )
-    seen: dict[str, str] = {}
+    first_seen: dict[str, str] = {}
     scrapes = 0
-    while len(seen) < 3 or scrapes < 100:
+    while len(first_seen) < 3 or scrapes < 100:
         exporter.text()
         scrapes += 1
         rows = jobs.rows(statement)
-        assert len(rows) == 1, "one session"
-        seen.setdefault(*rows[0])
-    starts = sorted(seen)[1:]  # the first may be of a time before ours
+        assert len(rows) == 1, "the exporter has one session"
+        first_seen.setdefault(*rows[0])
+    starts = sorted(first_seen)[1:]  # the first query may have begun before this test
     for earlier, later in itertools.pairwise(starts):
         gap = jobs.value("select extract(epoch from %s::timestamptz - %s::timestamptz)", (later, earlier))
         assert float(gap) >= 4.9, f"{scrapes} scrapes, queries at {starts}"
@@ -129,17 +129,19 @@ def test_it_is_killed_and_started_again_and_jobs_do_not_notice(
     running: Supervised, jobs: Queue, exporter: Exporter
 ) -> None:
     jobs.rows("select pg_advisory_lock(4711, 1)")
-    held = jobs.sample(1).with_delay().write_and_wait(1)
-    jobs.wait_for(held.uuid, "started")
+    held_job = jobs.sample(1).with_delay().write_and_wait(1)
+    jobs.wait_for(held_job.uuid, "started")
     for number in range(2, 5):
         before = running.one("exporter")
         before.kill()
         jobs.wait_for(jobs.sample(number).with_delay(channel="root.a").write().uuid, "done")
         wait_until(lambda: has_ended(before.pid) and running.children("exporter"), PATIENCE)  # noqa: B023
     jobs.rows("select pg_advisory_unlock(4711, 1)")
-    assert jobs.wait_for(held.uuid, "done")["attempt"] == 1
+    assert jobs.wait_for(held_job.uuid, "done")["attempt"] == 1
     wait_until(lambda: exporter.value("jobs_total", channel="root", outcome="done") == 1, PATIENCE)
-    assert exporter.value("jobs_total", channel="root.a", outcome="done") == 3, "counters outlive it"
+    assert exporter.value("jobs_total", channel="root.a", outcome="done") == 3, (
+        "the counters survive the exporter's death"
+    )
 
 
 def test_one_that_stands_still_does_not_keep_the_service_from_ending(running: Supervised) -> None:
@@ -193,14 +195,14 @@ def test_probes_tell_a_lost_database_and_a_master_that_stands_still(
 ) -> None:
     name = parse_dsn(jobs.connection.dsn)["dbname"]
     running.one("dispatcher").suspend()
-    wait_until(lambda: exporter.get("/readyz").status == 503, PATIENCE, "unreadiness")
+    wait_until(lambda: exporter.get("/readyz").status == 503, PATIENCE, "readiness to be denied")
     assert exporter.get("/readyz").document["reasons"] == ["the dispatcher does not run"]
     assert exporter.value("dispatcher_up") == 0
     assert exporter.value("database_up", database=name) == 0
     assert exporter.get("/healthz").status == 200
     running.process.suspend()
     try:
-        wait_until(lambda: exporter.get("/healthz").status == 503, PATIENCE, "ill health")
+        wait_until(lambda: exporter.get("/healthz").status == 503, PATIENCE, "health to be denied")
     finally:
         running.process.resume()
         for process in running.children("dispatcher"):
@@ -216,11 +218,11 @@ def test_a_reload_moves_it_and_switches_it_off(database: str, tmp_path: Path) ->
         wait_until(first.text, PATIENCE, "metrics")
         file.write_text(f"[queue_job]\nhttp = {second.address}\n")
         running.process.send_signal(signal.SIGHUP)
-        wait_until(second.text, PATIENCE, lambda: f"metrics elsewhere; log:\n{running.log}")
+        wait_until(second.text, PATIENCE, lambda: f"metrics at the new address; log:\n{running.log}")
         assert first.get("/metrics").status == 0
         file.write_text("[queue_job]\nhttp =\n")
         running.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: not running.children("exporter"), PATIENCE, "its end")
+        wait_until(lambda: not running.children("exporter"), PATIENCE, "the exporter to end")
         assert second.get("/metrics").status == 0
         file.write_text(f"[queue_job]\nhttp = {second.address}\n")
         running.process.send_signal(signal.SIGHUP)
@@ -229,11 +231,11 @@ def test_a_reload_moves_it_and_switches_it_off(database: str, tmp_path: Path) ->
 
 def test_it_leaves_with_the_master(running: Supervised) -> None:
     exporter = running.one("exporter")
-    others = running.everything()
+    processes = running.everything()
     running.process.kill()
     gone, alive = psutil.wait_procs([exporter], timeout=PATIENCE)
     assert (gone, alive) == ([exporter], [])
-    psutil.wait_procs(others, timeout=PATIENCE)
+    psutil.wait_procs(processes, timeout=PATIENCE)
 
 
 def test_when_counting_takes_too_long_it_is_estimated(database: str, jobs: Queue) -> None:

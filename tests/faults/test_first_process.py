@@ -1,4 +1,4 @@
-"""As process 1 of a container that has no init: strangers are reaped, signals are taken, nothing stays."""
+"""As process 1 of a container without an init: it reaps orphans, obeys signals, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 def possible() -> str:
-    """Why not, if not."""
+    """Why this machine cannot make a PID namespace; empty if it can."""
     if shutil.which("unshare") is None:
         return "there is no unshare"
-    ran = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
-    return ran.stderr.strip()
+    result = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
+    return result.stderr.strip()
 
 
 pytestmark = [
@@ -54,14 +54,14 @@ class Container:
         return self.first.children(recursive=True)
 
     def zombies(self) -> list[psutil.Process]:
-        found = []
+        processes = []
         for process in self.below():
             try:
                 if process.status() == psutil.STATUS_ZOMBIE:
-                    found.append(process)
+                    processes.append(process)
             except psutil.NoSuchProcess:
-                pass  # it was one, until just now
-        return found
+                pass  # it was a zombie and has just been reaped
+        return processes
 
     def end(self) -> None:
         if self.unshare.poll() is None:
@@ -85,12 +85,14 @@ def test_the_orphans_of_jobs_are_reaped(container: Container, jobs: Queue) -> No
     def adopted() -> list[psutil.Process]:
         return [p for p in container.first.children() if "600.4712" in " ".join(p.cmdline())]
 
-    orphans = wait_until(lambda: len(found := adopted()) == 3 and found, PATIENCE, lambda: container.log)
+    orphans = wait_until(lambda: len(pids := adopted()) == 3 and pids, PATIENCE, lambda: container.log)
     for orphan in orphans:
-        assert orphan.ppid() == container.first.pid, "adopted by process 1"
+        assert orphan.ppid() == container.first.pid, "process 1 has adopted it"
         orphan.kill()
     assert end_of(orphans, PATIENCE) == []
-    wait_until(lambda: not any(orphan.is_running() for orphan in orphans), PATIENCE, "their end to be taken")
+    wait_until(
+        lambda: not any(orphan.is_running() for orphan in orphans), PATIENCE, "the orphans to be reaped"
+    )
     assert container.zombies() == []
     jobs.wait_for(jobs.sample(9).with_delay().write().uuid, "done")
     assert "ERROR" not in container.log
@@ -104,7 +106,7 @@ def test_a_worker_that_dies_is_replaced_there_too(container: Container, jobs: Qu
 def test_term_drains_beyond_the_heartbeat_and_takes_everything_along(
     container: Container, jobs: Queue
 ) -> None:
-    """Workers go on beating while they finish: none is taken for hung."""
+    """Workers that finish their jobs still send heartbeats, so none of them is killed as hung."""
     job = jobs.sample(1).with_delay().write_slowly(5)
     jobs.wait_for(job.uuid, "started")
     everything = container.below()
@@ -117,11 +119,11 @@ def test_term_drains_beyond_the_heartbeat_and_takes_everything_along(
 
 
 def test_term_before_the_master_is_up(database: str, tmp_path: Path) -> None:
-    """The kernel hands process 1 no signal that it has no handler for: the command must have one."""
+    """The kernel drops signals to process 1 that have no handler, so the command must install one early."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        # a server that never answers keeps the command busy
+        # the command waits for this server, which never answers
         dsn = f"host=127.0.0.1 port={silent.getsockname()[1]} dbname=silent user=nobody"
         container = Container(tmp_path, "--database", dsn)
         try:

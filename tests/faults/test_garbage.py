@@ -1,6 +1,6 @@
-"""Packets that are none of our messages, on the sockets between real processes: no process ends, and jobs go on.
+"""Packets that are no messages, sent on the sockets between real processes: no process ends, and jobs go on.
 
-The sockets are private. The test takes copies of them out of the processes, with the right to trace them.
+The sockets are private, so the test duplicates them out of the processes, which needs the right to trace them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ GARBAGE = [
 
 
 def copies(pid: int) -> Iterator[socket.socket]:
-    """The packet sockets of a process: what is sent on one arrives at the process's peer."""
+    """Duplicates of a process's packet sockets: a packet sent on one arrives at that process's peer."""
     process = os.pidfd_open(pid)
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):
@@ -55,7 +55,7 @@ def copies(pid: int) -> Iterator[socket.socket]:
                 continue
             try:
                 end = socket.socket(fileno=fd)
-            except OSError:  # no socket
+            except OSError:  # not a socket
                 os.close(fd)
                 continue
             with end:
@@ -67,8 +67,8 @@ def copies(pid: int) -> Iterator[socket.socket]:
 
 @pytest.fixture
 def running(database: str, tmp_path: Path) -> Iterator[Supervised]:
-    with supervised(database, tmp_path, "root:2") as made:
-        yield made
+    with supervised(database, tmp_path, "root:2") as service:
+        yield service
 
 
 @pytest.fixture
@@ -82,16 +82,16 @@ ROLES = ("template", "dispatcher", "worker", "master")
 
 @pytest.mark.parametrize("sender", ROLES)
 def test_no_process_ends_by_it(running: Supervised, jobs: Queue, sender: str) -> None:
-    """Whoever sends it: what the master sends arrives at all others, what they send at the master or the dispatcher."""
+    """The master's packets reach all other processes; theirs reach the master or the dispatcher."""
     jobs.sample(1).with_delay().write()
     jobs.wait_until_drained()
     pids = {role: running.one(role).pid for role in ROLES[:-1]} | {"master": running.process.pid}
-    sent = 0
+    packets = 0
     for end in copies(pids[sender]):
         for packet in GARBAGE:
             end.send(packet)
-            sent += 1
-    assert sent >= len(GARBAGE)
+            packets += 1
+    assert packets >= len(GARBAGE)
     wait_until(lambda: "message refused" in running.log, PATIENCE, lambda: running.log)
     for number in range(2, 30):
         jobs.sample(number).with_delay().write()

@@ -1,6 +1,6 @@
-"""Random graphs, with failures, retries and what people do to jobs, end as a reference model says, under kill -9.
+"""Random graphs with failures, retries and operators' actions end as a reference model says, under kill -9.
 
-GRAPH_EXAMPLES=N runs N random ones for each number of workers; without it a few, always the same.
+GRAPH_EXAMPLES=N runs N random graphs for each number of workers; the default is a few graphs, always the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from support.waiting import wait_until
 
 EXAMPLES = int(os.environ.get("GRAPH_EXAMPLES", "0"))
 KINDS = ["fine", "fine", "fine", "fine", "retrying", "broken", "tired"]
-OPTIONS = ["--log-level", "INFO", "--set", "poison_after=0"]  # any job may be hit any number of times
+OPTIONS = ["--log-level", "INFO", "--set", "poison_after=0"]  # a kill may hit any job any number of times
 QUIET = (
     "select not exists (select from queuemaster.queue_job where state in ('pending', 'enqueued', 'started'))"
 )
@@ -36,7 +36,7 @@ QUIET = (
 @st.composite
 def graphs(draw: st.DrawFn) -> list[Node]:
     count = draw(st.integers(1, 200))
-    # parents as distances, so that a part of a graph is a graph
+    # parents are given as distances, so that each part of a graph is a graph too
     distances = st.frozensets(st.integers(1, 40), max_size=3)
     drawn = draw(st.lists(st.tuples(st.sampled_from(KINDS), distances), min_size=count, max_size=count))
     return [
@@ -47,7 +47,7 @@ def graphs(draw: st.DrawFn) -> list[Node]:
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[list[Node], list[list[Act]]]:
-    """A graph, and what is done to it at first and each time when nothing runs any more."""
+    """A graph, and the actions on it: at first, and each time when no job runs any more."""
     nodes = draw(graphs())
     for number in draw(st.frozensets(st.integers(0, len(nodes) - 1), min_size=1, max_size=3)):
         nodes[number] = Node("held", nodes[number].parents)
@@ -71,7 +71,8 @@ def test_any_graph_ends_as_the_model_says(database: str, tmp_path: Path, workers
         derandomize=not EXAMPLES,
         deadline=None,
         database=None,
-        phases=[Phase.generate],  # what is killed when cannot be repeated: a smaller graph may just have luck
+        # The times of the kills cannot be repeated, so a smaller graph that passes proves nothing.
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )
@@ -99,13 +100,13 @@ def test_any_graph_ends_as_the_model_says(database: str, tmp_path: Path, workers
         ):
             check()
         assert "sweep repaired" not in running.log
-    assert len(killed) >= 5, "nobody was killed: the test proves nothing"
-    assert stopped[False], "nothing was cancelled in its first run"
-    assert stopped[True], "nothing was cancelled in a run after a kill"
+    assert len(killed) >= 5, "too few workers were killed: the test proves nothing"
+    assert stopped[False], "no job was cancelled in its first run"
+    assert stopped[True], "no job was cancelled in a run after a kill"
 
 
 def store(jobs: Queue, nodes: Sequence[Node], acts: Sequence[Act], model: Model) -> list[Job]:
-    """One graph, as many as it falls into; with what is done to it before any job could start."""
+    """Store a graph, which may consist of several parts, and act on it before any of its jobs can start."""
     delayables: list[Any] = [
         jobs.env["vertex"]
         .browse(number)
@@ -125,20 +126,20 @@ def store(jobs: Queue, nodes: Sequence[Node], acts: Sequence[Act], model: Model)
 
 
 def carry_out(jobs: Queue, stored: Sequence[Job], acts: Sequence[Act], model: Model) -> None:
-    """In one transaction: no job starts between two of them."""
+    """Do all of them in one transaction, so that no job starts in between."""
     with transaction(jobs):
         perform(jobs, stored, acts, model)
 
 
 def stop_held(jobs: Queue, stopped: Counter[bool]) -> bool:
-    """Cancel what runs and would for ever; half of it only after a kill, so that it runs again. The kills go on."""
+    """Cancel running jobs that would never end; every other one only after a kill, when it runs again."""
     running = jobs.rows(
         "select uuid, attempt > 1 from queuemaster.queue_job where state = 'started' and not cancel_requested"
         " and args::jsonb ->> 0 = 'held' and (attempt > 1 or id % 2 = 0)"
     )
-    for uuid, again in running:
+    for uuid, after_kill in running:
         jobs.rows("select queuemaster.cancel_job(%s)", (uuid,))
-        stopped[again] += 1
+        stopped[after_kill] += 1
     return True
 
 
@@ -150,7 +151,7 @@ def perform(jobs: Queue, stored: Sequence[Job], acts: Sequence[Act], model: Mode
             jobs.rows("insert into repaired values (%s)", (act.node,))
         job = stored[act.node]
         change = {"cancel": job.cancel, "done": job.set_done}.get(act.name, job.requeue)
-        with contextlib.suppress(JobError):  # the state forbids it: the model says the same
+        with contextlib.suppress(JobError):  # the job's state forbids the action, and the model agrees
             change()
 
 
@@ -162,20 +163,20 @@ def transaction(jobs: Queue) -> Iterator[None]:
 
 
 def compare(jobs: Queue, stored: Sequence[Job], nodes: Sequence[Node], model: Model) -> None:
-    found = dict(jobs.rows("select uuid, state from queuemaster.queue_job"))
-    states = [found[job.uuid] for job in stored]
+    stored_states = dict(jobs.rows("select uuid, state from queuemaster.queue_job"))
+    states = [stored_states[job.uuid] for job in stored]
     wrong = {
         number: f"{nodes[number]} is {is_}, expected {expected}"
         for number, (is_, expected) in enumerate(zip(states, model.states, strict=True))
         if is_ != expected
     }
     assert not wrong
-    assert Counter(jobs.effects()) == model.effects, "each run that got done left its effect, once"
+    assert Counter(jobs.effects()) == model.effects, "each run that was done left its effect once"
 
 
 @contextlib.contextmanager
 def killing(running: Supervised, killed: list[int]) -> Iterator[None]:
-    """SIGKILL a worker every now and then, whatever it does."""
+    """SIGKILL a random worker from time to time."""
     over = threading.Event()
     dice = random.Random(1)
 

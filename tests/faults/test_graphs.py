@@ -1,4 +1,4 @@
-"""Graphs with many parents and many workers: nobody is stranded, nothing deadlocks."""
+"""Graphs with many parents and many workers: every child is released, and nothing deadlocks."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ def run(jobs: Queue, database: str, directory: Path, expected: int) -> None:
     before = deadlocks(jobs)
     with supervised(database, directory, "root:8", ["--log-level", "INFO"], app="modelapp") as running:
         jobs.wait_until_drained()
-        assert "sweep repaired" not in running.log, "children were left to the sweep"
+        assert "sweep repaired" not in running.log, (
+            "the sweep had to release children that their parents should have released"
+        )
     assert jobs.states() == {"done": expected}
     assert len(jobs.effects()) == len(set(jobs.effects())) == expected
     assert deadlocks(jobs) == before
-    # a deadlock that the server resolved would have cost somebody a try
+    # a deadlock that the server resolved would have cost a job a try
     assert jobs.value("select max(attempt) from queuemaster.queue_job") == 1
 
 

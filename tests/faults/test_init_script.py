@@ -1,4 +1,4 @@
-"""The init script, called as init calls it: what it does, and that its exit codes are those of the LSB."""
+"""The init script, called as init calls it: its actions, and the exit codes of the LSB."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
-RUNNING, DEAD_WITH_PIDFILE, NOT_RUNNING = 0, 1, 3  # of status
+RUNNING, DEAD_WITH_PIDFILE, NOT_RUNNING = 0, 1, 3  # exit codes of status
 USAGE, NOT_ALLOWED, NOT_INSTALLED, NOT_CONFIGURED, NOT_RUNNING_NOW = 2, 4, 5, 6, 7
 NOBODY = 65534
 
 
 @pytest.fixture
 def script(tmp_path: Path, database: str) -> Iterator[InitScript]:
-    made = InitScript(tmp_path, database)
+    init_script = InitScript(tmp_path, database)
     with contextlib.ExitStack() as ending:
-        ending.callback(made.end)
-        yield made
+        ending.callback(init_script.end)
+        yield init_script
 
 
 def test_start_and_stop_may_be_said_twice(script: InitScript) -> None:
@@ -39,13 +39,13 @@ def test_start_and_stop_may_be_said_twice(script: InitScript) -> None:
     assert script.code("stop") == 0
     assert script.code("try-restart") == 0
     assert script.pid() is None
-    started = script("start")
-    assert started.returncode == 0, started.stderr
+    first = script("start")
+    assert first.returncode == 0, first.stderr
     assert script.code("status") == RUNNING
     pid = script.pid()
-    again = script("start")
-    assert (again.returncode, script.pid()) == (0, pid)
-    assert "already running" in again.stdout
+    second = script("start")
+    assert (second.returncode, script.pid()) == (0, pid)
+    assert "already running" in second.stdout
     assert script.code("try-restart") == 0
     assert script.code("status") == RUNNING
     assert script.pid() not in (None, pid)
@@ -92,7 +92,7 @@ def test_a_wrong_configuration_stops_nothing_that_runs(script: InitScript) -> No
     for word in ("reload", "restart", "try-restart"):
         assert script.code(word) == NOT_CONFIGURED, word
         assert script.pid() == pid
-    assert script.code("stop") == 0, "to stop, it needs none"
+    assert script.code("stop") == 0, "stop works without a valid configuration"
 
 
 def test_an_application_that_cannot_be_imported(script: InitScript) -> None:
@@ -117,9 +117,9 @@ def test_a_master_that_was_killed(script: InitScript) -> None:
 
 def test_what_is_not_there(script: InitScript) -> None:
     for arguments in ([], ["no-such-word"]):
-        ran = script(*arguments)
-        assert ran.returncode == USAGE
-        assert "start|stop|restart|try-restart|reload|force-reload|status" in ran.stderr
+        result = script(*arguments)
+        assert result.returncode == USAGE
+        assert "start|stop|restart|try-restart|reload|force-reload|status" in result.stderr
     script.program.rename(script.directory / "elsewhere")
     for word in ("start", "restart", "reload"):
         assert script.code(word) == NOT_INSTALLED
@@ -130,17 +130,17 @@ def test_what_is_not_there(script: InitScript) -> None:
 
 
 def test_who_may_not(database: str) -> None:
-    """Root has nobody ask; an ordinary user asks where he may not write."""
+    """An ordinary user calls the script; root runs this test as nobody."""
     user = NOBODY if os.geteuid() == 0 else None
     place = Path(tempfile.mkdtemp(prefix="qm-", dir="/tmp"))
     try:
         script = InitScript(place, database)
         place.chmod(0o555)
-        ran = subprocess.run(
+        result = subprocess.run(
             [script.script, "start"], capture_output=True, text=True, user=user, check=False, cwd="/"
         )
-        assert ran.returncode == NOT_ALLOWED, ran.stderr
-        assert "try as root" in ran.stderr
+        assert result.returncode == NOT_ALLOWED, result.stderr
+        assert "try as root" in result.stderr
         assert script.pid() is None
     finally:
         place.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Jobs that would go on for ever: each is ended, says why, and hurts nobody else."""
+"""Jobs that would run for ever: each is ended with the cause on its row, and no other job is affected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.timeout(300)
 SOON = ["--set", "kill_grace=0.5"]
 
-# way to run away, what its traceback names
+# how the job runs away, and what its traceback names
 WAYS = [
     ("loop", "run_away"),
     ("sleep", "_go_on"),
@@ -29,7 +29,7 @@ WAYS = [
 
 
 def test_a_runaway_ends_at_its_timeout(database: str, tmp_path: Path) -> None:
-    """Each way in a channel of its own with one worker, so that what runs there afterwards comes after it."""
+    """Each way has its own channel with one worker, so the next job of the channel runs in the same worker."""
     channels = ",".join(["root:6", *(f"{number}:1" for number in range(len(WAYS)))])
     with queue(database) as jobs, supervised(database, tmp_path, channels, SOON) as running:
         runaways = [
@@ -39,9 +39,9 @@ def test_a_runaway_ends_at_its_timeout(database: str, tmp_path: Path) -> None:
         for job, (how, traced) in zip(runaways, WAYS, strict=True):
             row = jobs.wait_for(job.uuid, "failed")
             assert row["exc_message"] == "Max. retries (1) reached: timeout after 1 s", (how, running.log)
-            assert traced in row["exc_info"], f"{how}: where it was"
+            assert traced in row["exc_info"], f"{how}: the traceback shows where the job was"
         assert jobs.effects() == []
-        assert end_of(left_children(tmp_path), PATIENCE) == [], "a job's children go with it"
+        assert end_of(left_children(tmp_path), PATIENCE) == [], "the job's child processes end with it"
         afterwards = [
             jobs.sample(2).with_delay(timeout=60, channel=str(number)).write() for number in range(len(WAYS))
         ]
@@ -56,9 +56,9 @@ def waiting_again(jobs: Queue, uuid: str) -> dict[str, Any]:
 
 def test_a_runaway_with_tries_left_waits_for_its_turn(database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON):
-        asked = jobs.sample(1).with_delay(timeout=1).run_away("sleep")
+        runaway = jobs.sample(1).with_delay(timeout=1).run_away("sleep")
         killed = jobs.sample(2).with_delay(timeout=1).run_away("swallow")
-        for job in (asked, killed):
+        for job in (runaway, killed):
             row = wait_until(partial(waiting_again, jobs, job.uuid), PATIENCE)
             assert (row["state"], row["exc_message"]) == ("pending", "timeout after 1 s")
 
@@ -69,12 +69,12 @@ def test_processor_time(database: str, tmp_path: Path) -> None:
         job = jobs.sample(1).with_delay(max_retries=1).run_away("loop")
         row = jobs.wait_for(job.uuid, "failed")
         assert "cpu 1" in row["exc_message"]
-        assert "sampleapp.py" in row["exc_info"], "where it was"
+        assert "sampleapp.py" in row["exc_info"], "the traceback shows where the job was"
         waiting = jobs.sample(2).with_delay().write_slowly(2)
         jobs.wait_for(waiting.uuid, "done")
 
 
-# where the limit is said, what is asked for, how it runs away, what it is ended for
+# where the limit is declared, the job's own limits, how it runs away, the message that it ends with
 OF_JOBS: list[tuple[str, dict[str, Any], str, str]] = [
     ("job", {"cpu": 1}, "loop", "cpu 1"),
     ("job", {"cpu": 1}, "busy child", "cpu 1"),
@@ -95,22 +95,22 @@ def test_limits_of_jobs_and_of_their_functions(database: str, tmp_path: Path) ->
             row = jobs.wait_for(job.uuid, "failed")
             assert message in row["exc_message"], (where, how, running.log)
             assert row["exc_name"].rpartition(".")[2] in ("LimitJobError", "JobKilled")
-        assert left_children(tmp_path) == [], "a job's children go with it"
-        # 0 lifts the channel's limit; what ended and was waited for has counted, in the other one
-        free = jobs.sample(2).with_delay(channel="free", cpu=0, max_retries=1).use_children(2.5, False)
-        held = jobs.sample(2).with_delay(channel="free", max_retries=1).use_children(60, False)
-        jobs.wait_for(free.uuid, "done")
-        assert "cpu 1" in jobs.wait_for(held.uuid, "failed")["exc_message"]
+        assert left_children(tmp_path) == [], "the job's child processes end with it"
+        # 0 lifts the channel's limit. For the limited job, children that it has waited for count too.
+        unlimited = jobs.sample(2).with_delay(channel="free", cpu=0, max_retries=1).use_children(2.5, False)
+        limited = jobs.sample(2).with_delay(channel="free", max_retries=1).use_children(60, False)
+        jobs.wait_for(unlimited.uuid, "done")
+        assert "cpu 1" in jobs.wait_for(limited.uuid, "failed")["exc_message"]
 
 
 def test_a_job_does_not_pay_for_what_another_left_behind(database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON):
-        left = jobs.sample(1).with_delay().use_children(600, True)
-        jobs.wait_for(left.uuid, "done")
+        leaver = jobs.sample(1).with_delay().use_children(600, True)
+        jobs.wait_for(leaver.uuid, "done")
         used = wait_until(
             lambda: sum(child.cpu_times().user > 2 for child in left_children(tmp_path)),
             PATIENCE,
-            "it computes",
+            "the leftover child process to use processor time",
         )
         assert used == 1
         job = jobs.sample(2).with_delay(cpu=1, max_retries=1).write_slowly(3)
@@ -118,7 +118,7 @@ def test_a_job_does_not_pay_for_what_another_left_behind(database: str, tmp_path
 
 
 def left_children(place: Path) -> list[psutil.Process]:
-    """What the jobs of the supervisor that runs there have started: other tests have such processes too."""
+    """Processes that jobs of the supervisor in this directory started; other tests have such processes too."""
     children = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         if "600.4711" in " ".join(process.info["cmdline"] or []) and process.info["cwd"] == str(place):
@@ -133,7 +133,7 @@ def test_memory(database: str, tmp_path: Path) -> None:
         row = jobs.wait_for(job.uuid, "failed")
         assert "memory " in row["exc_message"]
         assert "> 300 MiB" in row["exc_message"]
-        assert "sampleapp.py" in row["exc_info"], "where it was"
+        assert "sampleapp.py" in row["exc_info"], "the traceback shows where the job was"
 
 
 def test_limits_of_a_channel_hold_in_it_and_nowhere_else(database: str, tmp_path: Path) -> None:
@@ -141,20 +141,18 @@ def test_limits_of_a_channel_hold_in_it_and_nowhere_else(database: str, tmp_path
     with queue(database) as jobs, supervised(database, tmp_path, channels, SOON) as running:
         outside = jobs.sample(3).with_delay(max_retries=1).use_children(2.5, False)
         hogs = [("root.small", "memory", "> 300 MiB"), ("root.quick", "loop", "cpu 1")]
-        ended = [
-            jobs.sample(1).with_delay(channel=name, max_retries=1).run_away(how) for name, how, _ in hogs
-        ]
-        for job, (channel, _, message) in zip(ended, hogs, strict=True):
+        rows = [jobs.sample(1).with_delay(channel=name, max_retries=1).run_away(how) for name, how, _ in hogs]
+        for job, (channel, _, message) in zip(rows, hogs, strict=True):
             row = jobs.wait_for(job.uuid, "failed")
             assert message in row["exc_message"], (channel, running.log)
-            assert "sampleapp.py" in row["exc_info"], "where it was"
+            assert "sampleapp.py" in row["exc_info"], "the traceback shows where the job was"
             jobs.wait_for(jobs.sample(2).with_delay(channel=channel).write().uuid, "done")
         jobs.wait_for(outside.uuid, "done")
         assert jobs.effects() == [2, 2]
 
 
 def test_a_timeout_names_its_run_and_spares_the_next(database: str, tmp_path: Path) -> None:
-    """Jobs that end just when their time is up, one after the other in one worker: nobody else is hit."""
+    """Jobs that end just when their time is up, one after the other in one worker: no other job is stopped."""
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", SOON):
         env = jobs.env
         env.delay_many(
@@ -171,7 +169,7 @@ def test_a_timeout_names_its_run_and_spares_the_next(database: str, tmp_path: Pa
         )
         assert innocent == []
         stopped = jobs.rows("select exc_message from queuemaster.queue_job where state = 'failed'")
-        assert stopped, "nothing was ever stopped: the test proves nothing"
+        assert stopped, "no job was stopped: the test proves nothing"
         assert {row[0] for row in stopped} == {"Max. retries (1) reached: timeout after 0.5 s"}
         assert sorted(jobs.effects()) == sorted(
             row[0]
@@ -189,7 +187,7 @@ def test_a_worker_that_does_not_beat(database: str, tmp_path: Path, job_of: str)
         job = sample.run_away(job_of) if job_of != "stopped" else sample.stop()
         row = jobs.wait_for(job.uuid, "failed")
         assert "hung: no heartbeat for" in row["exc_message"]
-        assert "sampleapp.py" in row["exc_info"], "the tracebacks of its threads"
+        assert "sampleapp.py" in row["exc_info"], "the row has the tracebacks of its threads"
         assert "worker's last words" in running.log
 
 
@@ -219,7 +217,7 @@ def test_nobody_is_killed_because_the_master_stood_still(database: str, tmp_path
         for process in (*workers, running.process):
             process.suspend()
         jobs.rows("select pg_sleep(4)")
-        # the master wakes first and sees nothing but old beats
+        # the master wakes first and sees only old heartbeats
         running.process.resume()
         jobs.rows("select pg_sleep(0.6)")
         for process in workers:
@@ -273,5 +271,7 @@ def test_the_session_of_a_killed_worker_goes_at_once(database: str, tmp_path: Pa
         psutil.Process(row["worker_pid"]).send_signal(signal.SIGKILL)
         jobs.wait_for(job.uuid, "failed")
         wait_until(
-            lambda: sessions(jobs) == 0, PATIENCE, lambda: f"no session of a dead worker; {running.log}"
+            lambda: sessions(jobs) == 0,
+            PATIENCE,
+            lambda: f"the sessions of dead workers to be gone; {running.log}",
         )

@@ -1,4 +1,4 @@
-"""docs/first-hour.md, walked through by who knows nothing else: installed, started, used, killed, reloaded, stopped."""
+"""docs/first-hour.md, command by command: a new user installs, starts, uses, kills, reloads and stops the service."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from support.walking import Command, File, Shell, steps, walk
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "first-hour.md").read_text()
 
-# installs: as fast as the package index answers
+# it installs packages, which takes as long as the package index does
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A home that is empty, and that the PostgreSQL of root may pass through."""
+    """An empty home directory that a PostgreSQL started by root may pass through."""
     place = Path(tempfile.mkdtemp(prefix="qm-", dir="/tmp"))
     place.chmod(0o755)
     yield place
@@ -40,38 +40,40 @@ def home() -> Iterator[Path]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """That of a person who has just logged in, with the make and the Python that we have."""
-    kept = ("PATH", "TMPDIR", "LANG", "http_proxy", "https_proxy", "no_proxy")
-    given = {name: value for name, value in os.environ.items() if name in kept or name.startswith("PIP_")}
-    return {**given, "HOME": str(home), "PYTHON": sys.executable, "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+    """The environment of a user who has just logged in, with our ``make`` and our Python."""
+    names = ("PATH", "TMPDIR", "LANG", "http_proxy", "https_proxy", "no_proxy")
+    inherited = {
+        name: value for name, value in os.environ.items() if name in names or name.startswith("PIP_")
+    }
+    return {**inherited, "HOME": str(home), "PYTHON": sys.executable, "LC_ALL": "C.UTF-8", "TERM": "dumb"}
 
 
 def test_every_command_of_the_page(home: Path) -> None:
-    listening = free_port()  # others of these tests run beside us
+    listening = free_port()  # other tests run at the same time and may use the page's port
     shell = Shell({**environment(home), "QUEUEMASTER_HTTP": f"127.0.0.1:{listening}"}, ROOT)
     page = PAGE.replace("127.0.0.1:8079", f"127.0.0.1:{listening}")
-    ran = 0
+    count = 0
     try:
         for step in steps(page):
             if isinstance(step, File):
                 (home / "queue" / step.path).write_text(step.text)
             else:
                 walk(shell, step)
-                ran += 1
+                count += 1
     finally:
         shell.close()
-    assert ran == page.count("\n$ ") > 30
+    assert count == page.count("\n$ ") > 30
 
 
 def test_a_page_that_is_wrong_is_noticed(tmp_path: Path) -> None:
     shell = Shell(environment(tmp_path), tmp_path)
     try:
-        said = "echo one; echo two 22; echo three"
+        script = "echo one; echo two 22; echo three"
         for answer in (("one", "two 7", "three"), ("...", "two 1"), ("one", "..."), ("o…",), ()):
-            walk(shell, Command(1, said, answer))
+            walk(shell, Command(1, script, answer))
         for answer in (("two 22",), ("one", "three"), ("one", "...", "four"), ("three", "...", "one")):
             with pytest.raises(AssertionError, match="not said"):
-                walk(shell, Command(1, said, answer))
+                walk(shell, Command(1, script, answer))
     finally:
         shell.close()
 

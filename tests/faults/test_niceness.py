@@ -1,4 +1,4 @@
-"""``nice`` of a channel: its workers have it, and one that the kernel refuses stops no job."""
+"""``nice`` of a channel: its workers have that niceness; a value that the kernel refuses stops no job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from support.supervised import queue, supervised
 
 pytestmark = pytest.mark.timeout(200)
-# PR_CAPBSET_DROP, CAP_SYS_NICE: root without it; an ordinary user has none to drop, and may not
+# PR_CAPBSET_DROP, CAP_SYS_NICE. An ordinary user does not have the capability and cannot drop it.
 WITHOUT_PRIVILEGE = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(24, 23, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Jobs that fail for good without a word, since their worker is gone: their on_fail_method is called all the same."""
+"""Jobs that fail for good because their worker died: their on_fail_method is called all the same."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ OPTIONS = ["--set", "kill_grace=0.5"]
 
 
 def ended(jobs: Queue, uuid: str) -> dict[str, object]:
-    """Wait until the job has failed and its goodbye is written; its row."""
+    """Wait until the job has failed and its on_fail_method has written; return the job's row."""
     row = jobs.wait_for(uuid, "failed")
-    wait_until(jobs.effects, PATIENCE, "what its on_fail_method writes")
+    wait_until(jobs.effects, PATIENCE, "the effect of its on_fail_method")
     return row
 
 
@@ -28,12 +28,12 @@ def test_a_job_whose_workers_die(database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, "root:2", OPTIONS) as running:
         job = jobs.sample(1).with_delay(max_retries=0).run_into_the_end(str(marker), "die")
         row = ended(jobs, job.uuid)
-        assert marker.read_text() == "1\n" * 3, "it is not run a fourth time"
+        assert marker.read_text() == "1\n" * 3, "the job does not run a fourth time"
         assert (row["retry"], row["deaths"], row["doomed"]) == (3, 3, False)
         assert row["exc_name"] == "WorkerDied"
         assert "its worker died 3 times in a row" in str(row["exc_message"])
-        assert str(row["exc_info"]).count("died: SIGKILL") == 3, "one diagnosis a death, no more"
-        # whoever comes after it finds a worker, and an end that was told once
+        assert str(row["exc_info"]).count("died: SIGKILL") == 3, "the row has one diagnosis for each death"
+        # the next job finds a worker, and the failure is logged once
         jobs.wait_for(jobs.sample(2).with_delay().write().uuid, "done")
         assert jobs.effects() == [2, 101]
         assert running.log.count("job failed") == 1
@@ -47,11 +47,11 @@ def test_a_job_that_is_killed_at_its_limit(database: str, tmp_path: Path) -> Non
         assert marker.read_text() == "1\n"
         assert (row["retry"], row["exc_name"]) == (1, "JobKilled")
         assert row["exc_message"] == "Max. retries (1) reached: timeout after 1 s"
-        assert "_go_on" in str(row["exc_info"]), "where it was"
+        assert "_go_on" in str(row["exc_info"]), "the traceback shows where the job was"
         assert jobs.effects() == [101]
 
 
-# who settles a doomed job stands still there, as long as the test holds the lock
+# a worker that settles a doomed job waits in this trigger as long as the test holds the lock
 STAND_STILL = """
 create function stand_still() returns trigger language plpgsql as $$
 begin
@@ -76,14 +76,14 @@ def test_the_worker_that_ends_it_dies_too(database: str, tmp_path: Path) -> None
                 psutil.Process(undertakers[-1]).send_signal(signal.SIGKILL)
         jobs.rows("select pg_advisory_unlock(4711, 1)")
         row = ended(jobs, job.uuid)
-        assert marker.read_text() == "1\n", "it is never run again"
+        assert marker.read_text() == "1\n", "the job never runs again"
         assert (row["retry"], row["deaths"], row["attempt"]) == (1, 1, 4)
         assert str(row["exc_message"]).startswith("Max. retries (1) reached: worker ")
         assert jobs.effects() == [101]
 
 
 def undertaker(jobs: Queue, uuid: str, before: list[int]) -> int:
-    """The worker that has begun to end a doomed job, another one than before; 0: not yet."""
+    """The pid of a new worker that has begun to end the doomed job; 0 while there is none."""
     row = jobs.job(uuid)
-    begun = row["state"] == "started" and row["doomed"] and row["worker_pid"] not in before
-    return int(row["worker_pid"]) if begun else 0
+    at_work = row["state"] == "started" and row["doomed"] and row["worker_pid"] not in before
+    return int(row["worker_pid"]) if at_work else 0

@@ -1,4 +1,4 @@
-"""What an operator sees of a supervisor at work: ``status``, ``status --watch`` and ``why``."""
+"""What ``status``, ``status --watch`` and ``why`` show of a running supervisor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANNELS = "root:4,mail:1,slow:1:sequential"
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command of the same user, who knows the pid file."""
+    """Run a command as the same user, with the supervisor's pid file."""
     return subprocess.run(
         [sys.executable, "-m", "queuemaster", *arguments, "--pidfile", str(directory / "pid")],
         capture_output=True, text=True, env=environment(), timeout=PATIENCE, check=False,
@@ -30,12 +30,12 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def document(directory: Path, *arguments: str) -> dict[str, Any]:
     result = run(directory, *arguments, "--json")
     assert result.returncode == 0, result.stderr
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
 
 
-def held(jobs: Queue, channel: str = "root.mail") -> str:
-    """A job that runs until the test gives up its lock."""
+def start_held_job(jobs: Queue, channel: str = "root.mail") -> str:
+    """Start a job that runs until the test releases its lock; return its uuid."""
     jobs.rows("select pg_advisory_lock(4711, 1)")
     job = jobs.sample(1).with_delay(channel=channel).write_and_wait(1)
     jobs.wait_for(job.uuid, "started")
@@ -44,35 +44,35 @@ def held(jobs: Queue, channel: str = "root.mail") -> str:
 
 def test_status_and_why_name_the_job_that_holds_the_slot(database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, CHANNELS) as running:
-        holder = held(jobs)
+        holder = start_held_job(jobs)
         waiting = jobs.sample(2).with_delay(channel="root.mail").write()
 
         def busy() -> dict[str, Any] | None:
-            known = document(tmp_path, "status")
-            slots = known["channels"].get("root.mail", {}).get("in_use")
-            # a worker that was just handed over has a slot as well, before anybody leads
-            leads = any(found and found["leader"] for found in known["databases"].values())
-            at_work = known["channels"]["root.mail"]["workers"]["busy"] == 1
-            return known if leads and slots == 1 and at_work else None
+            status = document(tmp_path, "status")
+            slots = status["channels"].get("root.mail", {}).get("in_use")
+            # a worker adopted from an earlier dispatcher has a slot too, before the new one leads
+            leads = any(state and state["leader"] for state in status["databases"].values())
+            at_work = status["channels"]["root.mail"]["workers"]["busy"] == 1
+            return status if leads and slots == 1 and at_work else None
 
-        known = wait_until(busy, PATIENCE, lambda: f"a busy worker in the status; log:\n{running.log}")
-        (at_work,) = (worker for worker in known["workers"] if worker["job"])
+        status = wait_until(busy, PATIENCE, lambda: f"a busy worker in the status; log:\n{running.log}")
+        (at_work,) = (worker for worker in status["workers"] if worker["job"])
         assert (at_work["job"]["uuid"], at_work["job"]["call"]) == (holder, "sample.write_and_wait")
         assert at_work["pid"] in {child.pid for child in running.children("worker")}
-        assert known["master"]["pid"] == running.process.pid
-        assert [found["leader"] for found in known["databases"].values()] == [True]
-        found = document(tmp_path, "why", waiting.uuid)
-        assert found["summary"].startswith(
+        assert status["master"]["pid"] == running.process.pid
+        assert [state["leader"] for state in status["databases"].values()] == [True]
+        answer = document(tmp_path, "why", waiting.uuid)
+        assert answer["summary"].startswith(
             "It waits because the slot of channel root.mail is in use, by " + holder
         )
-        assert [gate["gate"] for gate in found["gates"] if gate["verdict"] == "shut"] == ["capacity"]
+        assert [gate["gate"] for gate in answer["gates"] if gate["verdict"] == "shut"] == ["capacity"]
         jobs.rows("select pg_advisory_unlock(4711, 1)")
         jobs.wait_for(waiting.uuid, "done")
         assert document(tmp_path, "why", waiting.uuid)["waits"] is False
-    gone = run(tmp_path, "status", "--json")
-    assert gone.returncode == 1
-    assert json.loads(gone.stdout)["running"] is False
-    assert "not running" in gone.stderr
+    result = run(tmp_path, "status", "--json")
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["running"] is False
+    assert "not running" in result.stderr
 
 
 def test_why_finds_a_pause_a_failure_before_it_and_that_nobody_serves(database: str, tmp_path: Path) -> None:
@@ -103,39 +103,39 @@ def test_a_leader_that_is_stopped_is_seen(database: str, tmp_path: Path) -> None
         try:
             wait_until(
                 lambda: "dispatcher" in document(tmp_path, "status")["master"]["silent"],
-                PATIENCE, "a dispatcher that is silent",
+                PATIENCE, "the status to show a silent dispatcher",
             )  # fmt: skip
             assert "silent for" in run(tmp_path, "status").stdout
         finally:
             dispatcher.resume()
 
 
-def _screen(fd: int, said: str) -> str:
-    """What the terminal was sent, until something is among it."""
+def _screen(fd: int, expected: str) -> str:
+    """Read what the terminal receives until the expected text is in it; return all of it."""
     text = ""
     deadline = time.monotonic() + PATIENCE
-    while said not in text:
-        assert time.monotonic() < deadline, f"{said!r} is not on the screen: {text!r}"
+    while expected not in text:
+        assert time.monotonic() < deadline, f"{expected!r} is not on the screen: {text!r}"
         if select.select([fd], [], [], 0.2)[0]:
             text += os.read(fd, 65536).decode(errors="replace")
     return text
 
 
 def _with_ctrl_c() -> None:
-    # a shell that starts the tests in the background has them ignore it, and children inherit that
+    # a shell makes its background jobs ignore SIGINT, and child processes inherit that
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _watching(running: Supervised) -> tuple[subprocess.Popen[bytes], int]:
-    ours, theirs = pty.openpty()
+    own_end, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "queuemaster", "status", "--watch", "--pidfile", str(running.directory / "pid")],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
         preexec_fn=_with_ctrl_c,  # noqa: PLW1509  (one system call)
         env={**environment(), "TERM": "xterm", "COLUMNS": "60", "LINES": "30"},
     )  # fmt: skip
-    os.close(theirs)
-    return process, ours
+    os.close(terminal)
+    return process, own_end
 
 
 def test_watch_shows_changes_and_ends_with_ctrl_c(database: str, tmp_path: Path) -> None:
@@ -144,10 +144,10 @@ def test_watch_shows_changes_and_ends_with_ctrl_c(database: str, tmp_path: Path)
         watching, screen = _watching(running)
         try:
             _screen(screen, "we lead")
-            uuid = held(jobs)
+            uuid = start_held_job(jobs)
             _screen(screen, uuid)
             watching.send_signal(signal.SIGINT)
-            _screen(screen, "\x1b[?1049l")  # what was there before is shown again
+            _screen(screen, "\x1b[?1049l")  # the terminal's earlier content is shown again
             assert watching.wait(PATIENCE) == 0
         finally:
             jobs.rows("select pg_advisory_unlock_all()")
@@ -163,8 +163,8 @@ def test_the_log_says_when_it_is_ready_and_in_which_database_a_job_ran(database:
         wait_until(lambda: "job done" in running.log, PATIENCE)
         text, name = running.log, jobs.value("select current_database()")
     places = [
-        text.index(f": {said}")
-        for said in ("starting", "connecting to databases", "leads", "all databases ready")
+        text.index(f": {event}")
+        for event in ("starting", "connecting to databases", "leads", "all databases ready")
     ]
     assert places == sorted(places)
     (line,) = (line.split() for line in text.splitlines() if "here I am" in line)
@@ -189,9 +189,9 @@ def test_commands_that_are_told_no_database_ask_that_of_the_supervisor_here(
         assert job.uuid in ask("jobs", "list").stdout
         paused = json.loads(ask("channel", "mail", "--pause", "--json").stdout)
         assert jobs.value("select paused from queuemaster.control where channel = 'root.mail'"), paused
-        assert "root.slow" in ask("channel").stdout, "its channels are known too"
+        assert "root.slow" in ask("channel").stdout, "the command knows the supervisor's channels too"
         requeued = ask("jobs", "requeue", job.uuid)
         assert requeued.returncode == 0, requeued.stderr
-        assert jobs.job(job.uuid)["state"] == "pending", "its channel is paused"
+        assert jobs.job(job.uuid)["state"] == "pending", "the job's channel is paused"
         elsewhere = ask("jobs", "list", QUEUEMASTER_DATA_DIR=str(tmp_path / "nowhere"))
-        assert elsewhere.returncode == 2, "that directory is what is named"
+        assert elsewhere.returncode == 2, "the named directory is not the supervisor's"

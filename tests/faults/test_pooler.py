@@ -1,4 +1,4 @@
-"""A real pooler between us and the server: in session mode it is invisible, in transaction mode it is noticed."""
+"""pgbouncer between us and the server: session mode works as if it were not there, transaction mode is refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("adopting")
 
 @contextlib.contextmanager
 def pooler(dsn: str, mode: str) -> Iterator[str]:
-    """The DSN through a pooler in this mode."""
+    """The DSN of the database through a pgbouncer in this mode."""
     behind = parse_dsn(dsn)
     with socket.socket() as probe, tempfile.TemporaryDirectory() as directory:
         probe.bind(("127.0.0.1", 0))
@@ -38,22 +38,22 @@ def pooler(dsn: str, mode: str) -> Iterator[str]:
             cursor.execute(sql.SQL("alter role {} password 'known'").format(sql.Identifier(behind["user"])))
         users.write_text(f'"{behind["user"]}" "known"\n')
         configuration = Path(directory, "ini")
-        # its socket is for the server's own user only
-        there = f"host=127.0.0.1 port={behind['port']} dbname={behind['dbname']}"
+        # by TCP, since the server's socket is for its own user only
+        target = f"host=127.0.0.1 port={behind['port']} dbname={behind['dbname']}"
         configuration.write_text(
-            f"[databases]\n{behind['dbname']} = {there}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+            f"[databases]\n{behind['dbname']} = {target}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
             f"unix_socket_dir =\nauth_type = trust\nauth_file = {users}\npool_mode = {mode}\n"
             "ignore_startup_parameters = options,extra_float_digits\ndefault_pool_size = 30\n"
         )
-        for one in (Path(directory), users, configuration):
-            one.chmod(0o755)
+        for readable in (Path(directory), users, configuration):
+            readable.chmod(0o755)
         probe.close()
-        # it refuses to be root
+        # pgbouncer refuses to run as root
         user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
         with psutil.Popen([path, "-q", configuration], env=libraries, user=user) as process:
             try:
                 through = make_dsn(host="127.0.0.1", port=port, user=behind["user"], dbname=behind["dbname"])
-                wait_until(lambda: _answers(port), PATIENCE, "the pooler")
+                wait_until(lambda: _answers(port), PATIENCE, "the pooler to accept connections")
                 yield through
             finally:
                 process.kill()
@@ -76,13 +76,13 @@ def test_sessions_that_change_hands_are_told_from_those_that_do_not(database: st
 
 def test_transaction_pooling_is_refused_at_the_start(database: str, tmp_path: Path) -> None:
     with pooler(database, "transaction") as through:
-        ran = subprocess.run(
+        result = subprocess.run(
             command(tmp_path, "--database", through), capture_output=True, text=True, env=environment(),
             timeout=PATIENCE, check=False,
         )  # fmt: skip
-    assert ran.returncode == 2
-    assert "transaction pooling" in ran.stderr
-    assert "session mode" in ran.stderr
+    assert result.returncode == 2
+    assert "transaction pooling" in result.stderr
+    assert "session mode" in result.stderr
 
 
 def test_jobs_run_through_a_pooler_in_session_mode(database: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Started by root for an ordinary user: what runs as whom, and which files root believes."""
+"""Started by root for an ordinary user: the user of each process, and the files that root trusts."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ SITE = Path(psycopg2.__file__).parents[1]
 
 
 def python() -> str:
-    """Of our own version, since our packages are compiled for it, and runnable by ``nobody``."""
+    """A Python of our own version, since our packages are compiled for it, that ``nobody`` can run."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for path in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         try:
-            ran = subprocess.run(
+            result = subprocess.run(
                 [path, "-c", "import gevent, psycopg2, queuemaster"],
                 user=NOBODY.pw_uid, group=NOBODY.pw_gid, extra_groups=[], cwd="/", env=paths(),
                 capture_output=True, check=False,
             )  # fmt: skip
         except OSError:
             continue
-        if ran.returncode == 0:
+        if result.returncode == 0:
             return path
     pytest.skip(f"no {version} with our packages that user nobody can run")
 
@@ -51,11 +51,13 @@ def paths() -> dict[str, str]:
 
 @pytest.fixture
 def reachable(database: str) -> str:
-    """The database by TCP: the server's socket is private to its user, and TCP needs a password."""
+    """The database by TCP with a password, since the server's socket is private to the server's user."""
     with connected(database) as connection, connection.cursor() as cursor:
         cursor.execute("alter role postgres password 'known'")
-    given = parse_dsn(database)
-    return f"host=127.0.0.1 port={given['port']} user=postgres password=known dbname={given['dbname']}"
+    parameters = parse_dsn(database)
+    return (
+        f"host=127.0.0.1 port={parameters['port']} user=postgres password=known dbname={parameters['dbname']}"
+    )
 
 
 def run(place: Path, *options: str) -> psutil.Popen:
@@ -113,7 +115,7 @@ def assert_runs_as_nobody(running: Supervised, jobs: Queue) -> None:
     assert set(worker.gids()) == {NOBODY.pw_gid}
     status = Path(f"/proc/{worker.pid}/status").read_text()
     groups = next(line for line in status.splitlines() if line.startswith("Groups:"))
-    assert "0" not in groups.split()[1:], "root's groups are gone too"
+    assert "0" not in groups.split()[1:], "the worker has none of root's groups"
     assert running.process.uids().effective == 0
     children = running.process.children(recursive=True)
     assert len(children) == 5, "template, dispatcher, exporter, two workers"
@@ -121,7 +123,9 @@ def assert_runs_as_nobody(running: Supervised, jobs: Queue) -> None:
     home = jobs.wait_for(jobs.sample(1).with_delay().environment("HOME", "USER").uuid, "done")["result"]
     assert json.loads(home) == {"HOME": NOBODY.pw_dir, "USER": "nobody"}
     directory = running.directory
-    assert owner_of(directory / "log") == NOBODY.pw_uid, "they all append to it"
+    assert owner_of(directory / "log") == NOBODY.pw_uid, (
+        "every process appends to the log, so it belongs to the user"
+    )
     assert owner_of(directory / "pid") == owner_of(directory / "pid.children") == 0
     assert "queuemaster.dispatcher: leads" in running.log
 
@@ -133,7 +137,7 @@ def assert_logs_are_reopened(running: Supervised, jobs: Queue) -> None:
     wait_until(lambda: log.exists() and "logs reopened" in running.log, PATIENCE)
     assert owner_of(log) == NOBODY.pw_uid
     jobs.wait_for(jobs.sample(1).with_delay().log("after").uuid, "done")
-    assert "after" in running.log, "the user may not make files here: root has done so"
+    assert "after" in running.log, "the user may not create files here, so root has created the log"
 
 
 def assert_children_leave_with_a_killed_master(running: Supervised, jobs: Queue) -> None:
@@ -178,7 +182,7 @@ CONFIGURATION = "[queue_job]\nchannels = root:0\n"
 
 
 @pytest.mark.parametrize(
-    ("mode", "uid", "gid", "said"),
+    ("mode", "uid", "gid", "message"),
     [
         (0o644, None, None, ""),
         (0o666, None, None, "everybody may write it, and so have anything run as"),
@@ -188,21 +192,25 @@ CONFIGURATION = "[queue_job]\nchannels = root:0\n"
     ],
 )
 def test_a_configuration_that_others_may_write(
-    place: Path, mode: int, uid: int | None, gid: int | None, said: str
+    place: Path, mode: int, uid: int | None, gid: int | None, message: str
 ) -> None:
     file = place / "queuemaster.conf"
     file.write_text(CONFIGURATION)
     file.chmod(mode)
     if uid is not None and gid is not None:
         os.chown(file, uid, gid)
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "queuemaster", "run", "-c", str(file)],
         env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
-    assert ran.returncode == (2 if said else 0), ran.stderr
-    assert said in ran.stderr
-    assert ("chmod" in ran.stderr or "chown" in ran.stderr) is bool(said), "what to do about it"
+    assert result.returncode == (2 if message else 0), result.stderr
+    assert message in result.stderr
+    assert ("chmod" in result.stderr or "chown" in result.stderr) is bool(message), (
+        "the message says how to fix it"
+    )
 
 
 def test_the_sample_application_can_be_read_by_all() -> None:
-    assert APPS.stat().st_mode & 0o005 == 0o005, "else the tests above prove nothing"
+    assert APPS.stat().st_mode & 0o005 == 0o005, (
+        "the user nobody must be able to read the applications, or the tests above prove nothing"
+    )

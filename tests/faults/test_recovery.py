@@ -1,4 +1,4 @@
-"""A worker, the dispatcher, the template, the database die; no job is lost and none runs twice."""
+"""Whether a worker, the dispatcher, the template or the database dies: no job is lost and none runs twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def running(database: str, jobs: Queue, tmp_path: Path) -> Iterator[Supervised]:
 
 
 def hold(jobs: Queue, key: int) -> None:
-    """Jobs that wait for this key go on when it is let go."""
+    """Take the advisory lock that jobs ``write_and_wait(key)`` wait for."""
     jobs.rows("select pg_advisory_lock(4711, %s)", (key,))
 
 
@@ -63,7 +63,7 @@ def test_a_job_that_always_does_ends_failed_with_the_cause(jobs: Queue, running:
     assert row["attempt"] == 2
     assert row["exc_name"] == "WorkerDied"
     assert row["exc_message"].startswith("Max. retries (2) reached: worker ")
-    assert row["exc_info"].count("died: SIGKILL") == 2, "the diagnosis of each attempt is kept"
+    assert row["exc_info"].count("died: SIGKILL") == 2, "the row keeps the diagnosis of each attempt"
     after = jobs.sample(2).with_delay().write()
     jobs.wait_for(after.uuid, "done")
 
@@ -81,7 +81,7 @@ NativeRuntime._declared = die
 
 
 def test_a_job_whose_worker_dies_before_it_is_known(jobs: Queue, database: str, tmp_path: Path) -> None:
-    """Its start is committed, but nobody has written down which job it is: charged all the same."""
+    """The worker dies after it commits the start and before it names the job on the scoreboard; the try counts."""
     (tmp_path / "unlucky.py").write_text(UNLUCKY)
     job = jobs.sample(1).with_delay(max_retries=2).write()
     with supervised(database, tmp_path, "root:1", app="unlucky"):
@@ -93,8 +93,8 @@ def test_a_job_whose_worker_dies_before_it_is_known(jobs: Queue, database: str, 
 def test_the_dispatcher_killed_while_a_job_runs(jobs: Queue, database: str, tmp_path: Path) -> None:
     with supervised(database, tmp_path, "root:3,mail:2,free:1") as running:
         hold(jobs, 1)
-        held = [jobs.sample(n).with_delay(channel="root.mail").write_and_wait(1) for n in (1, 2)]
-        for job in held:
+        held_jobs = [jobs.sample(n).with_delay(channel="root.mail").write_and_wait(1) for n in (1, 2)]
+        for job in held_jobs:
             jobs.wait_for(job.uuid, "started")
         epoch = jobs.value("select epoch from queuemaster.leader")
         waiting = jobs.sample(3).with_delay(channel="root.mail").write()
@@ -104,21 +104,21 @@ def test_the_dispatcher_killed_while_a_job_runs(jobs: Queue, database: str, tmp_
             lambda: jobs.value("select epoch from queuemaster.leader") > epoch, PATIENCE, "a new leader"
         )
         wait_until(lambda: running.one("dispatcher").pid != dispatcher.pid, PATIENCE, "a new dispatcher")
-        # a job elsewhere that goes through: the new one has looked at everything
+        # when a job of another channel is done, the new dispatcher has looked at all channels
         jobs.wait_for(jobs.sample(4).with_delay(channel="root.free").write().uuid, "done")
         assert jobs.job(waiting.uuid)["state"] == "pending", (
-            "both slots are in use by runs that it did not grant"
+            "runs granted by the old dispatcher use both slots"
         )
         let_go(jobs, 1)
-        for job in (*held, waiting):
+        for job in (*held_jobs, waiting):
             assert jobs.wait_for(job.uuid, "done")["attempt"] == 1
         assert jobs.effects() == [1, 2, 3, 4]
 
 
 def test_the_template_killed(jobs: Queue, running: Supervised) -> None:
     hold(jobs, 1)
-    held = jobs.sample(1).with_delay().write_and_wait(1)
-    jobs.wait_for(held.uuid, "started")
+    held_job = jobs.sample(1).with_delay().write_and_wait(1)
+    jobs.wait_for(held_job.uuid, "started")
     template = running.one("template")
     template.kill()
     wait_until(lambda: running.one("template").pid != template.pid, PATIENCE, "a new template")
@@ -128,14 +128,14 @@ def test_the_template_killed(jobs: Queue, running: Supervised) -> None:
         lambda: worker not in running.children("worker") and len(running.children("worker")) == 2, PATIENCE
     )
     let_go(jobs, 1)
-    assert jobs.wait_for(held.uuid, "done")["attempt"] == 1
+    assert jobs.wait_for(held_job.uuid, "done")["attempt"] == 1
 
 
 def test_a_lost_session_gives_the_try_back(jobs: Queue, running: Supervised) -> None:
     hold(jobs, 1)
     job = jobs.sample(1).with_delay(max_retries=1).write_and_wait(1)
     jobs.wait_for(job.uuid, "started")
-    # started is committed before its query begins
+    # the start is committed before the job's query begins, so the query may not be there yet
     wait_until(
         lambda: jobs.rows(
             "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_advisory_xact%'"
@@ -146,7 +146,7 @@ def test_a_lost_session_gives_the_try_back(jobs: Queue, running: Supervised) -> 
     wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "a second attempt")
     let_go(jobs, 1)
     row = jobs.wait_for(job.uuid, "done")
-    assert row["retry"] == 1, "an interruption that is not the job's does not count"
+    assert row["retry"] == 1, "an interruption that the job did not cause does not count as a try"
     assert jobs.effects() == [1]
 
 
@@ -184,7 +184,7 @@ def test_int_or_a_second_term_ends_at_once_and_gives_the_try_back(
     jobs.wait_for(job.uuid, "started")
     for signum in signals:
         running.process.send_signal(signum)
-        # two signals at once would be one
+        # the kernel merges two pending signals of the same number
         wait_until(lambda: running.process.poll() is not None or "shutting down" in running.log, PATIENCE)
     assert running.process.wait(timeout=PATIENCE) == 0
     row = jobs.job(job.uuid)
@@ -195,7 +195,7 @@ def test_int_or_a_second_term_ends_at_once_and_gives_the_try_back(
 def test_a_database_that_is_away_keeps_no_slot_of_another(
     database: str, jobs: Queue, server: ServerPlan, template: str, tmp_path: Path
 ) -> None:
-    """A worker's death concerns the database that it worked for."""
+    """A worker's death is settled only in the database whose job it ran."""
     with new_database(server, template) as far:
         with supervised(database, tmp_path, "root:1", options=["--database", far]) as running:
             wait_until(lambda: "all databases ready" in running.log, PATIENCE, lambda: running.log)

@@ -1,4 +1,4 @@
-"""HUP: another tree, other limits, other databases, new code; a wrong file changes nothing; running jobs go on."""
+"""HUP applies new channels, limits, databases and code. A wrong file changes nothing, and running jobs go on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def running(database: str, jobs: Queue, file: Path, tmp_path: Path) -> Iterator[
 
 
 def reload(running: Supervised) -> None:
-    """HUP, and wait until it is in force."""
+    """Send HUP and wait until the new configuration is in force."""
     before = running.log.count("queuemaster.master: reloaded")
     running.process.send_signal(signal.SIGHUP)
     wait_until(
@@ -51,25 +51,25 @@ def reload(running: Supervised) -> None:
 
 
 def marker(jobs: Queue) -> None:
-    """A job elsewhere that goes through: the dispatcher has looked at everything since."""
+    """Run a job in another channel: when it is done, the dispatcher has looked at all channels again."""
     jobs.wait_for(jobs.sample(99).with_delay(channel="root.free").write().uuid, "done")
 
 
 def test_another_tree_while_a_job_runs(jobs: Queue, running: Supervised, file: Path) -> None:
     jobs.rows(LOG)
     jobs.rows("select pg_advisory_lock(4711, 1)")
-    held = [jobs.sample(n).with_delay().write_and_wait(1) for n in (1, 2, 3)]
-    first = jobs.wait_for(held[0].uuid, "started")
+    held_jobs = [jobs.sample(n).with_delay().write_and_wait(1) for n in (1, 2, 3)]
+    first = jobs.wait_for(held_jobs[0].uuid, "started")
     write(file, "root:2,root.mail:1")
     reload(running)
-    jobs.wait_for(held[1].uuid, "started")
+    jobs.wait_for(held_jobs[1].uuid, "started")
     worker = psutil.Process(first["worker_pid"])
     jobs.rows("select pg_advisory_unlock(4711, 1)")
-    assert jobs.wait_for(held[0].uuid, "done")["attempt"] == 1
-    jobs.wait_for(held[2].uuid, "done")
+    assert jobs.wait_for(held_jobs[0].uuid, "done")["attempt"] == 1
+    jobs.wait_for(held_jobs[2].uuid, "done")
     jobs.wait_for(jobs.sample(4).with_delay(channel="root.mail").write().uuid, "done")
-    worker.wait(timeout=PATIENCE)  # of the old template: it left after its job
-    assert most_at_once(jobs)["root"] == 2, "two slots, and both were in use"
+    worker.wait(timeout=PATIENCE)  # a worker of the old template leaves after its job
+    assert most_at_once(jobs)["root"] == 2, "both slots were in use at once"
 
 
 def test_a_smaller_capacity_starts_nothing_while_more_runs(
@@ -79,19 +79,19 @@ def test_a_smaller_capacity_starts_nothing_while_more_runs(
     reload(running)
     jobs.rows("select pg_advisory_lock(4711, 1)")
     jobs.rows("select pg_advisory_lock(4711, 2)")
-    held = [jobs.sample(n).with_delay(channel="root.mail").write_and_wait(1 + n % 2) for n in range(3)]
-    for job in held:
+    held_jobs = [jobs.sample(n).with_delay(channel="root.mail").write_and_wait(1 + n % 2) for n in range(3)]
+    for job in held_jobs:
         jobs.wait_for(job.uuid, "started")
     write(file, "root:5,mail:1,free:1")
     reload(running)
     late = jobs.sample(9).with_delay(channel="root.mail").write()
     marker(jobs)
-    assert jobs.states()["started"] == 3, "what runs goes on"
+    assert jobs.states()["started"] == 3, "running jobs go on"
     jobs.rows("select pg_advisory_unlock(4711, 1)")
-    for job in (held[0], held[2]):
+    for job in (held_jobs[0], held_jobs[2]):
         jobs.wait_for(job.uuid, "done")
     marker(jobs)
-    assert jobs.job(late.uuid)["state"] == "pending", "the one slot is in use"
+    assert jobs.job(late.uuid)["state"] == "pending", "the only slot is in use"
     jobs.rows("select pg_advisory_unlock(4711, 2)")
     jobs.wait_for(late.uuid, "done")
 
@@ -101,7 +101,7 @@ def test_a_wrong_file_is_refused_whole(jobs: Queue, running: Supervised, file: P
     before = {process.pid for process in running.children("worker")}
     write(file, wrong, timeout="1")
     running.process.send_signal(signal.SIGHUP)
-    # two processes say so: the one that compiled it, and then the master
+    # two processes log it: first the one that compiles the file, then the master
     for event in ("configuration refused", "reload failed"):
         wait_until(lambda event=event: event in running.log, PATIENCE, lambda: running.log)  # type: ignore[misc]
     job = jobs.sample(1).with_delay().write_slowly(2)
@@ -116,12 +116,12 @@ def test_new_code_and_code_that_cannot_be_imported(database: str, tmp_path: Path
     module = tmp_path / "changing.py"
     module.write_text(code.format("old"))
     with queue(database) as jobs, supervised(database, tmp_path, "root:1", app="changing") as running:
-        thing = jobs.sample().env
+        env = jobs.sample().env
         insert = (
             "insert into queuemaster.queue_job (uuid, model_name, method_name, records)"
             ' values (%s, \'thing\', \'say\', \'{"_type": "odoo_recordset", "model": "thing", "ids": [1]}\')'
         )
-        assert thing is not None
+        assert env is not None
         for uuid, text, result in (("1", None, "old"), ("2", "new", "new"), ("3", None, "new")):
             if text:
                 module.write_text(code.format(text))
@@ -137,7 +137,7 @@ def test_new_code_and_code_that_cannot_be_imported(database: str, tmp_path: Path
 
 
 def test_a_worker_of_old_code_that_comes_up_after_the_reload_leaves(database: str, tmp_path: Path) -> None:
-    """It was forked before, and nobody knew it when the others were told to leave."""
+    """It was forked before the reload, and the dispatcher did not know it yet when it told the others to leave."""
     hook = """
 import os, time
 from sampleapp import *
@@ -155,7 +155,7 @@ os.register_at_fork(after_in_child=wait)
     module.write_text(hook)
     hold.touch()
     with supervised(database, tmp_path, "root:1", app="slow") as running, queue(database) as jobs:
-        wait_until((tmp_path / "held").exists, PATIENCE, "a worker on its way up")
+        wait_until((tmp_path / "held").exists, PATIENCE, "a worker that is still starting")
         module.write_text("from sampleapp import *")
         reload(running)
         hold.unlink()
@@ -185,37 +185,37 @@ def test_databases_come_and_go(database: str, empty_database: str, tmp_path: Pat
         "--logfile",
         str(tmp_path / "log"),
     ]
-    with queue(database) as one, queue(empty_database) as two:
+    with queue(database) as first, queue(empty_database) as second:
         process = psutil.Popen(
             [sys.executable, "-m", "queuemaster", *from_file], env=environment(), cwd=tmp_path
         )
         running = Supervised(process, tmp_path)
         try:
-            one.wait_for(one.sample(1).with_delay().write().uuid, "done")
+            first.wait_for(first.sample(1).with_delay().write().uuid, "done")
             write(file, "root:2", database=f"{database},\n  {empty_database}", app="sampleapp")
             reload(running)
-            two.wait_for(two.sample(1).with_delay().write().uuid, "done")
-            one.wait_for(one.sample(2).with_delay().write().uuid, "done")
+            second.wait_for(second.sample(1).with_delay().write().uuid, "done")
+            first.wait_for(first.sample(2).with_delay().write().uuid, "done")
             write(file, "root:2", database=empty_database, app="sampleapp")
             reload(running)
             wait_until(lambda: "not served any more" in running.log, PATIENCE)
-            left = one.sample(3).with_delay().write()
-            two.wait_for(two.sample(2).with_delay().write().uuid, "done")
-            assert one.job(left.uuid)["state"] == "pending"
+            waiting = first.sample(3).with_delay().write()
+            second.wait_for(second.sample(2).with_delay().write().uuid, "done")
+            assert first.job(waiting.uuid)["state"] == "pending"
             write(file, "root:2", database=f"{database},\n  {empty_database}", app="sampleapp")
             reload(running)
-            one.wait_for(left.uuid, "done")
+            first.wait_for(waiting.uuid, "done")
         finally:
             process.terminate()
             process.wait(timeout=PATIENCE)
 
 
-# descriptors that one may have more than before: a worker's connections come with its first job
+# how many more descriptors each may have: a worker connects when its first job comes
 ROOM = {"master": 1, "dispatcher": 1, "template": 1, "worker": 3}
 
 
 def descriptors(running: Supervised) -> dict[str, int]:
-    """How many each has; of the workers the one with the most, of the templates the current one."""
+    """Open descriptors by role: of the worker with the most, and of the current template."""
     templates = sorted(running.children("template"), key=psutil.Process.create_time)
     parties: dict[str, list[psutil.Process]] = {
         "master": [running.process],
@@ -223,14 +223,16 @@ def descriptors(running: Supervised) -> dict[str, int]:
         "template": templates[-1:],
         "worker": running.children("worker"),
     }
-    return {name: max((_open(one) for one in processes), default=0) for name, processes in parties.items()}
+    return {
+        name: max((_open(process) for process in processes), default=0) for name, processes in parties.items()
+    }
 
 
 def _open(process: psutil.Process) -> int:
     try:
         return len(os.listdir(f"/proc/{process.pid}/fd"))
     except OSError:
-        return 0  # a worker of old code that has left meanwhile
+        return 0  # a worker of the old code has left meanwhile
 
 
 def test_descriptors_stay_flat_over_many_reloads_under_load(
@@ -251,13 +253,15 @@ def test_descriptors_stay_flat_over_many_reloads_under_load(
         )
         counts.append(
             wait_until(
-                lambda: all((found := descriptors(running)).values()) and found, PATIENCE, "all of them"
+                lambda: all((numbers := descriptors(running)).values()) and numbers,
+                PATIENCE,
+                "descriptors of every role",
             )
         )
     assert jobs.states().get("done", 0) > 0
     assert jobs.value("select coalesce(max(attempt), 0) from queuemaster.queue_job") <= 1
     half = rounds // 2
-    # not the most or the least: for a moment some leave while others come, and who is about to end has closed its files
+    # Medians, since for a moment workers leave while others come, and a process that is ending has closed its files.
     first, second = (
         {name: median_low(count[name] for count in part) for name in ROOM}
         for part in (counts[:half], counts[half:])
@@ -267,16 +271,18 @@ def test_descriptors_stay_flat_over_many_reloads_under_load(
 
 
 def test_root_capacity_by_signals(jobs: Queue, running: Supervised) -> None:
-    """One and two more are three, for the next dispatcher too; one less is two, neither three nor one."""
+    """TTIN raises root's capacity to 3 and a new dispatcher keeps it; TTOU lowers it to exactly 2."""
 
     def change(signum: int, capacity: int) -> None:
-        before = told(capacity)
+        before = log_count(capacity)
         running.process.send_signal(signum)
         wait_until(
-            lambda: told(capacity) > before, PATIENCE, lambda: f"capacity {capacity}; log:\n{running.log}"
+            lambda: log_count(capacity) > before,
+            PATIENCE,
+            lambda: f"capacity {capacity}; log:\n{running.log}",
         )
 
-    def told(capacity: int) -> int:
+    def log_count(capacity: int) -> int:
         return running.log.count(f"capacity of root changed capacity={capacity}")
 
     jobs.rows("select pg_advisory_lock(4711, 1)")
@@ -287,11 +293,15 @@ def test_root_capacity_by_signals(jobs: Queue, running: Supervised) -> None:
     change(signal.SIGTTIN, 3)
     wait_until(lambda: jobs.states().get("started") == 3, PATIENCE, lambda: running.log)
     running.one("dispatcher").kill()
-    wait_until(lambda: told(3) == 2, PATIENCE, lambda: f"the next one to be told; log:\n{running.log}")
+    wait_until(
+        lambda: log_count(3) == 2,
+        PATIENCE,
+        lambda: f"the new dispatcher to get the capacity; log:\n{running.log}",
+    )
     change(signal.SIGTTOU, 2)
     jobs.rows("select pg_advisory_unlock(4711, 1)")
     jobs.wait_until_drained()
-    # three workers are there, so a third slot would be used
+    # there are three workers, so a third slot would be used
     jobs.rows(LOG)
     jobs.env.delay_many([jobs.sample(n).delayable().write_slowly(0.05) for n in range(20)])
     jobs.wait_until_drained()
@@ -305,12 +315,12 @@ def test_the_command(jobs: Queue, running: Supervised, file: Path, tmp_path: Pat
         check=True, env=environment(), stdout=subprocess.DEVNULL,
     )  # fmt: skip
     wait_until(lambda: "queuemaster.master: reloaded" in running.log, PATIENCE)
-    gone = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "queuemaster", "reload", "--pidfile", str(tmp_path / "nobody")],
         capture_output=True, text=True, env=environment(), check=False,
     )  # fmt: skip
-    assert gone.returncode == 1
-    assert "not running" in gone.stderr
+    assert result.returncode == 1
+    assert "not running" in result.stderr
 
 
 def test_a_reload_that_comes_while_it_starts_waits(database: str, tmp_path: Path, jobs: Queue) -> None:

@@ -1,4 +1,4 @@
-"""HUP: options of the file that no command line overrides: limits and levels of the log, from the next job on."""
+"""HUP applies the file's limits and log levels from the next job on, unless the command line overrides them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def write(path: Path, database: str, **options: str) -> None:
 
 
 class Served:
-    """A supervisor that has everything but its own files from a configuration file."""
+    """A supervisor with a configuration file; only the paths of its own files are on the command line."""
 
     def __init__(self, running: Supervised, database: str) -> None:
         self.running = running
         self._database = database
 
     def reload(self, **options: str) -> None:
-        """The whole file, HUP, and wait until it is in force."""
+        """Rewrite the whole file, send HUP, and wait until it is in force."""
         write(self.running.directory / "queuemaster.conf", self._database, **options)
         before = self._reloads()
         self.running.process.send_signal(signal.SIGHUP)
@@ -64,23 +64,25 @@ def run(jobs: Queue, number: int) -> str:
 
 
 def test_the_level_of_the_log(jobs: Queue, served: Served) -> None:
-    def told(uuid: str, event: str = "job started") -> bool:
+    def is_logged(uuid: str, event: str = "job started") -> bool:
         return any(event in line and uuid in line for line in served.running.log.splitlines())
 
     quiet = run(jobs, 1)
     served.reload(log_level="DEBUG")
     loud = run(jobs, 2)
-    wait_until(lambda: told(loud), PATIENCE, lambda: f"DEBUG lines; log:\n{served.running.log}")
-    assert not told(quiet)
+    wait_until(lambda: is_logged(loud), PATIENCE, lambda: f"DEBUG lines; log:\n{served.running.log}")
+    assert not is_logged(quiet)
     served.reload(log_level="INFO")
     quiet_again = run(jobs, 3)
     served.reload(log_level="INFO", log_handler="queuemaster.worker:DEBUG")
-    # a start is told before the job's effect: by now everything about the one before has been
+    # a start is logged before the job's effect, so by now every line about the previous job is in the log
     single = run(jobs, 4)
     wait_until(
-        lambda: told(single), PATIENCE, lambda: f"DEBUG lines of the one logger; log:\n{served.running.log}"
+        lambda: is_logged(single),
+        PATIENCE,
+        lambda: f"DEBUG lines of the one logger; log:\n{served.running.log}",
     )
-    assert not told(quiet_again)
+    assert not is_logged(quiet_again)
 
 
 def test_the_limits_of_jobs(jobs: Queue, served: Served) -> None:
@@ -89,7 +91,7 @@ def test_the_limits_of_jobs(jobs: Queue, served: Served) -> None:
     served.reload(timeout="1", channels="root:2")
     second = jobs.sample(2).with_delay(max_retries=1).run_away("sleep")
     assert "timeout after 1 s" in jobs.wait_for(second.uuid, "failed")["exc_message"]
-    assert jobs.job(first.uuid)["state"] == "started", "it began under the old ones"
+    assert jobs.job(first.uuid)["state"] == "started", "it began under the old limits"
     assert jobs.value("select queuemaster.cancel_job(%s)", (first.uuid,)) == "started"
     jobs.wait_for(first.uuid, "cancelled")
     served.reload(limit_memory_hard="300M")

@@ -1,4 +1,4 @@
-"""The database server is killed under load and comes back: nothing is lost, nothing runs twice, nothing is counted."""
+"""The database server is killed under load and comes back: no job is lost or done twice, and no try is counted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNT = 300
 
 
 def test_a_server_killed_and_restarted_under_load(place: Path, tmp_path: Path) -> None:
-    plan = embedded.prepare(place / "data")  # durable: what was committed must survive
+    plan = embedded.prepare(place / "data")  # with fsync, since committed rows must survive
     server = embedded.start(plan)
     embedded.wait_ready(plan, server)
     dsn = embedded.dsn(plan, make_template(plan))
@@ -44,11 +44,11 @@ def test_a_server_killed_and_restarted_under_load(place: Path, tmp_path: Path) -
                 assert jobs.states() == {"done": COUNT}
                 assert jobs.effects() == list(range(COUNT))
                 assert jobs.value("select max(attempt) from queuemaster.queue_job") > 1, (
-                    "killed in no job: no proof"
+                    "the server was not killed during a job: the test proves nothing"
                 )
                 assert jobs.value("select max(retry) from queuemaster.queue_job") == 1
             assert running.process.poll() is None
-            assert " died " not in running.log, "a server that is away ends no process of ours"
+            assert " died " not in running.log, "none of our processes ends because the server is away"
             assert running.stop() == 0
     finally:
         embedded.stop(server.pid)

@@ -1,4 +1,4 @@
-"""The end of a supervisor, however it is told, and whatever its workers are at."""
+"""The shutdown of a supervisor, by any signal and in any state of its workers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_job_that_outlasts_the_grace_goes_back_uncounted(database: str, tmp_pa
         wait_until(lambda: any("600.4711" in p.cmdline() for p in running.everything()), PATIENCE)
         everything = running.everything()
         assert running.stop() == 0
-        assert end_of(everything, PATIENCE) == [], "nor does what the job has started"
+        assert end_of(everything, PATIENCE) == [], "the job's child processes have ended too"
         row = jobs.job(job.uuid)
         assert (row["state"], row["retry"], row["attempt"]) == ("pending", 0, 1)
         assert jobs.effects() == []
@@ -60,7 +60,7 @@ def test_quit_ends_at_once(database: str, tmp_path: Path) -> None:
 
 
 def test_the_end_while_the_database_is_away(database: str, tmp_path: Path) -> None:
-    """Nobody can put the job back now: the next start does, uncounted as well."""
+    """The job cannot be put back while the database is away; the next start does it without counting the try."""
     with queue(database) as jobs, connected(make_dsn(database, dbname="postgres")) as connection:
         elsewhere = Queue(connection)
         name = jobs.value("select current_database()")
@@ -76,7 +76,7 @@ def test_the_end_while_the_database_is_away(database: str, tmp_path: Path) -> No
             assert jobs.job(job.uuid)["state"] == "started"
         elsewhere.rows(f"alter database {name} allow_connections true")
         with supervised(database, tmp_path, "root:1", SHORT):
-            wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "it to run again")
+            wait_until(lambda: jobs.job(job.uuid)["attempt"] == 2, PATIENCE, "the job to run again")
             assert jobs.job(job.uuid)["retry"] == 1
 
 
@@ -85,17 +85,19 @@ def test_a_second_master_is_refused_and_the_first_goes_on(database: str, tmp_pat
         wait_until((tmp_path / "pid").exists, PATIENCE)
         jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
         argv = command(tmp_path, "--database", database, "--app", "sampleapp")
-        ran = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False, timeout=60)
-        assert ran.returncode == 1
-        assert f"already running as process {running.process.pid}" in ran.stderr
+        result = subprocess.run(
+            argv, env=environment(), capture_output=True, text=True, check=False, timeout=60
+        )
+        assert result.returncode == 1
+        assert f"already running as process {running.process.pid}" in result.stderr
         assert (tmp_path / "pid").read_text() == f"{running.process.pid}\n"
         jobs.wait_for(jobs.sample(2).with_delay().write().uuid, "done")
         assert running.stop() == 0
-    assert (tmp_path / "pid").read_text() == "", "whoever reads it later finds nobody"
+    assert (tmp_path / "pid").read_text() == "", "a later reader of the pid file finds no pid"
 
 
 def test_a_pid_file_that_was_left_names_nobody(database: str, tmp_path: Path) -> None:
-    """Its number belongs to somebody else by now, who is neither asked nor hurt."""
+    """The pid in the file belongs to an unrelated process by now, which gets no signal."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as innocent:
         (tmp_path / "pid").write_text(f"{innocent.pid}\n")
         with queue(database) as jobs, supervised(database, tmp_path, "root:1") as running:

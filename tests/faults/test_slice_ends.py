@@ -1,4 +1,4 @@
-"""Workers that go on with the next jobs of their channel unasked, and what makes them ask again."""
+"""Slices: workers go on with the next jobs of their channel without a new grant, and what ends a slice."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
-# For ever, as far as these tests go: so what ends them is not the time, and no grant is for fewer than 64 jobs.
+# Slices that outlast these tests, so that time does not end them; each grant is for at least 64 jobs.
 ENDLESS = ["--set", "slice=600", "--set", "poll_interval=3600"]
-JOBS = 60  # fewer than a slice may have
-SHORT = 0.05  # seconds of a job
+JOBS = 60  # fewer than one slice may run
+SHORT = 0.05  # seconds that a job takes
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ supervised = functools.partial(any_supervised, options=ENDLESS)
 
 
 def claimed_with_an_end(jobs: Queue) -> int:
-    """How many jobs were started in the transaction in which another one ended."""
+    """How many jobs were claimed in the transaction in which another job ended."""
     count: int = jobs.value(
         "select count(*) from transition one join transition other using (transaction)"
         " where one.new = 'started' and other.new = 'done' and one.job <> other.job"
@@ -63,7 +63,7 @@ def wait_for_effects(jobs: Queue, count: int) -> None:
 
 
 def enqueue(jobs: Queue, count: int = JOBS, **properties: object) -> None:
-    """Short jobs, stored at once: in one transaction, so that none starts before all are there."""
+    """Enqueue short jobs in one transaction, so that none starts before all are stored."""
     jobs.rows("begin")
     for number in range(count):
         jobs.sample(number).with_delay(**properties).write_slowly(SHORT)
@@ -98,21 +98,21 @@ def test_a_better_job_does_not_wait_for_the_end_of_a_slice(
     with supervised(database, tmp_path, "root:1,a:1,b:1"):
         wait_for_starts(jobs, 5)
         urgent = jobs.sample(99).with_delay(channel=channel, priority=1).write()
-        before = len(starts(jobs))  # when the dispatcher could know of it
+        before = len(starts(jobs))  # starts before the dispatcher could know of the urgent job
         row = jobs.wait_for(urgent.uuid, "done")
         place = starts(jobs).index(row["id"])
         jobs.wait_until_drained()
     assert place < before + JOBS / 2, (
-        "alone it takes the time of one job; the slice would have gone to the end"
+        "the urgent job did not interrupt the slice, which would have run to the end"
     )
     assert claimed_with_an_end(jobs) > 0
     assert most_at_once(jobs)["root"] == 1
 
 
 def test_channels_take_turns_by_their_keys(jobs: Queue, database: str, tmp_path: Path) -> None:
-    """Stored in turns, so no slice goes beyond the next job of the other channel.
+    """Jobs of the channels are stored alternately, so no slice goes beyond the next job of the other channel.
 
-    Not to the job: while the dispatcher reads what is next in one of them, the other may go first.
+    The order is not exact: while the dispatcher reads the next jobs of one channel, the other may go first.
     """
     jobs.rows("begin")
     for number in range(20):
@@ -122,9 +122,8 @@ def test_channels_take_turns_by_their_keys(jobs: Queue, database: str, tmp_path:
     with supervised(database, tmp_path, "root:1,a:1,b:1"):
         jobs.wait_until_drained()
     order = starts(jobs)
-    assert max(abs(place - rank) for rank, place in enumerate(map(sorted(order).index, order))) <= 20, (
-        order
-    )  # 40 without turns
+    # 40 without turns
+    assert max(abs(place - rank) for rank, place in enumerate(map(sorted(order).index, order))) <= 20, order
 
 
 def test_a_pause_ends_a_slice(jobs: Queue, database: str, tmp_path: Path) -> None:
@@ -153,11 +152,11 @@ def test_a_drain_leaves_what_has_not_begun(jobs: Queue, database: str, tmp_path:
 
 
 def test_workers_that_die_in_a_slice(jobs: Queue, database: str, tmp_path: Path) -> None:
-    """What they had done stays done, what they were at runs again, and it alone is charged."""
+    """Jobs that ended stay done; only the job that was running runs again and counts the try."""
     enqueue(jobs)
     with supervised(database, tmp_path, "root:1") as running:
-        for done in (5, 15, 25):
-            wait_for_effects(jobs, done)
+        for count in (5, 15, 25):
+            wait_for_effects(jobs, count)
             running.one("worker", "[job").kill()
         jobs.wait_until_drained()
     assert jobs.states() == {"done": JOBS}
@@ -204,18 +203,18 @@ def test_a_job_that_fails_ends_its_slice_and_no_other_job_suffers(
 
 
 def test_a_job_that_nobody_can_read_fails_alone(jobs: Queue, database: str, tmp_path: Path) -> None:
-    """A number with more digits than Python reads: the worker dies of it, and no other job is to blame."""
+    """The arguments hold a number with more digits than Python reads; no other job fails because of it."""
     jobs.rows("begin")
-    made = [jobs.sample(number).with_delay(max_retries=1).write() for number in range(12)]
+    stored = [jobs.sample(number).with_delay(max_retries=1).write() for number in range(12)]
     jobs.rows(
         "update queuemaster.queue_job set args = ('[1' || repeat('0', 5000) || ']')::json where uuid = %s",
-        (made[5].uuid,),
+        (stored[5].uuid,),
     )
     jobs.rows("commit")
     with supervised(database, tmp_path, "root:2"):
         jobs.wait_until_drained()
     assert [
-        jobs.value("select state from queuemaster.queue_job where uuid = %s", (job.uuid,)) for job in made
+        jobs.value("select state from queuemaster.queue_job where uuid = %s", (job.uuid,)) for job in stored
     ] == ["failed" if number == 5 else "done" for number in range(12)]
     assert jobs.effects() == [number for number in range(12) if number != 5]
 
@@ -240,7 +239,7 @@ sampleapp.Sample.write = write_with_a_timer
 
 
 def test_an_exception_that_comes_after_the_commit(jobs: Queue, database: str, tmp_path: Path) -> None:
-    """A timer that a job has left: it is done, the next one is started, and somebody must be at that."""
+    """A job's leftover timer rings when the job is done and the next is claimed; the claimed job must still run."""
     (tmp_path / "timed.py").write_text(TIMED)
     jobs.rows(
         "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.6); return null; end $$"

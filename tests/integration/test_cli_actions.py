@@ -74,13 +74,13 @@ def test_a_running_job_is_not_waited_for(database: str) -> None:
 def test_a_job_is_found_in_whichever_database_it_is(
     database: str, session: Session, server: ServerPlan, template: str
 ) -> None:
-    with new_database(server, template) as other:
-        there = Session(other)
-        there.add("failed", uuid="there")
-        answer = document("jobs", "requeue", "there", "--database", database, "--database", other)
+    with new_database(server, template) as other_database:
+        other_session = Session(other_database)
+        other_session.add("failed", uuid="there")
+        answer = document("jobs", "requeue", "there", "--database", database, "--database", other_database)
         assert answer["changed"] == 1
-        assert states(there) == {"pending": 1}
-        there.connection.close()
+        assert states(other_session) == {"pending": 1}
+        other_session.connection.close()
 
 
 # by state
@@ -103,9 +103,9 @@ def test_all_in_a_state_of_a_channel_and_below_it(database: str, session: Sessio
     assert states(session) == {"pending": 2, "done": 6}
 
 
-@pytest.mark.parametrize(("answer", "left"), [("n\n", 4), ("y\n", 0)])
+@pytest.mark.parametrize(("answer", "remaining"), [("n\n", 4), ("y\n", 0)])
 def test_a_terminal_is_asked(
-    database: str, session: Session, answer: str, left: int, monkeypatch: pytest.MonkeyPatch
+    database: str, session: Session, answer: str, remaining: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(session)
 
@@ -121,8 +121,8 @@ def test_a_terminal_is_asked(
     monkeypatch.setattr(queuemaster.cli.output, "sys", Terminal())
     result = invoke("jobs", "requeue", "--state", "failed", "--database", database, stdin=answer)
     assert "requeue: 4 jobs that are failed. Go on?" in result.stderr
-    assert result.exit_code == (1 if left else 0)
-    assert states(session).get("failed", 0) == left
+    assert result.exit_code == (1 if remaining else 0)
+    assert states(session).get("failed", 0) == remaining
     fill(session)
     assert invoke("jobs", "requeue", "--state", "failed", "--yes", "--database", database).exit_code == 0
     assert "failed" not in states(session)
@@ -176,8 +176,10 @@ def test_purge_by_the_retention_of_channels(database: str, session: Session) -> 
         "removed": 0
     }
     assert document("jobs", "purge", "--database", database, *configured) == {"removed": 2}
-    left = "select channel, state from queuemaster.queue_job where channel <> 'root.audit.deep' order by 1, 2"
-    assert session.rows(left) == [("root", "failed"), ("root.mail", "done")]
+    query = (
+        "select channel, state from queuemaster.queue_job where channel <> 'root.audit.deep' order by 1, 2"
+    )
+    assert session.rows(query) == [("root", "failed"), ("root.mail", "done")]
 
 
 def test_purge_what_is_named(database: str, session: Session) -> None:
@@ -243,7 +245,7 @@ def related(database: str, uuid: str, *options: str) -> Result:
 def test_a_related_action_is_run_in_the_applications_interpreter(database: str, shop: str) -> None:
     result = related(database, "sell", "--app", shop, "--python", sys.executable)
     assert json.loads(result.stdout) == {"name": "Shop", "job": "sell", "ids": [7, 8], "user": 3}
-    assert "shop" not in sys.modules, "our process stays free of the application"
+    assert "shop" not in sys.modules, "the command does not import the application"
     assert json.loads(related(database, "close", "--app", shop).stdout)["domain"] == [["id", "in", [7, 8]]]
     assert json.loads(related(database, "hide", "--app", shop).stdout) is None
 

@@ -23,8 +23,8 @@ def document(*arguments: str, **environ: str) -> dict[str, Any]:
 
 
 def test_the_tree_shows_capacity_effective_capacity_and_options() -> None:
-    shown = check("--channels", "root:4,mail:8:throttle=5,export:1:sequential,export.big:2:paused").stdout
-    lines = [line.strip(" │├└─") for line in shown.splitlines()]
+    output = check("--channels", "root:4,mail:8:throttle=5,export:1:sequential,export.big:2:paused").stdout
+    lines = [line.strip(" │├└─") for line in output.splitlines()]
     assert lines[:4] == [
         "root  capacity 4",
         "root.mail  capacity 8, effective 4, throttle 5 s",
@@ -51,8 +51,8 @@ def test_every_option_is_shown_with_its_source_and_no_password() -> None:
         "source": "environment QUEUEMASTER_KILL_GRACE",
     }
     assert answer["options"]["max_workers"] == {"value": 64, "source": "default"}
-    (shown,) = answer["options"]["database"]["value"]
-    assert set(shown.split()) == {"user=odoo", "password=***", "host=db1", "dbname=sales"}
+    (dsn,) = answer["options"]["database"]["value"]
+    assert set(dsn.split()) == {"user=odoo", "password=***", "host=db1", "dbname=sales"}
 
 
 def test_a_limit_is_shown_by_one_name_and_with_the_alias_that_it_came_from() -> None:
@@ -60,10 +60,10 @@ def test_a_limit_is_shown_by_one_name_and_with_the_alias_that_it_came_from() -> 
     assert answer["options"]["cpu"] == {"value": 60.0, "source": "environment QUEUEMASTER_LIMIT_TIME_CPU"}
     assert answer["options"]["memory"] == {"value": 2 << 30, "source": "--set limit_memory_hard"}
     assert not [name for name in answer["options"] if name.startswith("limit_")]
-    both = check("--set", "limit_memory_hard=2G", "--set", "memory=1G")
-    assert both.exit_code == 2
-    assert "limit_memory_hard" in both.stderr
-    assert "two names of one option; expected memory alone" in both.stderr
+    result = check("--set", "limit_memory_hard=2G", "--set", "memory=1G")
+    assert result.exit_code == 2
+    assert "limit_memory_hard" in result.stderr
+    assert "two names of one option; expected memory alone" in result.stderr
 
 
 def test_retention_of_channels_is_shown_and_explained() -> None:
@@ -158,9 +158,9 @@ def test_what_it_takes_is_counted_asked_and_measured(database: str) -> None:
     assert 0 < server["room"] < server["max_connections"]
     assert takes["memory"]["measured"] is True
     assert 5 << 20 < takes["memory"]["interpreter"] < takes["memory"]["at_most"]
-    shown = check(*arguments).stdout
-    assert "2 workers kept ready" in shown
-    assert "needed, room for" in shown
+    output = check(*arguments).stdout
+    assert "2 workers kept ready" in output
+    assert "needed, room for" in output
 
 
 def test_too_few_connections_are_a_warning(database: str) -> None:

@@ -88,7 +88,7 @@ def test_init_says_what_the_server_says_about_missing_rights(empty_database: str
 
 @pytest.fixture
 def data_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the embedded PostgreSQL of this test is; as root another user runs it, who must get there."""
+    """The directory of the embedded PostgreSQL; under root another user runs the server and must reach it."""
     with open_directory() as directory:
         monkeypatch.setattr(paths, "default_data_dir", lambda: directory / "postgresql")
         yield directory / "postgresql"
@@ -99,10 +99,10 @@ def test_without_a_database_the_embedded_one_is_made_and_used(data_dir: Path) ->
     assert before.exit_code == 2
     assert "has not been used yet" in before.stderr
     assert "queuemaster init" in before.stderr
-    made = invoke("init")
-    assert made.exit_code == 0, made.stderr
-    assert "embedded PostgreSQL" in made.stdout
-    assert "created the queue" in made.stdout
+    result = invoke("init")
+    assert result.exit_code == 0, result.stderr
+    assert "embedded PostgreSQL" in result.stdout
+    assert "created the queue" in result.stdout
     assert "nothing to do" in invoke("init").stdout
     assert document("jobs", "list") == {"jobs": [], "more": False}
     assert embedded.attached(data_dir) is None
@@ -115,9 +115,9 @@ def test_jobs_are_listed_newest_first_up_to_the_limit(database: str) -> None:
     assert [job["uuid"] for job in listing["jobs"]] == ["job-2", "job-1"]
     assert listing["more"] is True
     assert document("jobs", "list", "--database", database)["more"] is False
-    shown = invoke("jobs", "list", "--database", database, "--limit", "2")
-    assert "only the newest 2" in shown.stderr
-    assert "job-2" in shown.stdout
+    result = invoke("jobs", "list", "--database", database, "--limit", "2")
+    assert "only the newest 2" in result.stderr
+    assert "job-2" in result.stdout
 
 
 def test_jobs_are_filtered_by_state_and_by_channel_with_those_below(database: str) -> None:
@@ -152,9 +152,9 @@ def test_a_job_is_shown_with_all_that_is_known(database: str) -> None:
     assert job["state"] == "pending"
     assert job["date_created"].endswith("Z")
     assert job["name"] == "Exportación"
-    shown = invoke("jobs", "show", "known", "--database", database).stdout
-    assert "Exportación" in shown
-    assert "res.partner" in shown
+    output = invoke("jobs", "show", "known", "--database", database).stdout
+    assert "Exportación" in output
+    assert "res.partner" in output
 
 
 def test_an_unknown_job_is_exit_code_1(database: str) -> None:
@@ -168,14 +168,14 @@ def test_jobs_of_several_databases_say_whose_they_are(database: str, empty_datab
     invoke("init", "--database", empty_database)
     insert(database, "one")
     insert(empty_database, "two")
-    both = ("--database", database, "--database", empty_database)
-    listing = document("jobs", "list", *both)["jobs"]
+    options = ("--database", database, "--database", empty_database)
+    listing = document("jobs", "list", *options)["jobs"]
     assert {job["uuid"]: job["database"] for job in listing} == {
         "one": parse_dsn(database)["dbname"],
         "two": parse_dsn(empty_database)["dbname"],
     }
-    assert document("jobs", "show", "two", *both)["uuid"] == "two"
-    assert "database" in invoke("jobs", "list", *both).stdout
+    assert document("jobs", "show", "two", *options)["uuid"] == "two"
+    assert "database" in invoke("jobs", "list", *options).stdout
 
 
 def test_a_database_without_a_queue_is_refused_with_what_to_do(empty_database: str) -> None:
@@ -187,9 +187,9 @@ def test_a_database_without_a_queue_is_refused_with_what_to_do(empty_database: s
 
 def test_text_of_a_job_cannot_act_on_the_terminal(database: str) -> None:
     insert(database, "evil", name="\x1b[2Jgone [red]x[/red]")
-    shown = invoke("jobs", "list", "--database", database).stdout
-    assert "\x1b" not in shown
-    assert "\\x1b[2Jgone [red]x[/red]" in shown
+    output = invoke("jobs", "list", "--database", database).stdout
+    assert "\x1b" not in output
+    assert "\\x1b[2Jgone [red]x[/red]" in output
 
 
 @pytest.mark.parametrize("width", [40, 64, 80, 100, 140])

@@ -1,4 +1,4 @@
-"""The commands on Odoo's databases: ``check``, ``init --indexes``, ``uninstall``, and what looks at jobs."""
+"""The commands on Odoo's databases: ``check``, ``init --indexes``, ``uninstall``, ``jobs`` and ``why``."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ ONLY_OURS = "select count(*) from pg_class where relname like 'queuemaster%' and
 
 @pytest.fixture
 def database(server: ServerPlan, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of the version that the test is called with, else of the newest; our schema stands beside it."""
+    """A database with our schema, of the version in the test's parameter, else of the newest."""
     with new_oca_database(server, getattr(request, "param", 19)) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def untouched(server: ServerPlan) -> Iterator[str]:
-    """One where no supervisor has led."""
+    """A database in which no supervisor has led."""
     with new_oca_database(server, 19, install=False) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def odoo(database: str) -> Iterator[OcaSession]:
-    """A session of Odoo's."""
+    """A session as Odoo opens it."""
     opened = OcaSession(database)
     yield opened
     opened.close()
@@ -50,7 +50,7 @@ def odoo(database: str) -> Iterator[OcaSession]:
 
 @pytest.fixture
 def conf(database: str, tmp_path: Path) -> Path:
-    """The odoo.conf of this database."""
+    """The path of an odoo.conf for this database."""
     where = parse_dsn(database)
     path = tmp_path / "odoo.conf"
     path.write_text(
@@ -67,7 +67,7 @@ def document(*arguments: str | Path) -> Any:
 
 
 def contents(dsn: str) -> list[Any]:
-    """Everything that check must leave alone: relations, and what is in the queue."""
+    """Everything that ``check`` must not change: the relations, and the rows of the queue."""
     with connected(dsn) as connection, connection.cursor() as cursor:
         cursor.execute(
             "select relname, relnamespace::regnamespace::text, relkind from pg_class order by 1, 2"
@@ -87,14 +87,14 @@ def test_check_says_how_each_database_stands_and_alters_nothing(untouched: str, 
         f"[options]\ndb_host = {where['host']}\ndb_port = {where['port']}\ndb_user = {where['user']}\n"
     )
     before = contents(untouched)
-    shown = invoke("check", "-c", conf, "--database", where["dbname"], "--database", "postgres")
-    assert shown.exit_code == 0
+    result = invoke("check", "-c", conf, "--database", where["dbname"], "--database", "postgres")
+    assert result.exit_code == 0
     assert contents(untouched) == before
-    assert "ready" in shown.stdout
-    assert "not served: it is no database of Odoo" in shown.stdout
-    assert f"{conf} [options] db_host" in shown.stdout
-    assert "it cannot import Odoo" in shown.stderr  # nobody has one here
-    assert "live limits" not in shown.stderr
+    assert "ready" in result.stdout
+    assert "not served: it is no database of Odoo" in result.stdout
+    assert f"{conf} [options] db_host" in result.stdout
+    assert "it cannot import Odoo" in result.stderr  # Odoo is not installed here
+    assert "live limits" not in result.stderr
     facts = document("check", "-c", conf, "--database", where["dbname"])["odoo"]["databases"][where["dbname"]]
     assert facts["problem"] == ""
     assert sorted(facts["missing"]) == sorted(oca.INDEXES)
@@ -144,9 +144,8 @@ def test_check_says_that_limits_in_forms_are_not_read(conf: Path, odoo: OcaSessi
         " insert into queue_job_channel values ('root', 0, null, null, false), ('root.sale', 2, null, null, false)"
     )
     message = "limits in the forms of channels are not read (root.sale)"
-    assert (
-        message not in invoke("check", "-c", conf).stderr
-    )  # with channels the addon does not read them either
+    # the addon ignores it too when channels are given
+    assert message not in invoke("check", "-c", conf).stderr
     conf.write_text(conf.read_text().replace("channels = root:2", "max_capacity = 2"))
     assert message in invoke("check", "-c", conf).stderr
 
@@ -183,7 +182,7 @@ def test_indexes_are_made_while_jobs_are_enqueued_and_can_be_repeated(
     with connected(untouched) as connection, connection.cursor() as cursor:
         assert oca.missing_or_present(cursor) == []
         cursor.execute("select to_regnamespace('queuemaster') is null")
-        assert cursor.fetchone() == (True,)  # nothing but the indexes
+        assert cursor.fetchone() == (True,)  # only the indexes were created
     assert "nothing to do" in invoke("init", "--indexes", "--database", untouched).stdout
 
 
@@ -203,10 +202,12 @@ def test_how_far_an_index_is_is_told(
 ) -> None:
     monkeypatch.setattr(indexes, "PROGRESS_EVERY", 0.05)
     odoo.rows("begin")
-    odoo.add()  # what began before must have ended before an index may be used
+    odoo.add()  # an index is ready only when older transactions have ended
     lines = indexes.make_indexes(parse_database(database))
     assert next(lines).startswith("queuemaster_ready: 1 of 4, on about ")
-    line = wait_until(lambda: "waiting for" in (line := next(lines)) and line, 60, "the server's word for it")
+    line = wait_until(
+        lambda: "waiting for" in (line := next(lines)) and line, 60, "the server to report that it waits"
+    )
     assert line.startswith("queuemaster_ready: ")
     odoo.rows("commit")
     assert len([line for line in lines if ": made in " in line]) == len(oca.INDEXES)
@@ -219,7 +220,9 @@ def test_an_index_that_is_broken_off_by_hand_is_made_by_the_next_attempt(
     odoo.add()
     command = [sys.executable, "-m", "queuemaster", "init", "--indexes", "--database", database]
     with (
-        subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as made,
+        subprocess.Popen(
+            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
         connected(database) as connection,
         connection.cursor() as cursor,
     ):
@@ -230,13 +233,13 @@ def test_an_index_that_is_broken_off_by_hand_is_made_by_the_next_attempt(
             )
             return bool((cursor.fetchone() or (0,))[0])
 
-        wait_until(under_way, 60, "an index under way")
-        made.send_signal(signal.SIGINT)
-        assert made.wait(timeout=60) != 0
+        wait_until(under_way, 60, "the index build to begin")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) != 0
     odoo.rows("commit")
-    again = invoke("init", "--indexes", "--database", database)
-    assert "queuemaster_ready: left over from an attempt that was broken off, dropped" in again.stdout
-    assert again.stdout.count(": made in ") == len(oca.INDEXES)
+    result = invoke("init", "--indexes", "--database", database)
+    assert "queuemaster_ready: left over from an attempt that was broken off, dropped" in result.stdout
+    assert result.stdout.count(": made in ") == len(oca.INDEXES)
 
 
 def test_indexes_are_for_odoos_databases_only(empty_database: str) -> None:
@@ -272,7 +275,7 @@ def test_uninstall_is_refused_while_a_supervisor_is_at_work(database: str, untou
     result = invoke("uninstall", "--database", untouched, "--database", database)
     assert result.exit_code == 2
     assert "a supervisor is at work there: queuemaster stop" in result.stderr
-    assert result.stdout == ""  # the other one is not touched either
+    assert result.stdout == ""  # the other database is not touched either
     worker.close()
     assert invoke("uninstall", "--database", database).exit_code == 0
 
@@ -297,8 +300,8 @@ def test_jobs_are_listed_shown_and_explained(conf: Path, odoo: OcaSession) -> No
     assert [job["uuid"] for job in document("jobs", "list", "-c", conf, "--channel", "sale")["jobs"]] == [
         odoo.uuid(first)
     ]
-    shown = document("jobs", "show", odoo.uuid(first), "-c", conf)
-    assert (shown["records"]["model"], shown["args"]) == ("res.partner", ["csv"])
+    answer = document("jobs", "show", odoo.uuid(first), "-c", conf)
+    assert (answer["records"]["model"], answer["args"]) == ("res.partner", ["csv"])
     assert "res.partner" in invoke("jobs", "show", odoo.uuid(first), "-c", conf).stdout
     why = document("why", odoo.uuid(child), "-c", conf)
     assert why["state"] == "wait_dependencies"
@@ -383,20 +386,22 @@ def test_old_jobs_are_purged_with_their_messages_unless_their_graph_waits(
 ) -> None:
     odoo.rows("create table mail_message (id serial, model varchar, res_id integer)")
     old = {"date_done": "2026-01-01", "date_created": "2026-01-01"}
-    gone = [odoo.add("done", **old) for _ in range(1001)]
+    old_jobs = [odoo.add("done", **old) for _ in range(1001)]
     young = odoo.add("done", date_done=odoo.value("select queuemaster.utc_now()"))
     parent, child = odoo.add("done", graph_uuid="g", **old), odoo.add(graph_uuid="g")
     odoo.depend(child, odoo.add("failed", graph_uuid="g", **old))
     failed = odoo.add("failed", **old)
     odoo.rows(
-        "insert into mail_message (model, res_id) values ('queue.job', %s), ('queue.job', %s)", gone[0], young
+        "insert into mail_message (model, res_id) values ('queue.job', %s), ('queue.job', %s)",
+        old_jobs[0],
+        young,
     )
-    odoo.rows("insert into mail_message (model, res_id) values ('res.partner', %s)", gone[0])
-    assert document("jobs", "purge", "--older-than", "30d", "-c", conf)["removed"] == len(gone)
+    odoo.rows("insert into mail_message (model, res_id) values ('res.partner', %s)", old_jobs[0])
+    assert document("jobs", "purge", "--older-than", "30d", "-c", conf)["removed"] == len(old_jobs)
     rows = [id for (id,) in odoo.rows("select id from public.queue_job order by id")]
     assert rows == [young, parent, child, child + 1, failed]
     assert odoo.rows("select model, res_id from mail_message order by 1") == [
         ("queue.job", young),
-        ("res.partner", gone[0]),
+        ("res.partner", old_jobs[0]),
     ]
     assert document("jobs", "purge", "--state", "failed", "--older-than", "1d", "-c", conf)["removed"] == 1

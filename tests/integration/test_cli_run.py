@@ -1,4 +1,4 @@
-"""``queuemaster run``, what is refused before a master starts; and the real command, its codes and streams."""
+"""``queuemaster run``: what is refused before a master starts, and the command's exit codes and streams."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ def run(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[s
     return queuemaster_("run", "--pidfile", tmp_path / "queuemaster.pid", *arguments)
 
 
-def assert_refused(ran: subprocess.CompletedProcess[str], *messages: str) -> None:
-    assert ran.returncode == 2, ran.stderr
+def assert_refused(result: subprocess.CompletedProcess[str], *messages: str) -> None:
+    assert result.returncode == 2, result.stderr
     for words in messages:
-        assert words in ran.stderr
-    assert ran.stdout == ""
-    assert "Traceback" not in ran.stderr
-    assert "hunter2" not in ran.stderr
+        assert words in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert "hunter2" not in result.stderr
 
 
 def test_a_database_that_cannot_be_reached(tmp_path: Path) -> None:
-    ran = run(tmp_path, "--database", NOWHERE)
-    assert_refused(ran, "nowhere (host 127.0.0.1, port 1, database nowhere)", "Connection refused")
+    result = run(tmp_path, "--database", NOWHERE)
+    assert_refused(result, "nowhere (host 127.0.0.1, port 1, database nowhere)", "Connection refused")
 
 
 def test_a_database_that_does_not_exist(tmp_path: Path, database: str) -> None:
-    ran = run(tmp_path, "--database", database.replace("test_", "absent_"))
-    assert_refused(ran, 'database "absent_', "does not exist")
+    result = run(tmp_path, "--database", database.replace("test_", "absent_"))
+    assert_refused(result, 'database "absent_', "does not exist")
 
 
 def test_a_database_without_a_queue(tmp_path: Path, empty_database: str) -> None:
-    ran = run(tmp_path, "--database", empty_database)
-    assert_refused(ran, "has no queue yet", "queuemaster init --database")
+    result = run(tmp_path, "--database", empty_database)
+    assert_refused(result, "has no queue yet", "queuemaster init --database")
 
 
 def test_a_database_with_an_older_queue(tmp_path: Path, database: str) -> None:
@@ -73,14 +73,14 @@ def test_a_database_with_an_older_queue(tmp_path: Path, database: str) -> None:
 def test_a_database_of_oca(tmp_path: Path, empty_database: str) -> None:
     with connected(empty_database) as connection, connection.cursor() as cursor:
         cursor.execute("create table queue_job (id serial primary key, job_function_id integer)")
-    ran = run(tmp_path, "--database", empty_database)
-    assert_refused(ran, "Odoo's addon queue_job", "served beside Odoo: queuemaster run -c odoo.conf")
+    result = run(tmp_path, "--database", empty_database)
+    assert_refused(result, "Odoo's addon queue_job", "served beside Odoo: queuemaster run -c odoo.conf")
 
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, database: str) -> None:
     wrong = ["--python", "/nonexistent/python", "--logfile", str(tmp_path / "no" / "log")]
-    ran = run(tmp_path, "--database", NOWHERE, "--database", database, *wrong)
-    assert_refused(ran, "option python = '/nonexistent/python'", "option logfile = ", "cannot be reached")
+    result = run(tmp_path, "--database", NOWHERE, "--database", database, *wrong)
+    assert_refused(result, "option python = '/nonexistent/python'", "option logfile = ", "cannot be reached")
     assert not (tmp_path / "queuemaster.pid").exists()
 
 
@@ -90,27 +90,27 @@ def test_a_wrong_option_and_a_wrong_flag(tmp_path: Path) -> None:
 
 
 def test_a_pid_file_that_is_another_programs_is_left_as_it_is(tmp_path: Path, database: str) -> None:
-    other = tmp_path / "queuemaster.pid"
-    other.write_text("not a pid\n")
+    path = tmp_path / "queuemaster.pid"
+    path.write_text("not a pid\n")
     assert_refused(run(tmp_path, "--database", database), "option pidfile", "something else than a pid")
-    assert other.read_text() == "not a pid\n"
+    assert path.read_text() == "not a pid\n"
 
 
 def test_a_second_master_is_not_started(tmp_path: Path, database: str) -> None:
     path = tmp_path / "queuemaster.pid"
-    with path.open("w") as held:
-        held.write(f"{os.getpid()}\n")
-        held.flush()
-        fcntl.flock(held, fcntl.LOCK_EX)
-        ran = run(tmp_path, "--database", database)
-    assert ran.returncode == 1
-    assert f"already running as process {os.getpid()}" in ran.stderr
+    with path.open("w") as file:
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = run(tmp_path, "--database", database)
+    assert result.returncode == 1
+    assert f"already running as process {os.getpid()}" in result.stderr
 
 
 def test_root_0_is_switched_off(tmp_path: Path) -> None:
-    ran = run(tmp_path, "--channels", "root:0")
-    assert ran.returncode == 0
-    assert "switched off" in ran.stderr
+    result = run(tmp_path, "--channels", "root:0")
+    assert result.returncode == 0
+    assert "switched off" in result.stderr
 
 
 def test_version_help_and_json_on_the_right_streams(database: str) -> None:
@@ -124,21 +124,21 @@ def test_version_help_and_json_on_the_right_streams(database: str) -> None:
 
 
 def test_the_bare_package_says_what_is_missing_and_how_to_get_it() -> None:
-    """An interpreter without site-packages is one where only the bare distribution is installed."""
+    """An interpreter without site-packages behaves as if only the bare distribution were installed."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS)}
     argv = [sys.executable, "-S", "-m", "queuemaster", "--version"]
-    ran = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
-    assert_refused(ran, 'pip install "queuemaster[service]"', *command.NEEDED.values())
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
+    assert_refused(result, 'pip install "queuemaster[service]"', *command.NEEDED.values())
 
 
 def test_another_import_error_is_not_hidden(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nsys.modules['queuemaster.cli.commands.run'] = None\n"
     )
-    ran = queuemaster_("run", PYTHONPATH=os.pathsep.join([str(tmp_path), *ROOTS]))
-    assert ran.returncode == 1
-    assert "queuemaster.cli.commands.run" in ran.stderr
-    assert "Traceback" in ran.stderr
+    result = queuemaster_("run", PYTHONPATH=os.pathsep.join([str(tmp_path), *ROOTS]))
+    assert result.returncode == 1
+    assert "queuemaster.cli.commands.run" in result.stderr
+    assert "Traceback" in result.stderr
 
 
 @pytest.fixture
@@ -150,17 +150,17 @@ def data_dir() -> Iterator[Path]:
 def test_the_embedded_server_is_our_child_unless_it_runs_already(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ours = attach_or_start(data_dir)
+    child = attach_or_start(data_dir)
     try:
-        assert ours.pid > 0
-        assert ours.argv
-        theirs = attach_or_start(data_dir)
-        assert theirs.pid == 0
-        assert theirs.port == ours.port
+        assert child.pid > 0
+        assert child.argv
+        attached = attach_or_start(data_dir)
+        assert attached.pid == 0
+        assert attached.port == child.port
         assert "already runs" in capsys.readouterr().err
     finally:
-        embedded.stop(ours.pid)
-        os.waitpid(ours.pid, 0)
+        embedded.stop(child.pid)
+        os.waitpid(child.pid, 0)
 
 
 def test_a_server_that_is_ending_is_waited_for(data_dir: Path) -> None:
@@ -168,8 +168,8 @@ def test_a_server_that_is_ending_is_waited_for(data_dir: Path) -> None:
     old = embedded.start(plan)
     embedded.wait_ready(plan, old)
     session = psycopg2.connect(embedded.dsn(plan, "postgres"))
-    old.terminate()  # smart shutdown: no new connections, and it stays as long as the session does
-    wait_until(lambda: _status(data_dir) == "stopping", message="the server is on its way out")
+    old.terminate()  # smart shutdown: no new connections, and the server stays as long as the session
+    wait_until(lambda: _status(data_dir) == "stopping", message="the server to begin its shutdown")
     with pytest.raises(Failure, match=r"stopping.* takes no connections"):
         attach_or_start(data_dir, patience=0.2)
     leaving = threading.Timer(0.3, session.close)

@@ -1,4 +1,4 @@
-"""``queuemaster status``: out of a board as master and dispatcher write it, and of a real database."""
+"""``queuemaster status`` from a board as master and dispatcher write it, and from a real database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ DISPATCHER: DispatcherStatus = {
 
 
 def supervisor(dsn: str, job: int = 0) -> Supervisor:
-    """One whose worker 4720 runs this job, while 4721 is idle."""
+    """A supervisor whose worker 4720 runs this job, while 4721 is idle."""
     scoreboard = Scoreboard.create()
     for entry, generation in enumerate((1, 2, 3)):
         scoreboard.entry(entry).reserve(generation, 0)
@@ -71,38 +71,38 @@ def document(served: Supervisor) -> dict[str, Any]:
         return status_document(served, names.of)
 
 
-def drawn(known: dict[str, Any], width: int, most: int | None = None) -> str:
+def drawn(status: dict[str, Any], width: int, most: int | None = None) -> str:
     out = Console(width=width, no_color=True, highlight=False, markup=False, emoji=False)
     with out.capture() as capture:
-        out.print(view(known, width, most))
+        out.print(view(status, width, most))
     return capture.get()
 
 
 def test_before_anything_was_written() -> None:
-    known = document(supervisor("host=127.0.0.1 port=1"))
-    assert known["master"]["phase"] == "starting"
-    assert known["databases"] == {"sales": None}
-    assert "not known yet" in drawn(known, 60)
+    status = document(supervisor("host=127.0.0.1 port=1"))
+    assert status["master"]["phase"] == "starting"
+    assert status["databases"] == {"sales": None}
+    assert "not known yet" in drawn(status, 60)
 
 
 def test_who_does_what(database: str, session: Session) -> None:
     served = supervisor(database, session.add(uuid="c8c0d125-a7e9-4c47-a5e0-b1781ba41473"))
     served.board.master.write({**MASTER, "started": time.time() - 90})
     served.board.dispatcher.write(DISPATCHER)
-    known = document(served)
-    busy, idle, coming = known["workers"]
+    status = document(served)
+    busy, idle, coming = status["workers"]
     assert busy["job"] == {
         "database": "sales", "id": 1, "attempt": 2, "call": "sample.write",
         "uuid": "c8c0d125-a7e9-4c47-a5e0-b1781ba41473",
     }  # fmt: skip
     assert (busy["state"], idle["state"], coming["state"]) == ("busy", "idle", "asked")
     assert busy["since"] >= 5
-    assert known["channels"]["root"] == {
+    assert status["channels"]["root"] == {
         "capacity": 2, "effective": 2, "in_use": 1, "paused": False,
         "workers": {"target": 2, "alive": 2, "busy": 1, "idle": 1, "backoff": 0.0, "restarts": {}},
     }  # fmt: skip
-    assert known["databases"]["sales"]["epoch"] == 3
-    assert 90 <= known["master"]["since"] < 3600
+    assert status["databases"]["sales"]["epoch"] == 3
+    assert 90 <= status["master"]["since"] < 3600
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 100_000])
@@ -145,8 +145,8 @@ def test_a_screen_that_is_too_small_says_what_is_missing() -> None:
         {"pid": 5000 + n, "channel": "root", "state": "busy", "since": float(n),
          "job": {"database": "sales", "id": n, "attempt": 1, "uuid": None, "call": None}} for n in range(9)
     ]  # fmt: skip
-    known = {**document(supervisor("host=127.0.0.1 port=1")), "workers": workers}
-    text = drawn(known, 80, most=2)
+    status = {**document(supervisor("host=127.0.0.1 port=1")), "workers": workers}
+    text = drawn(status, 80, most=2)
     assert "job 8" in text
     assert "job 6" not in text
     assert "and 7 workers more" in text

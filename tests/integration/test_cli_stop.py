@@ -1,4 +1,4 @@
-"""``queuemaster stop``: which process a pid file means, and when not to believe it."""
+"""``queuemaster stop``: which process a pid file names, and when the file is not trusted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from queuemaster.cli import main, pidfile
 from queuemaster.config.sources import compile_settings
 from support.waiting import wait_until
 
-# Holds the pid file as the master does, and leaves by the signals that it should get, saying which.
+# Locks the pid file as the master does, and ends at the signals that it should get, printing which.
 HOLDER = """
 import fcntl, os, signal, sys, time
 held = open(sys.argv[1], "w")
@@ -45,7 +45,8 @@ def holding(path: Path, patience: float = 0.0) -> Iterator[subprocess.Popen[str]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             wait_until(
-                lambda: path.exists() and path.read_text().endswith("\n"), message="the pid file is written"
+                lambda: path.exists() and path.read_text().endswith("\n"),
+                message="the pid file to be written",
             )
             yield process
         finally:
@@ -63,7 +64,7 @@ def test_the_master_is_told_and_waited_for(path: Path, arguments: list[str], sig
         result = stop(path, *arguments)
         assert result.exit_code == 0, result.stderr
         assert f"stopped (pid {master.pid})" in result.stdout
-        # it had ended before the command did: nobody had to wait for it
+        # the process ended before the command, which waits for it
         assert master.poll() == 0
         assert master.stdout is not None
         assert master.stdout.read().strip() == signal
@@ -77,13 +78,13 @@ def test_the_master_of_the_service_is_found_when_none_runs_at_the_default(
         return pidfile.pidfile_of(replace(compiled, settings=replace(compiled.settings, pidfile=str(where))))
 
     monkeypatch.setattr(pidfile, "OF_THE_SERVICE", path)
-    default, left = tmp_path / "default.pid", tmp_path / "left.pid"
-    left.write_text("4711\n")
+    default, stale = tmp_path / "default.pid", tmp_path / "left.pid"
+    stale.write_text("4711\n")
     assert looked_at(default, {}) == default
     with holding(path):
         assert looked_at(default, {}) == path
-        assert looked_at(left, {}) == path, "a file that was left names nobody"
-        assert looked_at(default, {"pidfile": str(default)}) == default, "it was named"
+        assert looked_at(stale, {}) == path, "a stale pid file names no master"
+        assert looked_at(default, {"pidfile": str(default)}) == default, "the pid file was named explicitly"
         with holding(default):
             assert looked_at(default, {}) == default
 
@@ -110,7 +111,7 @@ def test_a_file_that_a_dead_master_left_names_nobody(path: Path) -> None:
     with holding(path) as master:
         master.kill()
         master.wait()
-    # its pid may be somebody else's by now: here it is that of a process that must not be hurt
+    # the pid may have been reused; here it is that of an unrelated process, which must get no signal
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as innocent:
         path.write_text(f"{innocent.pid}\n")
         result = stop(path)

@@ -1,4 +1,4 @@
-"""``queuemaster why``: what a person is told about a job that waits, on a real PostgreSQL."""
+"""``queuemaster why`` explains why a job waits, on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.rows import Session, WorkerSession
 
 @pytest.fixture
 def leader(database: str) -> Iterator[Session]:
-    """A session that leads, as a dispatcher's does."""
+    """A session that leads, as that of a dispatcher does."""
     opened = Session(database)
     opened.rows("select pg_advisory_lock(1363935232, 0)")
     opened.rows("select queuemaster.lead('here')")
@@ -130,11 +130,11 @@ def test_a_sequential_channel_names_what_blocks_it(database: str, session: Sessi
 
 
 def seconds_to_the_next(summary: str) -> int:
-    """``… the next in 8 min 59 s …``: how long that is. It gets less while the test looks."""
-    said = re.search(r"the next in ((?:\d+ (?:h|min|s) ?)+)", summary)
-    assert said is not None, summary
+    """The seconds in ``… the next in 8 min 59 s …``. They get fewer while the test runs."""
+    match = re.search(r"the next in ((?:\d+ (?:h|min|s) ?)+)", summary)
+    assert match is not None, summary
     units = {"h": 3600, "min": 60, "s": 1}
-    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+) (h|min|s)", said[1]))
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+) (h|min|s)", match[1]))
 
 
 def test_a_throttle_and_a_rate_say_when(
@@ -163,8 +163,8 @@ def test_who_paused_it(database: str, session: Session, leader: Session) -> None
     assert "channel root.mail was paused live, in database test_" in live["summary"]
     assert "queuemaster channel root.mail --resume" in live["summary"]
     session.rows("update queuemaster.control set paused = null, capacity = 0")
-    none = document("waits", "--database", database, "--channels", "root:4,mail:2,mail.bulk:1")
-    assert "channel root.mail has capacity 0" in none["summary"]
+    answer = document("waits", "--database", database, "--channels", "root:4,mail:2,mail.bulk:1")
+    assert "channel root.mail has capacity 0" in answer["summary"]
 
 
 def test_nobody_leads_or_the_leader_is_silent(database: str, session: Session) -> None:
@@ -221,9 +221,9 @@ def test_an_older_schema_is_a_gate_and_a_missing_one_a_problem(
     answer = document("waits", "--database", database)
     assert answer["summary"].startswith("It waits because no supervisor of this version accepts test_")
     assert "its schema is older" in answer["summary"]
-    both = why("waits", "--database", empty_database, "--database", database)
-    assert both.exit_code == 0
-    assert "it has no queue yet" in both.stderr
+    result = why("waits", "--database", empty_database, "--database", database)
+    assert result.exit_code == 0
+    assert "it has no queue yet" in result.stderr
     assert why("waits", "--database", empty_database).exit_code == 2
 
 

@@ -1,4 +1,4 @@
-"""``queuemaster run --daemon``: the caller gets its prompt back when the supervisor is ready, or hears why not."""
+"""``queuemaster run --daemon`` returns when the supervisor is ready, or reports why it is not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def start(directory: Path, dsn: str, app: str = "sampleapp", *more: str) -> subprocess.CompletedProcess[str]:
-    """The command; both of its streams are read to their ends, so nobody may have kept them."""
+    """Run the command. Both streams are read to their ends, so the daemon must not keep them open."""
     argv = command(directory, "--daemon", "--database", dsn, "--app", app, "--channels", "root:1", *more)
     return subprocess.run(
         argv, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=directory, env=environment()
@@ -30,7 +30,7 @@ def start(directory: Path, dsn: str, app: str = "sampleapp", *more: str) -> subp
 
 @pytest.fixture
 def ended(tmp_path: Path, database: str) -> Iterator[None]:
-    """Whatever runs in the background does not outlive the test, and its database outlives it."""
+    """Stop what still runs in the background after the test, before its database is dropped."""
     yield
     pid = owner(tmp_path / "pid")
     if pid is not None:
@@ -42,29 +42,29 @@ def ended(tmp_path: Path, database: str) -> Iterator[None]:
 
 @pytest.mark.usefixtures("ended")
 def test_it_is_ready_when_the_command_returns(database: str, tmp_path: Path) -> None:
-    ran = start(tmp_path, database)
-    assert ran.returncode == 0, ran.stderr
+    first = start(tmp_path, database)
+    assert first.returncode == 0, first.stderr
     pid = owner(tmp_path / "pid")
     assert pid is not None
-    assert ran.stdout == f"started (pid {pid})\n"
-    assert " leads " in (tmp_path / "log").read_text(), "it returned before anybody served the database"
-    assert os.getsid(pid) not in (pid, os.getsid(0)), "a session of its own, which it does not lead"
+    assert first.stdout == f"started (pid {pid})\n"
+    assert " leads " in (tmp_path / "log").read_text(), "the command returned before the database was served"
+    assert os.getsid(pid) not in (pid, os.getsid(0)), "the master is in a new session and is not its leader"
     assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
     with queue(database) as jobs:
         jobs.wait_for(jobs.sample(1).with_delay().write().uuid, "done")
-    again = start(tmp_path, database)
-    assert again.returncode == 1
-    assert f"already running as process {pid}" in again.stderr
+    second = start(tmp_path, database)
+    assert second.returncode == 1
+    assert f"already running as process {pid}" in second.stderr
     assert owner(tmp_path / "pid") == pid
 
 
 @pytest.mark.usefixtures("ended")
 def test_an_application_that_cannot_be_imported_is_told_to_the_caller(database: str, tmp_path: Path) -> None:
-    ran = start(tmp_path, database, "no_such_app")
-    assert ran.returncode == 2, ran.stderr
-    assert "not started: it ended before it was ready, exit code 2" in ran.stderr
-    assert "the application cannot be imported" in ran.stderr
-    assert ran.stdout == ""
+    result = start(tmp_path, database, "no_such_app")
+    assert result.returncode == 2, result.stderr
+    assert "not started: it ended before it was ready, exit code 2" in result.stderr
+    assert "the application cannot be imported" in result.stderr
+    assert result.stdout == ""
     assert owner(tmp_path / "pid") is None
 
 
@@ -77,12 +77,12 @@ def test_what_went_wrong_is_shown_though_others_have_logged_since() -> None:
 
 
 def test_what_is_wrong_beforehand_is_refused_as_in_the_foreground(database: str, tmp_path: Path) -> None:
-    ran = start(tmp_path, database, "sampleapp", "--logfile", "")
-    assert ran.returncode == 2
-    assert "--daemon has no terminal to log to; expected the option logfile" in ran.stderr
-    ran = start(tmp_path, database, "sampleapp", "--set", "max_workers=0")
-    assert ran.returncode == 2
-    assert "max_workers" in ran.stderr
+    result = start(tmp_path, database, "sampleapp", "--logfile", "")
+    assert result.returncode == 2
+    assert "--daemon has no terminal to log to; expected the option logfile" in result.stderr
+    result = start(tmp_path, database, "sampleapp", "--set", "max_workers=0")
+    assert result.returncode == 2
+    assert "max_workers" in result.stderr
     assert not (tmp_path / "pid").exists()
 
 
@@ -96,7 +96,7 @@ def test_one_that_is_killed_while_it_starts(database: str, tmp_path: Path) -> No
         wait_until(
             lambda: (tmp_path / "log").exists() and "template started" in (tmp_path / "log").read_text()
         )
-        assert waiting.poll() is None, "it does not return before it is ready"
+        assert waiting.poll() is None, "the command must not return before the supervisor is ready"
         pid = owner(tmp_path / "pid")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""Every example in Python on these pages of docs/ is run, in order, against a real database.
+"""Runs every Python example on these pages of docs/, in order, against a real database.
 
-What a reader need not see, such as running the jobs and looking at what came of it, stands in comments that begin with
+Code that a reader need not see, such as running the jobs and checking their results, is in comments that begin with
 ``<!-- test``.
 """
 
@@ -28,7 +28,7 @@ create table bill as select 1 as id, true as paid;
 
 
 class Remote:
-    """Another service, for the pages to call."""
+    """An HTTP service that the examples call."""
 
     def __init__(self) -> None:
         self.created: set[str] = set()
@@ -43,14 +43,14 @@ class Remote:
 
 
 def blocks(page: str) -> list[tuple[int, str]]:
-    """The examples and hidden tests of a page, with the line that each begins in."""
+    """The examples and hidden tests of a page, each with its first line number."""
     text = (DOCS / f"{page}.md").read_text()
-    return [(text[: found.start()].count("\n") + 1, found[1] or found[2]) for found in BLOCK.finditer(text)]
+    return [(text[: match.start()].count("\n") + 1, match[1] or match[2]) for match in BLOCK.finditer(text)]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_of_a_page(page: str, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # pages define models of the same names, and other tests extend the queue's
+    # pages define models of the same names, and other tests extend the model of the queue
     monkeypatch.setattr(registry, "_models", {Queue._name: Queue})
     monkeypatch.setattr(
         functions, "_by_name", {name: dict(value) for name, value in functions._by_name.items()}
@@ -65,7 +65,7 @@ def test_the_examples_of_a_page(page: str, database: str, monkeypatch: pytest.Mo
             return cursor.fetchall()
 
     def waits(job: Any) -> float:
-        """Seconds from the start of its last try to the next, whenever that is asked."""
+        """Seconds from the start of the job's last try to its next try."""
         statement = "select extract(epoch from eta - date_started) from queuemaster.queue_job where id = "
         return float(rows(f"{statement}{job.id}")[0][0])
 
@@ -78,7 +78,7 @@ def test_the_examples_of_a_page(page: str, database: str, monkeypatch: pytest.Mo
     }  # fmt: skip
     try:
         for line, source in blocks(page):
-            # as if it stood where it stands on the page: a traceback names the line
+            # pad with newlines, so that a traceback names the line of the page
             exec(compile("\n" * line + source, str(DOCS / f"{page}.md"), "exec"), names)
     finally:
         drain.close()

@@ -57,11 +57,11 @@ def test_one_with_tries_left_is_not_doomed(database: str, app: Session) -> None:
 def test_the_death_of_who_ends_it_changes_nothing(database: str, app: Session) -> None:
     job = fail_for_good(database, app)
     before = app.job(job)
-    for _ in range(3):  # as often as would be poison
+    for _ in range(3):  # as many deaths as make a job poison
         die(database, app, job)
     after = app.job(job)
-    kept = ("state", "doomed", "retry", "deaths", "eta", "exc_name", "exc_message", "identity_key")
-    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    unchanged = ("state", "doomed", "retry", "deaths", "eta", "exc_name", "exc_message", "identity_key")
+    assert {name: after[name] for name in unchanged} == {name: before[name] for name in unchanged}
     assert after["attempt"] == 4
     assert "interrupted" in after["exc_info"]
 
@@ -109,8 +109,8 @@ def test_a_pending_job_that_is_not_doomed_is_not_started_over(app: Session) -> N
 
 def test_people_are_told(database: str, app: Session) -> None:
     fail_for_good(database, app, uuid="doomed")
-    shown = CliRunner().invoke(main, ["jobs", "show", "doomed", "--database", database, "--json"])
-    assert json.loads(shown.stdout)["doomed"] is True
+    result = CliRunner().invoke(main, ["jobs", "show", "doomed", "--database", database, "--json"])
+    assert json.loads(result.stdout)["doomed"] is True
     arguments = ["why", "doomed", "--database", database, "--channels", "root:1", "--json"]
     why = CliRunner().invoke(main, [*arguments, "--pidfile", "/nonexistent/pid"])
     says = next(gate["says"] for gate in json.loads(why.stdout)["gates"] if gate["gate"] == "state")

@@ -1,4 +1,4 @@
-"""A link to the database that swallows everything, without a word: no wait for it is without end."""
+"""A link to the database that drops all packets silently: no wait on it lasts for ever."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from queuemaster.gevent_psycopg2 import QUERY_TIMEOUT
 from support.postgres import connected
 from support.supervised import environment
 
-# The dispatcher's way to talk to a database, with a shorter patience.
+# A session as the dispatcher opens it, with a shorter timeout.
 _PROGRAM = """
 import sys
 import gevent
@@ -49,7 +49,7 @@ except OperationalError as error:
 
 
 class Proxy:
-    """Passes on what it hears until it is told to swallow it; both sides believe that it listens."""
+    """A proxy that forwards all data until it is told to drop it, without closing either connection."""
 
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
@@ -75,10 +75,10 @@ class Proxy:
                     target.sendall(data)
 
     def close(self) -> None:
-        for each in self._sockets:
+        for sock in self._sockets:
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def proxy(server_by_tcp: ServerPlan) -> Iterator[Proxy]:
 
 @pytest.fixture
 def server_by_tcp(server: ServerPlan) -> Iterator[ServerPlan]:
-    """A role with a password: without one only the socket lets us in."""
+    """A role with a password, since TCP connections need one."""
     with connected(embedded.dsn(server, "postgres")) as admin, admin.cursor() as cursor:
         cursor.execute("create role over_tcp login password 'over_tcp'")
         yield server
@@ -109,12 +109,12 @@ def test_a_link_that_swallows_everything_is_given_up(proxy: Proxy) -> None:
         assert dispatcher.stdout is not None
         assert dispatcher.stdout.readline() == "answered\n"
         proxy.swallows.set()
-        said, _ = dispatcher.communicate("go on\n", timeout=60)
-    assert said.splitlines() == ["others go on", "no answer in 1 s"]
+        output, _ = dispatcher.communicate("go on\n", timeout=60)
+    assert output.splitlines() == ["others go on", "no answer in 1 s"]
 
 
 def test_a_link_is_asked_something_even_when_nothing_happens() -> None:
-    """The dispatcher beats on it: that it is dead shows within a minute or so, not at the next job."""
+    """The dispatcher's heartbeat uses the link, so a dead link shows within about a minute, not at the next job."""
     assert native_duties.BEAT + QUERY_TIMEOUT <= 90
 
 

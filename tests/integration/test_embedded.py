@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: made, started, attached to, stopped, and what happens when its owner dies."""
+"""The embedded PostgreSQL: it is created, started, attached to and stopped, and it ends when its owner dies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that every user may enter: the server runs as another one when the tests run as root."""
+    """A directory that every user may enter, since under root the server runs as another user."""
     with open_directory("queuemaster test ") as path:  # with blanks, as a home may have
         yield path
 
@@ -49,7 +49,7 @@ def test_a_fresh_directory_becomes_a_durable_server(place: Path) -> None:
         assert ask(plan, "show listen_addresses") == "127.0.0.1"
         tcp = f"host=127.0.0.1 port={plan.port} user=postgres dbname=postgres"
         with pytest.raises(psycopg2.OperationalError, match="password"), connected(tcp):
-            pass  # on loopback there may be anybody; who has the private socket is us
+            pass  # anybody may connect by loopback; only we can reach the private socket
     assert has_ended(plan.pid)
     assert (place / "data").stat().st_mode & 0o777 == 0o700
 
@@ -58,10 +58,10 @@ def test_a_second_start_keeps_the_data(place: Path) -> None:
     with embedded.running(place / "data", fsync=False) as plan:
         embedded.ensure_database(plan, "queue")
         ask(plan, "create table kept as select 42 as n", "queue")
-    with embedded.running(place / "data", fsync=False) as again:
-        assert again.pid != plan.pid
-        assert again.port == plan.port
-        assert ask(again, "select n from kept", "queue") == 42
+    with embedded.running(place / "data", fsync=False) as second:
+        assert second.pid != plan.pid
+        assert second.port == plan.port
+        assert ask(second, "select n from kept", "queue") == 42
 
 
 def test_a_database_is_created_once_whatever_its_name(server: ServerPlan) -> None:
@@ -72,14 +72,14 @@ def test_a_database_is_created_once_whatever_its_name(server: ServerPlan) -> Non
 
 
 def test_a_running_server_is_attached_to_and_left_running(place: Path) -> None:
-    with holding(place / "data") as held:
+    with holding(place / "data") as owner:
         attached = embedded.attached(place / "data")
         assert attached is not None
-        assert attached.pid == held.server
+        assert attached.pid == owner.server
         with embedded.running(place / "data") as plan:
             assert plan == attached
             assert ask(plan, "select 1") == 1
-        assert not has_ended(held.server)
+        assert not has_ended(owner.server)
     assert embedded.attached(place / "data") is None
 
 
@@ -97,11 +97,12 @@ def test_two_who_start_at_once_share_one_server(place: Path) -> None:
 def test_a_killed_owner_leaves_no_server_and_the_next_start_removes_its_directory(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(place))  # else a neighbour's start may be the next
-    with holding(None, env={"TMPDIR": str(place)}) as held:
-        held.process.kill()
-        wait_until(lambda: has_ended(held.server), message="the server has followed its parent")
-    abandoned = held.data_dir.parent
+    # otherwise the next start may be that of another test
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with holding(None, env={"TMPDIR": str(place)}) as owner:
+        owner.process.kill()
+        wait_until(lambda: has_ended(owner.server), message="the server to end after its parent")
+    abandoned = owner.data_dir.parent
     assert abandoned.exists()
     with embedded.temporary() as plan:
         assert not abandoned.exists()
@@ -114,10 +115,10 @@ def test_a_temporary_directory_is_not_taken_from_an_owner_who_lives(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(place))
-    with holding(None, env={"TMPDIR": str(place)}) as held, embedded.temporary():
-        assert held.data_dir.exists()
-        assert not has_ended(held.server)
-    assert not held.data_dir.parent.exists()
+    with holding(None, env={"TMPDIR": str(place)}) as owner, embedded.temporary():
+        assert owner.data_dir.exists()
+        assert not has_ended(owner.server)
+    assert not owner.data_dir.parent.exists()
 
 
 def test_a_directory_in_the_making_is_not_swept_away(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,13 +133,13 @@ def test_a_directory_in_the_making_is_not_swept_away(place: Path, monkeypatch: p
     for sweeper in sweepers:
         sweeper.start()
     try:
-        made = [embedded._temporary_directory() for _ in range(400)]
+        directories = [embedded._temporary_directory() for _ in range(400)]
     finally:
         finished.set()
         for sweeper in sweepers:
             sweeper.join()
-    assert all(directory.exists() for directory, _ in made)
-    for _, lock in made:
+    assert all(directory.exists() for directory, _ in directories)
+    for _, lock in directories:
         os.close(lock)
 
 
@@ -154,7 +155,8 @@ def test_a_pid_file_left_by_a_crash_is_no_server(place: Path) -> None:
     with embedded.running(place / "data", fsync=False) as plan:
         lines = (place / "data" / "postmaster.pid").read_text().splitlines()
     leftover = place / "data" / "postmaster.pid"
-    leftover.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")  # the pid is ours now
+    # as if the server's pid now belonged to this test
+    leftover.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     os.chown(leftover, plan.uid, plan.gid)
     assert embedded.attached(place / "data") is None
 
@@ -278,8 +280,8 @@ def test_programs_behind_a_closed_directory_are_copied_once(
         assert ask(plan, "select 1") == 1
         program = Path(plan.argv[0])
         assert place / "data.binaries" in program.parents
-        made = program.stat().st_ino
-    assert Path(embedded.prepare(place / "data").argv[0]).stat().st_ino == made
+        inode = program.stat().st_ino
+    assert Path(embedded.prepare(place / "data").argv[0]).stat().st_ino == inode
 
 
 @as_root
@@ -294,21 +296,20 @@ def test_an_ordinary_user_has_a_server_of_their_own(place: Path) -> None:
     home.mkdir()
     os.chown(home, account.uid, account.gid)
     env = {"HOME": str(home), "QUEUEMASTER_PG_BINDIR": str(bindir)}
-    with holding(home / "data", account, source, env) as held:
-        assert psutil.Process(held.server).uids().real == account.uid
+    with holding(home / "data", account, source, env) as owner:
+        assert psutil.Process(owner.server).uids().real == account.uid
         attached = embedded.attached(home / "data")
         assert attached is not None
         assert ask(attached, "select 1") == 1
-    assert has_ended(held.server)
+    assert has_ended(owner.server)
 
 
 def test_the_default_directory_follows_the_desktop_standard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
     expected = "/var/lib/queuemaster/postgresql" if os.geteuid() == 0 else "/somewhere/queuemaster/postgresql"
     assert str(paths.default_data_dir()) == expected
-    assert (
-        embedded.default_data_dir is paths.default_data_dir
-    )  # the name that the README gives to applications
+    # the database name that the README gives to applications
+    assert embedded.default_data_dir is paths.default_data_dir
 
 
 def ordinary_user() -> Account:
@@ -316,7 +317,7 @@ def ordinary_user() -> Account:
     nobody = pwd.getpwnam("nobody")
     for python in ("/usr/bin/python3", "/usr/local/bin/python3", shutil.which("python3") or "python3"):
         try:
-            ran = subprocess.run(
+            result = subprocess.run(
                 [python, "-c", "import sys; sys.exit(sys.version_info < (3, 10))"],
                 user=nobody.pw_uid,
                 group=nobody.pw_gid,
@@ -327,6 +328,6 @@ def ordinary_user() -> Account:
             )
         except OSError:
             continue
-        if ran.returncode == 0:
+        if result.returncode == 0:
             return Account(nobody.pw_uid, nobody.pw_gid, python)
     pytest.skip("no Python of 3.10 or newer that user nobody can run")

@@ -187,9 +187,9 @@ def test_many_jobs_are_one_statement_and_keep_their_order(env: Environment, part
     assert env.cr.fetchall() == [(3000,)]
     assert [job.args for job in jobs] == [(n,) for n in range(3000)]
     env.cr.execute("select args->>0 from queuemaster.queue_job order by id")
-    assert [int(found) for (found,) in env.cr.fetchall()] == list(range(3000))
+    assert [int(number) for (number,) in env.cr.fetchall()] == list(range(3000))
     env.cr.execute("select args->>0 from queuemaster.queue_job order by date_created, id")
-    assert [int(found) for (found,) in env.cr.fetchall()] == list(range(3000))
+    assert [int(number) for (number,) in env.cr.fetchall()] == list(range(3000))
     assert env.delay_many([]) == []
 
 
@@ -200,10 +200,10 @@ def test_a_live_identity_returns_the_job_that_has_it(env: Environment, partners:
     env.cr.execute("update queuemaster.queue_job set state = 'started', worker_id = 1")
     third = partners.with_delay(identity_key="one").notify(3)
     assert third != first
-    one, other, twin = env.delay_many(
+    fourth, other, twin = env.delay_many(
         partners.delayable(identity_key=key).notify() for key in ("a", "b", "a")
     )
-    assert one == twin != other
+    assert fourth == twin != other
 
 
 def test_any_kind_of_cursor_will_do(database: str) -> None:

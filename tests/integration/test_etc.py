@@ -1,4 +1,4 @@
-"""The sample configuration: right as it stands, complete, and true about the defaults."""
+"""The sample configuration is valid, lists every option, and states the defaults correctly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ODOO = SAMPLE.with_name("odoo.conf")
 
 
 def check(file: Path) -> None:
-    """`queuemaster check` finds nothing to warn of."""
+    """``queuemaster check`` has no warning about it."""
     result = CliRunner(env={"QUEUEMASTER_DATA_DIR": None}).invoke(
         main, ["check", "-c", str(file), "--strict"]
     )
@@ -31,12 +31,12 @@ def test_the_sample_is_valid_as_it_stands() -> None:
 
 
 def test_our_section_of_the_sample_for_odoo_is_valid(tmp_path: Path) -> None:
-    """Odoo's own section says that there is an Odoo, which is not here."""
-    ours = "[queue_job]\n" + ODOO.read_text().partition("\n[queue_job]\n")[2]
+    """Without Odoo's own section, since Odoo is not installed here."""
+    section = "[queue_job]\n" + ODOO.read_text().partition("\n[queue_job]\n")[2]
     part = tmp_path / "odoo.conf"
-    part.write_text(ours)
+    part.write_text(section)
     check(part)
-    part.write_text(re.sub(r"^;(?=\w+ = )", "", ours, flags=re.MULTILINE))
+    part.write_text(re.sub(r"^;(?=\w+ = )", "", section, flags=re.MULTILINE))
     compiled = compile_settings(part, {}, [], {})
     options = {value.option for value in compiled.values if value.source == str(part)}
     assert {"channels", "python", "odoo_path", "user", "timeout", "graceful_timeout"} <= options

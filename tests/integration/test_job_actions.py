@@ -1,4 +1,4 @@
-"""What the application may do to its jobs: cancel, requeue, set to done; and what each state forbids."""
+"""An application may cancel, requeue and set its jobs to done, as far as the job's state allows."""
 
 from __future__ import annotations
 
@@ -84,21 +84,21 @@ def test_it_is_part_of_the_callers_transaction(database: str, env: Environment, 
 
 def test_a_cancelled_job_takes_its_descendants_along(tasks: Any) -> None:
     other = tasks.with_delay().run()
-    one, two, three = chain(*(tasks.delayable().run() for _ in range(3))).delay()
-    one.cancel()
-    assert [job.refresh().state for job in (one, two, three, other)] == [*["cancelled"] * 3, "pending"]
-    assert [job.requeue().state for job in (three, one, two)] == [
+    first, second, third = chain(*(tasks.delayable().run() for _ in range(3))).delay()
+    first.cancel()
+    assert [job.refresh().state for job in (first, second, third, other)] == [*["cancelled"] * 3, "pending"]
+    assert [job.requeue().state for job in (third, first, second)] == [
         "wait_dependencies", "pending", "wait_dependencies",
     ]  # fmt: skip
 
 
 def test_set_to_done_keeps_a_result_and_lets_the_children_go(tasks: Any) -> None:
-    one, two, last = chain(
+    first, second, last = chain(
         group(tasks.delayable().run(), tasks.delayable().run()), tasks.delayable().run()
     ).delay()
-    assert one.set_done({"by": "hand"}).result == '{"by": "hand"}'
+    assert first.set_done({"by": "hand"}).result == '{"by": "hand"}'
     assert last.refresh().state == "wait_dependencies"
-    assert two.set_done().result is None
+    assert second.set_done().result is None
     assert last.refresh().state == "pending"
 
 
@@ -115,7 +115,7 @@ def test_a_requeued_job_begins_anew_and_gives_up_an_identity_that_was_taken(
     assert other != job
     job.requeue()
     assert (job.state, job.retry, job.exc_name, job.identity_key) == ("pending", 0, None, None)
-    assert job.exc_info == "why", "what happened before stays to be read"
+    assert job.exc_info == "why", "the earlier diagnosis stays on the row"
     session.connection.close()
 
 

@@ -93,9 +93,9 @@ def test_the_top_is_what_is_stored(steps: Any, caplog: Any) -> None:
 def test_a_delayed_job_cannot_join_another_graph(steps: Any) -> None:
     a, b, c = (steps.delayable().run(name) for name in "abc")
     job = a.delay()
-    for again in (a, chain(a, b), c.on_done(a)):
+    for delayable in (a, chain(a, b), c.on_done(a)):
         with pytest.raises(ValueError, match=f"was delayed already, as job {job.uuid}"):
-            again.delay()
+            delayable.delay()
     d = steps.delayable().run("d")
     with pytest.raises(ValueError, match="part of two graphs"):
         steps.env.delay_many([chain(d, steps.delayable().run("e")), d])
@@ -167,8 +167,8 @@ def keyed(steps: Any, names: str) -> Any:
 
 def test_a_graph_whose_identities_all_exist_is_not_stored(steps: Any) -> None:
     first = keyed(steps, "AbC").delay()
-    again = keyed(steps, "CbA").delay()
-    assert [job.uuid for job in again] == [first[2].uuid, first[0].uuid]
+    second = keyed(steps, "CbA").delay()
+    assert [job.uuid for job in second] == [first[2].uuid, first[0].uuid]
     assert len(stored(steps)) == 3
 
 

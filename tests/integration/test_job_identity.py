@@ -1,4 +1,4 @@
-"""Identity keys under concurrency: one job, nobody waits for long, nothing is lost."""
+"""Identity keys under concurrency: one job for each key, no long wait, and no job is lost."""
 
 from __future__ import annotations
 
@@ -45,9 +45,13 @@ def test_sixteen_at_once_make_one_job(database: str, connection: Any, graph: boo
         things = things_of(own)
         barrier.wait(timeout=60)
         if graph:
-            # in opposite orders, so that two of them may wait for each other
-            one, two = (things.delayable(identity_key=key).run(number) for key in ("ab", "ba")[number % 2])
-            uuids = "".join(sorted(job.uuid for job in chain(one, two, things.delayable().run()).delay()[:2]))
+            # the keys come in opposite orders, so two transactions may wait for each other
+            first, second = (
+                things.delayable(identity_key=key).run(number) for key in ("ab", "ba")[number % 2]
+            )
+            uuids = "".join(
+                sorted(job.uuid for job in chain(first, second, things.delayable().run()).delay()[:2])
+            )
         else:
             uuids = things.with_delay(identity_key="one").run(number).uuid
         own.commit()
@@ -55,8 +59,8 @@ def test_sixteen_at_once_make_one_job(database: str, connection: Any, graph: boo
         return uuids
 
     with ThreadPoolExecutor(16) as pool:
-        found = set(pool.map(enqueue, range(16)))
-    assert len(found) == 1
+        results = set(pool.map(enqueue, range(16)))
+    assert len(results) == 1
     assert count(connection) == (3 if graph else 1)
 
 
@@ -65,26 +69,25 @@ def test_an_open_transaction_is_not_waited_for(
 ) -> None:
     caplog.set_level("INFO")
     other = psycopg2.connect(database)
-    theirs = things_of(other).with_delay(identity_key="one").run("theirs")
-    things.env.cr.execute(
-        "set lock_timeout = '7s'; set statement_timeout = '30s'"
-    )  # to fail instead of hanging
-    ours = things.with_delay(identity_key="one").run("ours")
+    other_job = things_of(other).with_delay(identity_key="one").run("theirs")
+    # so that a wrong wait fails instead of hanging
+    things.env.cr.execute("set lock_timeout = '7s'; set statement_timeout = '30s'")
+    own_job = things.with_delay(identity_key="one").run("ours")
     bulk = things.env.delay_many(things.delayable(identity_key=key).run(key) for key in ("a", "one", "b"))
     things.env.cr.execute("show lock_timeout")
     assert things.env.cr.fetchone() == ("7s",)
-    connection.commit()  # and not: wait for the other's commit
+    connection.commit()  # must not wait for the other transaction
     other.commit()
     other.close()
-    assert ours.uuid != theirs.uuid
-    assert (ours.identity_key, [job.identity_key for job in bulk]) == (None, ["a", None, "b"])
+    assert own_job.uuid != other_job.uuid
+    assert (own_job.identity_key, [job.identity_key for job in bulk]) == (None, ["a", None, "b"])
     assert "gives up its identity key 'one'" in caplog.text
     assert count(connection) == 5
 
 
 def test_a_short_transaction_is_waited_for(database: str, things: Any) -> None:
     other = psycopg2.connect(database)
-    theirs = things_of(other).with_delay(identity_key="one").run("theirs")
+    other_job = things_of(other).with_delay(identity_key="one").run("theirs")
 
     def commit_when_waited_for() -> None:
         watcher = psycopg2.connect(database)
@@ -100,17 +103,17 @@ def test_a_short_transaction_is_waited_for(database: str, things: Any) -> None:
 
     thread = threading.Thread(target=commit_when_waited_for)
     thread.start()
-    ours = things.with_delay(identity_key="one").run("ours")
+    own_job = things.with_delay(identity_key="one").run("ours")
     thread.join()
     other.close()
-    assert ours.uuid == theirs.uuid
+    assert own_job.uuid == other_job.uuid
 
 
 def test_a_lock_on_the_table_costs_no_job_its_identity(database: str, things: Any) -> None:
     other = psycopg2.connect(database)
     with other.cursor() as cursor:
         cursor.execute("lock table queuemaster.queue_job in share mode")
-    release = threading.Timer(2, other.commit)  # longer than a key is waited for
+    release = threading.Timer(2, other.commit)  # longer than the wait for a key
     release.start()
     assert things.with_delay(identity_key="one").run().identity_key == "one"
     release.join()
@@ -122,17 +125,17 @@ def test_identity_exact_is_about_the_call(things: Any) -> None:
         job = getattr(records.with_delay(identity_key=identity_exact), method)(*args, **kwargs)
         return str(job.identity_key)
 
-    one = key(things.browse([2, 1]), "run", 1, a=things.browse(1), b=2)
-    assert len(one) == 40
-    assert key(things.browse([1, 2]), "run", 1, b=2, a=things.browse(1)) == one
-    others = {
+    expected = key(things.browse([2, 1]), "run", 1, a=things.browse(1), b=2)
+    assert len(expected) == 40
+    assert key(things.browse([1, 2]), "run", 1, b=2, a=things.browse(1)) == expected
+    other_keys = {
         key(things.browse([1]), "run", 1, a=things.browse(1), b=2),
         key(things.browse([1, 2]), "walk", 1, a=things.browse(1), b=2),
         key(things.browse([1, 2]), "run", 2, a=things.browse(1), b=2),
         key(things.browse([1, 2]), "run", 1, a=things.browse(3), b=2),
         key(things.browse([1, 2]), "run", 1, a=things.browse(1)),
     }
-    assert len(others | {one}) == 6
+    assert len(other_keys | {expected}) == 6
     assert key(things, "run", {"x": 1, "y": {}}) == key(things, "run", {"y": {}, "x": 1})
 
 

@@ -1,4 +1,4 @@
-"""What models can add to delaying: bypass, auto-delay, more stored values, related actions, search."""
+"""What models add to delayed calls: bypass, auto-delay, more stored values, related actions, search."""
 
 from __future__ import annotations
 
@@ -105,9 +105,9 @@ def test_one_such_context_bypasses_the_queue_for_a_whole_graph(orders: Any, key:
     direct = orders.with_context(**{key: True})
     a, b, c = orders.delayable().send("a"), orders.delayable().send("b"), direct.delayable().send("c")
     jobs = chain(group(a, b), c).delay()
-    assert [what for what, _ in Order.done] == ["a", "b", "c"]
+    assert [value for value, _ in Order.done] == ["a", "b", "c"]
     assert ({job.state for job in jobs}, count(orders.env)) == ({"done"}, 0)
-    # a job that is run like this runs the jobs that it delays like this, too
+    # a job that is run inline also runs the jobs that it delays inline
     assert direct.confirm("d") == "d"
     orders.env.delay_many([orders.delayable().send("stored"), direct.delayable().send("direct")])
     assert (Order.done[-1][0], count(orders.env)) == ("direct", 1)
@@ -125,7 +125,7 @@ def test_a_plain_call_is_delayed_when_the_context_asks_for_it(orders: Any) -> No
     job = orders.with_context(auto_delay=True).auto(4)
     assert (job.priority, job.channel, job.args, job.state) == (4, "root.auto", (4,), "pending")
     assert Order.done == [("auto", 3)]
-    # and inside a job it is a call
+    # inside a job it is an ordinary call
     assert orders.with_context(auto_delay=True, job_uuid="u").auto(5) == "called"
     assert orders.with_context(auto_delay=True, queue_job__no_delay=True).auto(6) == "called"
 
@@ -188,27 +188,27 @@ def test_search_finds_jobs_by_their_columns(env: Environment, orders: Any) -> No
     c = orders.with_delay(priority=3, eta=3600).plain()
     queue = env["queue.job"]
 
-    def found(*domain: Any, **options: Any) -> list[Job]:
+    def matching(*domain: Any, **options: Any) -> list[Job]:
         jobs: list[Job] = queue.search(domain, **options)
         return jobs
 
-    assert found() == [a, b, c]
-    assert found(("state", "=", "pending"), ("priority", ">", 1), order="priority desc") == [c, b]
-    assert found(order="priority desc, id", limit=1) == [c]
-    assert found(("priority", "in", [1, 3])) == [a, c]
-    assert found(("priority", "not in", [1, 3])) == [b]
-    assert found(("priority", "in", [])) == []
-    assert found(("priority", "not in", [])) == [a, b, c]
-    assert found(("identity_key", "=", None)) == [b, c]
-    assert found(("identity_key", "!=", None)) == [a]
-    assert found(("identity_key", "!=", "k")) == [b, c]
-    assert found(("identity_key", "not in", ["k"])) == [b, c]
-    assert found(("identity_key", "in", ["k", None])) == [a, b, c]
-    assert found(("name", "like", "% off")) == [b]
-    assert found(("args", "=", '["a"]')) == [a]
+    assert matching() == [a, b, c]
+    assert matching(("state", "=", "pending"), ("priority", ">", 1), order="priority desc") == [c, b]
+    assert matching(order="priority desc, id", limit=1) == [c]
+    assert matching(("priority", "in", [1, 3])) == [a, c]
+    assert matching(("priority", "not in", [1, 3])) == [b]
+    assert matching(("priority", "in", [])) == []
+    assert matching(("priority", "not in", [])) == [a, b, c]
+    assert matching(("identity_key", "=", None)) == [b, c]
+    assert matching(("identity_key", "!=", None)) == [a]
+    assert matching(("identity_key", "!=", "k")) == [b, c]
+    assert matching(("identity_key", "not in", ["k"])) == [b, c]
+    assert matching(("identity_key", "in", ["k", None])) == [a, b, c]
+    assert matching(("name", "like", "% off")) == [b]
+    assert matching(("args", "=", '["a"]')) == [a]
     env.cr.execute("set timezone = 'Asia/Tokyo'")  # the session's zone must not matter
     soon = datetime.now(timezone(timedelta(hours=5))) + timedelta(minutes=5)
-    assert found(("eta", ">", soon)) == [c]
+    assert matching(("eta", ">", soon)) == [c]
     assert queue.browse([c.id, a.id]).jobs() == [c, a]
     assert queue.browse(a.id).uuid == a.uuid
     with pytest.raises(AttributeError, match="no single job"):

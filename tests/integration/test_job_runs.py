@@ -1,4 +1,4 @@
-"""What a job may do, and what becomes of it: one supervisor, many jobs."""
+"""What a job may do and how it ends; one supervisor runs all jobs of this module."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def running(
 
 @pytest.fixture
 def jobs(running: tuple[Queue, Supervised]) -> Queue:
-    """An empty queue that is served."""
+    """The queue that the supervisor serves, emptied."""
     running[0].rows("truncate effect; delete from queuemaster.queue_job")
     return running[0]
 
@@ -79,7 +79,7 @@ def test_savepoints_are_free(jobs: Queue) -> None:
 
 
 def test_an_error_of_the_database_cannot_be_swallowed(jobs: Queue) -> None:
-    """The transaction is aborted: the server would turn its commit into a rollback."""
+    """The job swallows a database error. The server would turn a commit of this transaction into a rollback."""
     row = jobs.wait_for(jobs.sample(1).with_delay().break_transaction().uuid, "failed", "done")
     assert row["state"] == "failed"
     assert "current transaction is aborted" in row["exc_message"]
@@ -155,32 +155,34 @@ def tried(jobs: Queue, uuid: str, attempt: int) -> bool:
 
 
 def waits(row: dict[str, Any]) -> float:
-    """Seconds from the start of its last try to the next."""
+    """Seconds from the start of the job's last try to its next try."""
     eta, started = (datetime.fromisoformat(row[name]) for name in ("eta", "date_started"))
     return (eta - started).total_seconds()
 
 
-@pytest.mark.parametrize(("what", "name"), [("model", "absent"), ("method", "disappear")])
-def test_a_deploy_may_be_under_way(jobs: Queue, what: str, name: str) -> None:
-    """A model or method that is not there is waited for, uncounted; after the grace the job says what there is."""
+@pytest.mark.parametrize(("part", "name"), [("model", "absent"), ("method", "disappear")])
+def test_a_deploy_may_be_under_way(jobs: Queue, part: str, name: str) -> None:
+    """A job of an unknown model or method waits, uncounted; after the grace it fails and lists the known ones."""
     job = jobs.sample(1).with_delay(max_retries=1).write()
     jobs.wait_for(job.uuid, "done")
-    again = f"""update queuemaster.queue_job set state = 'pending', retry = 0, eta = null, {what}_name = '{name}',
+    reset = f"""update queuemaster.queue_job set state = 'pending', retry = 0, eta = null, {part}_name = '{name}',
         unknown_since = unknown_since - interval '61 seconds' where uuid = %s"""
-    jobs.rows(again, (job.uuid,))
+    jobs.rows(reset, (job.uuid,))
     wait_until(lambda: jobs.job(job.uuid)["eta"] is not None, PATIENCE)
     row = jobs.job(job.uuid)
     assert (row["state"], row["retry"], row["attempt"]) == ("pending", 0, 2)
     assert row["unknown_since"] is not None
     assert name in row["exc_message"]
-    jobs.rows(again, (job.uuid,))
+    jobs.rows(reset, (job.uuid,))
     row = jobs.wait_for(job.uuid, "failed")
     assert name in row["exc_message"]
-    assert ("sample" if what == "model" else "write_slowly") in row["exc_message"], "it lists what there is"
+    assert ("sample" if part == "model" else "write_slowly") in row["exc_message"], (
+        "the message lists the known models or methods"
+    )
     assert jobs.effects() == [1]
 
 
-# what arrives, what is kept
+# arguments and results
 
 
 def test_user_company_and_context_arrive(jobs: Queue) -> None:
@@ -194,28 +196,28 @@ def test_user_company_and_context_arrive(jobs: Queue) -> None:
 
 
 def test_arguments_arrive_as_they_were(jobs: Queue) -> None:
-    others = jobs.sample(8, 9)
+    records = jobs.sample(8, 9)
     moment = datetime(2026, 1, 2, 3, 4, 5, 6, timezone.utc)
     job = (
         jobs.sample(1)
         .with_delay()
-        .echo("é\U0001f600", others, 1.5, None, day=date(2026, 1, 2), at=moment, s=others)
+        .echo("é\U0001f600", records, 1.5, None, day=date(2026, 1, 2), at=moment, s=records)
     )
     row = jobs.wait_for(job.uuid, "done")
-    expected = ("é\U0001f600", others, 1.5, None), {"day": date(2026, 1, 2), "at": moment, "s": others}
+    expected = ("é\U0001f600", records, 1.5, None), {"day": date(2026, 1, 2), "at": moment, "s": records}
     assert row["result"] == repr(expected)
 
 
 @pytest.mark.parametrize(
-    ("value", "kept"), [("text", "text"), (None, None), ({"a": [1, None]}, '{"a": [1, null]}'), (0, "0")]
+    ("value", "stored"), [("text", "text"), (None, None), ({"a": [1, None]}, '{"a": [1, null]}'), (0, "0")]
 )
-def test_results_are_kept(jobs: Queue, value: object, kept: str | None) -> None:
-    assert jobs.wait_for(jobs.sample(1).with_delay().returns(value).uuid, "done")["result"] == kept
+def test_results_are_kept(jobs: Queue, value: object, stored: str | None) -> None:
+    assert jobs.wait_for(jobs.sample(1).with_delay().returns(value).uuid, "done")["result"] == stored
 
 
 def test_a_long_result_is_cut_at_64_kib(jobs: Queue) -> None:
-    whole = jobs.wait_for(jobs.sample(1).with_delay().returns_much("x", 65536).uuid, "done")["result"]
-    assert whole == "x" * 65536
+    result = jobs.wait_for(jobs.sample(1).with_delay().returns_much("x", 65536).uuid, "done")["result"]
+    assert result == "x" * 65536
     cut = jobs.wait_for(jobs.sample(1).with_delay().returns_much("é", 65536).uuid, "done")["result"]
     assert len(cut.encode()) <= 65536
     assert cut.startswith("é" * 32_000)
@@ -249,7 +251,7 @@ def test_not_before_its_time(jobs: Queue) -> None:
     assert jobs.job(never.uuid)["attempt"] == 0
 
 
-# what is seen of it
+# what an operator sees of a running job
 
 
 def test_titles(jobs: Queue, running: tuple[Queue, Supervised]) -> None:

@@ -1,4 +1,4 @@
-"""``queuejobs.testing``: what applications test their own delaying with."""
+"""``queuejobs.testing``, with which applications test their own delayed calls."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ def test_the_error_of_a_performed_job_is_the_callers(mails: Any) -> None:
 
 def test_identities_hold_in_the_trap_and_errors_show(mails: Any) -> None:
     with trap_jobs() as trap:
-        one = mails.with_delay(identity_key="k").send("x")
-        assert mails.with_delay(identity_key="k").send("y") == one
+        job = mails.with_delay(identity_key="k").send("x")
+        assert mails.with_delay(identity_key="k").send("y") == job
         trap.assert_jobs_count(1)
         with pytest.raises(TypeError, match="argument 1"):
             mails.with_delay().send({1})

@@ -26,10 +26,10 @@ def channel(dsn: str, *arguments: str, channels: str = CHANNELS) -> Result:
     return CliRunner().invoke(main, ["channel", *arguments, "--database", dsn, *options])
 
 
-def shown(dsn: str, *arguments: str, channels: str = CHANNELS) -> dict[str, Any]:
+def channel_rows(dsn: str, *arguments: str, channels: str = CHANNELS) -> dict[str, Any]:
     result = channel(dsn, *arguments, "--json", channels=channels)
     assert result.exit_code == 0, result.stderr
-    return {shown["name"]: shown for shown in json.loads(result.stdout)["channels"]}
+    return {channel_row["name"]: channel_row for channel_row in json.loads(result.stdout)["channels"]}
 
 
 def rows(dsn: str) -> list[Any]:
@@ -39,12 +39,12 @@ def rows(dsn: str) -> list[Any]:
 
 
 def test_a_change_is_written_and_shown_with_what_is_configured_and_what_counts(database: str) -> None:
-    changed = shown(database, "mail", "--capacity", "2", "--rate", "30/m")["root.mail"]
+    changed = channel_rows(database, "mail", "--capacity", "2", "--rate", "30/m")["root.mail"]
     assert changed["configured"] == {"capacity": 8, "rate": 2.0, "paused": False, "effective": 4}
     assert list(changed["overrides"].values()) == [{"capacity": 2, "rate": 0.5, "paused": None}]
     assert changed["effective"] == {"capacity": 2, "rate": 0.5, "paused": False}
     assert rows(database) == [("root.mail", 2, "30/m", None)]
-    below = shown(database)["root.mail.bulk"]
+    below = channel_rows(database)["root.mail.bulk"]
     assert below["overrides"] == {}
     assert below["effective"] == {"capacity": 1, "rate": 0.5, "paused": False}
 
@@ -53,10 +53,14 @@ def test_changes_add_up_until_they_are_cleared(database: str) -> None:
     channel(database, "root.mail", "--capacity", "2")
     channel(database, "mail", "--pause")
     assert rows(database) == [("root.mail", 2, None, True)]
-    assert shown(database)["root.mail.bulk"]["effective"]["paused"] is True
+    assert channel_rows(database)["root.mail.bulk"]["effective"]["paused"] is True
     channel(database, "mail", "--resume", "--rate", "off")
     assert rows(database) == [("root.mail", 2, "off", False)]
-    assert shown(database, "mail")["root.mail"]["effective"] == {"capacity": 2, "rate": 0.0, "paused": False}
+    assert channel_rows(database, "mail")["root.mail"]["effective"] == {
+        "capacity": 2,
+        "rate": 0.0,
+        "paused": False,
+    }
     channel(database, "mail", "--clear", "--capacity", "3")
     assert rows(database) == [("root.mail", 3, None, None)]
     assert channel(database, "mail", "--clear").exit_code == 0
@@ -64,7 +68,7 @@ def test_changes_add_up_until_they_are_cleared(database: str) -> None:
 
 
 def test_a_configured_pause_is_lifted(database: str) -> None:
-    assert shown(database, "night", "--resume")["root.night"]["effective"]["paused"] is False
+    assert channel_rows(database, "night", "--resume")["root.night"]["effective"]["paused"] is False
 
 
 def test_people_see_a_table(database: str) -> None:
@@ -82,9 +86,11 @@ def test_a_channel_that_is_not_configured_is_warned_of_with_the_nearest(database
     assert result.exit_code == 0
     assert "warning: channel root.mial is not configured" in result.stderr
     assert "did you mean root.mail?" in result.stderr
-    assert shown(database)["root.mial"]["effective"] is None
+    assert channel_rows(database)["root.mial"]["effective"] is None
     unknown = channel(database, "mial", "--pause", channels="")
-    assert "warning" not in unknown.stderr, "what is configured is not known here"
+    assert "warning" not in unknown.stderr, (
+        "without a configuration the channel cannot be checked, so there is no warning"
+    )
     assert "live limits are shown" in unknown.stderr
     assert "root.mial" in unknown.stdout
 
@@ -115,12 +121,12 @@ def test_all_databases_are_changed_or_none(server: ServerPlan, template: str, da
     assert refused.exit_code == 2
     assert "cannot be reached" in refused.stderr
     assert rows(database) == []
-    with new_database(server, template) as other:
-        both = shown(database, "mail", "--capacity", "3", "--database", other)["root.mail"]
-        assert len(both["overrides"]) == 2
-        channel(other, "mail", "--capacity", "2")
-        both = shown(database, "mail", "--database", other)["root.mail"]
-        assert both["effective"]["capacity"] == 2, "the smallest counts"
+    with new_database(server, template) as other_database:
+        limits = channel_rows(database, "mail", "--capacity", "3", "--database", other_database)["root.mail"]
+        assert len(limits["overrides"]) == 2
+        channel(other_database, "mail", "--capacity", "2")
+        limits = channel_rows(database, "mail", "--database", other_database)["root.mail"]
+        assert limits["effective"]["capacity"] == 2, "the smallest capacity counts"
         assert rows(database) == [("root.mail", 3, None, None)]
 
 
@@ -166,7 +172,7 @@ def test_what_was_written_by_hand_is_taken_as_far_as_it_makes_sense(database: st
     with connected(database) as connection, connection.cursor() as cursor:
         cursor.execute("insert into queuemaster.control values ('mail', 3, 'fast', null)")
         assert live_limits.read(cursor) == (Override("root.mail", 3),)
-    assert shown(database, "mail", "--clear")["root.mail"]["overrides"] == {}
+    assert channel_rows(database, "mail", "--clear")["root.mail"]["overrides"] == {}
 
 
 def test_live_limits_of_a_database_count_until_it_says_otherwise() -> None:

@@ -1,4 +1,4 @@
-"""The log under rotation, and what the master writes into it when it is asked."""
+"""The log under rotation, and the master's answers to USR2 in it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_everybody_lets_go_of_the_old_file(jobs: Queue, database: str, tmp_path:
         assert f"pid {running.process.pid}" in result.stdout
         wait_until((tmp_path / "log").exists, PATIENCE)
         wait_until(
-            lambda: holders_of(running.everything(), old) == [], PATIENCE, "nobody to write the old file"
+            lambda: holders_of(running.everything(), old) == [], PATIENCE, "no process to hold the old file"
         )
         jobs.wait_for(jobs.sample(2).with_delay().log("second").uuid, "done")
         wait_until(lambda: "second" in running.log, PATIENCE)
@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_opened_again_is_kept(
 
 @pytest.mark.parametrize("trap", ["symbolic", "hard", "fifo"])
 def test_root_is_not_led_to_another_file(tmp_path: Path, trap: str) -> None:
-    """The directory may be the user's, who would like root to make him the owner of something."""
+    """The user may own the directory and plant a link there, so that root would give away another file."""
     victim = tmp_path / "victim"
     victim.write_text("secret")
     log = tmp_path / "log"
@@ -99,7 +99,7 @@ def test_usr2_says_who_is_at_what(jobs: Queue, database: str, tmp_path: Path) ->
         jobs.rows("select pg_advisory_lock(4711, 1)")
         job = jobs.sample(1).with_delay().write_and_wait(1)
         row = jobs.wait_for(job.uuid, "started")
-        # the row says so before the worker does
+        # the row shows the start before the worker logs it
         wait_until(lambda: f"job started job_uuid={job.uuid}" in running.log, PATIENCE)
         worker = f"worker={row['worker_pid']} "
 

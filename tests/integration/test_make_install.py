@@ -1,4 +1,4 @@
-"""`make install`: files where Debian has them, with paths that fit, and nothing of the operator's overwritten."""
+"""``make install``: files where Debian has them, with matching paths, and no file of the operator overwritten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """`make` in the checkout, as from a shell; not the make that may be running us."""
+    """Run ``make`` in the checkout as from a shell, without the variables of a make that runs these tests."""
     env = {
         name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"
     }
@@ -22,7 +22,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def files(top: Path) -> dict[str, str]:
-    """All files below, by path."""
+    """The text of every file below the directory, by path."""
     return {str(path.relative_to(top)): path.read_text() for path in sorted(top.rglob("*")) if path.is_file()}
 
 
@@ -30,9 +30,9 @@ def files(top: Path) -> dict[str, str]:
     ("prefix", "units"), [("/usr", "lib/systemd/system"), ("/usr/local", "usr/local/lib/systemd/system")]
 )
 def test_the_layout(tmp_path: Path, prefix: str, units: str) -> None:
-    made = make("install-files", f"DESTDIR={tmp_path}", f"PREFIX={prefix}")
-    assert made.returncode == 0, made.stderr
-    found = files(tmp_path)
+    result = make("install-files", f"DESTDIR={tmp_path}", f"PREFIX={prefix}")
+    assert result.returncode == 0, result.stderr
+    installed = files(tmp_path)
     share = f"{prefix[1:]}/share"
     assert {
         "etc/queuemaster/queuemaster.conf", "etc/queuemaster/prometheus-rules.yml", "etc/default/queuemaster",
@@ -40,12 +40,12 @@ def test_the_layout(tmp_path: Path, prefix: str, units: str) -> None:
         f"{prefix[1:]}/lib/sysusers.d/queuemaster.conf", f"{share}/man/man1/queuemaster.1",
         f"{share}/queuemaster/grafana-dashboard.json", f"{share}/queuemaster/odoo.conf",
         f"{share}/doc/queuemaster/operations.md",
-    } <= set(found)  # fmt: skip
+    } <= set(installed)  # fmt: skip
     assert (tmp_path / "etc/init.d/queuemaster").stat().st_mode & stat.S_IXOTH
-    assert f"\nDAEMON={prefix}/bin/queuemaster\n" in found["etc/init.d/queuemaster"]
-    assert f"\nExecStart={prefix}/bin/queuemaster run " in found[f"{units}/queuemaster.service"]
-    assert [path for path, text in found.items() if str(tmp_path) in text] == [], "DESTDIR is in no file"
-    assert [path for path in found if path.endswith(".new")] == []
+    assert f"\nDAEMON={prefix}/bin/queuemaster\n" in installed["etc/init.d/queuemaster"]
+    assert f"\nExecStart={prefix}/bin/queuemaster run " in installed[f"{units}/queuemaster.service"]
+    assert [path for path, text in installed.items() if str(tmp_path) in text] == [], "DESTDIR is in no file"
+    assert [path for path in installed if path.endswith(".new")] == []
 
 
 def test_what_the_operator_has_changed_stays(tmp_path: Path) -> None:
@@ -55,17 +55,17 @@ def test_what_the_operator_has_changed_stays(tmp_path: Path) -> None:
         (tmp_path / "etc" / name).write_text("# mine\n")
     script = tmp_path / "etc/init.d/queuemaster"
     script.write_text("# of an older version\n")
-    again = make("install-files", f"DESTDIR={tmp_path}")
-    assert again.returncode == 0, again.stderr
+    result = make("install-files", f"DESTDIR={tmp_path}")
+    assert result.returncode == 0, result.stderr
     for name in changed:
         assert (tmp_path / "etc" / name).read_text() == "# mine\n"
-        assert f"kept as it is: {tmp_path}/etc/{name}" in again.stdout
+        assert f"kept as it is: {tmp_path}/etc/{name}" in result.stdout
     assert "### BEGIN INIT INFO" in script.read_text()
 
 
 def test_below_one_directory_for_who_is_not_root(tmp_path: Path) -> None:
-    made = make("install-files", f"PREFIX={tmp_path}")
-    assert made.returncode == 0, made.stderr
+    result = make("install-files", f"PREFIX={tmp_path}")
+    assert result.returncode == 0, result.stderr
     script = (tmp_path / "etc/init.d/queuemaster").read_text()
     for name, path in {
         "DEFAULTS": "etc/default/queuemaster", "DAEMON": "bin/queuemaster",

@@ -30,18 +30,18 @@ class World:
             session.close()
 
     def add(self, state: str = "pending", **columns: Any) -> int:
-        """A job whose own notification is not looked at."""
+        """Add a job and discard its own notification."""
         job = self.app.add(state, **{"date_created": DAY, **columns})
         self.listener.notified()
         return job
 
-    def heard(self, act: Callable[[], object]) -> list[Any]:
-        """What is notified by an action that is committed."""
+    def notifications_of(self, act: Callable[[], object]) -> list[Any]:
+        """The notifications that an action sends once it is committed."""
         act()
         return self.listener.notified()
 
     def update(self, job: int, assignment: str) -> list[Any]:
-        return self.heard(
+        return self.notifications_of(
             lambda: self.app.rows(f"update queuemaster.queue_job set {assignment} where id = %s", job)
         )
 
@@ -65,11 +65,11 @@ def test_an_insert_tells_the_least_key_of_each_channel(world: World) -> None:
             DAY,
         )
 
-    heard = world.heard(insert)
+    notifications = world.notifications_of(insert)
     second, fourth = world.app.rows(
         "select id from queuemaster.queue_job where uuid in ('x2', 'x4') order by uuid"
     )
-    assert sorted(heard, key=str) == sorted(
+    assert sorted(notifications, key=str) == sorted(
         [["root", 5, KEY, second[0]], ["root.b", 7, KEY, fourth[0]], [None, "2999-01-01T00:00:00"]], key=str
     )
 
@@ -84,14 +84,14 @@ def test_nothing_is_told_before_the_commit(world: World) -> None:
 
 @pytest.mark.parametrize("state", ["wait_dependencies", "done", "failed", "cancelled"])
 def test_an_insert_of_what_is_not_ready_tells_nothing(world: World, state: str) -> None:
-    assert world.heard(lambda: world.app.add(state)) == []
+    assert world.notifications_of(lambda: world.app.add(state)) == []
 
 
 def test_claim_and_done_tell_nothing(world: World) -> None:
     job = world.add()
     rows: list[dict[str, Any]] = []
-    assert world.heard(lambda: rows.append(world.worker.start(job))) == []
-    assert world.heard(lambda: world.worker.finish(rows[0])) == []
+    assert world.notifications_of(lambda: rows.append(world.worker.start(job))) == []
+    assert world.notifications_of(lambda: world.worker.finish(rows[0])) == []
     assert world.app.state(job) == "done"
 
 
@@ -100,7 +100,7 @@ def test_done_tells_of_the_children_that_it_released(world: World) -> None:
     world.app.depend(child, parent)
     world.app.depend(waiting, parent, world.add())
     row = world.worker.start(parent)
-    assert world.heard(lambda: world.worker.finish(row)) == [["root", 10, KEY, child]]
+    assert world.notifications_of(lambda: world.worker.finish(row)) == [["root", 10, KEY, child]]
 
 
 @pytest.mark.parametrize(("delay", "state"), [(None, "pending"), (60.0, "pending"), (None, "failed")])
@@ -108,14 +108,16 @@ def test_the_end_of_a_run_that_was_not_good(world: World, delay: float | None, s
     job = world.add(channel="root.a", priority=3)
     row = world.worker.claim("root.a")
     assert row is not None
-    heard = world.heard(lambda: claims.settle(world.worker.cursor, row, Ending(JobState(state), delay, True)))
+    notifications = world.notifications_of(
+        lambda: claims.settle(world.worker.cursor, row, Ending(JobState(state), delay, True))
+    )
     if state == "failed":
-        assert heard == []
+        assert notifications == []
     elif delay is None:
-        assert heard == [["root.a", 3, KEY, job]]
+        assert notifications == [["root.a", 3, KEY, job]]
     else:
         eta = world.app.job(job)["eta"]
-        assert heard == [[None, eta]]
+        assert notifications == [[None, eta]]
 
 
 def test_recovery_tells_of_the_job_that_it_put_back(world: World) -> None:
@@ -127,12 +129,14 @@ def test_recovery_tells_of_the_job_that_it_put_back(world: World) -> None:
         while recovery.recover(world.app.cursor, world.worker.id) is None:
             pass
 
-    assert world.heard(recover) == [["root", 10, KEY, job]]
+    assert world.notifications_of(recover) == [["root", 10, KEY, job]]
 
 
 def test_promotion_tells_of_each_job(world: World) -> None:
     job = world.add(eta=DAY, priority=4)
-    assert world.heard(lambda: world.app.value("select queuemaster.promote(10)")) == [["root", 4, KEY, job]]
+    assert world.notifications_of(lambda: world.app.value("select queuemaster.promote(10)")) == [
+        ["root", 4, KEY, job]
+    ]
 
 
 def test_what_unblocks_a_sequential_channel_is_told(world: World) -> None:

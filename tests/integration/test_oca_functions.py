@@ -28,7 +28,7 @@ LOCKS = [version for version in VERSIONS if version >= 16]
 
 @pytest.fixture
 def database(server: ServerPlan, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The DSN of a database of the version that is the test's parameter, else of the newest one."""
+    """The DSN of a database of the version in the test's parameter, else of the newest."""
     with new_oca_database(server, getattr(request, "param", VERSIONS[-1])) as dsn:
         yield dsn
 
@@ -60,7 +60,7 @@ with_locks = pytest.mark.parametrize("database", LOCKS, indirect=True)
 
 
 def recovered(session: OcaSession, worker: OcaWorkerSession, blame: Blame | None = None) -> int:
-    """End the worker's session and recover what it left; one more than the rows that were settled."""
+    """End the worker's session and recover its rows; returns the number of settled rows plus one, so it is never 0."""
     worker.close()
     return int(
         wait_until(
@@ -74,7 +74,7 @@ def test_a_good_run(odoo: OcaSession, worker: OcaWorkerSession) -> None:
     late, job = odoo.add(priority=11), odoo.add(arguments=[1, "x"])
     row = worker.claim()
     assert row is not None
-    arguments = json.loads(row["args"])  # from 18 on a string that holds JSON
+    arguments = json.loads(row["args"])  # from Odoo 18 on the column holds a JSON string
     assert (json.loads(arguments) if isinstance(arguments, str) else arguments) == [1, "x"]
     assert (row["id"], row["retry"]) == (job, 0)
     started = odoo.job(job)
@@ -83,7 +83,9 @@ def test_a_good_run(odoo: OcaSession, worker: OcaWorkerSession) -> None:
         "worker_id": worker.id,
         "worker_pid": worker.process.pid,
     }.items() <= started.items()
-    assert None not in (started["date_enqueued"], started["date_started"]), "the addon's sweep looks at them"
+    assert None not in (started["date_enqueued"], started["date_started"]), (
+        "the addon's sweep reads both times"
+    )
     worker.begin()
     assert worker.value("select queuemaster.begin_run(%s, %s, %s)", job, row["attempt"], worker.id)
     assert worker.finish(row)
@@ -96,7 +98,7 @@ def test_a_good_run(odoo: OcaSession, worker: OcaWorkerSession) -> None:
 
 @with_locks
 def test_a_run_holds_the_addons_lock(odoo: OcaSession, worker: OcaWorkerSession) -> None:
-    """The addon's own runner takes a job whose lock is free for one that nobody runs."""
+    """The addon's own runner takes a started job whose lock is free for dead."""
     row = worker.start(odoo.add())
     free = "select count(*) from (select from public.queue_job_lock for no key update skip locked) free"
     assert odoo.value(free) == 1
@@ -129,7 +131,7 @@ def test_a_cancelled_job_is_not_revived(odoo: OcaSession, worker: OcaWorkerSessi
     assert odoo.state(job) == "cancelled"
 
 
-# what a worker leaves behind
+# recovery of a dead worker's rows
 
 
 @every_version
@@ -152,8 +154,8 @@ def test_a_death_counts_and_says_why(
     recovered(odoo, worker, Blame(job, row["attempt"], CAUSE))
     after = odoo.job(job)
     assert {"state": "pending", "retry": 1, "exc_message": CAUSE, "deaths": 1}.items() <= after.items()
-    again = other.start(job)
-    assert again["attempt"] > row["attempt"]
+    next_row = other.start(job)
+    assert next_row["attempt"] > row["attempt"]
 
 
 def test_a_worker_that_died_while_it_claimed(odoo: OcaSession, worker: OcaWorkerSession) -> None:
@@ -168,7 +170,7 @@ def test_a_worker_that_died_while_it_claimed(odoo: OcaSession, worker: OcaWorker
 def test_a_job_that_used_up_its_tries_is_left_to_odoo_to_fail(
     odoo: OcaSession, worker: OcaWorkerSession, other: OcaWorkerSession
 ) -> None:
-    """Odoo notifies managers and calls on_fail. So the next worker gets the job with the error, and stores it there."""
+    """Only Odoo notifies managers and calls on_fail, so the next worker gets the job with the error and stores it."""
     job = odoo.add(retry=4)
     row = worker.start(job)
     recovered(odoo, worker, Blame(job, row["attempt"], CAUSE))
@@ -191,7 +193,7 @@ def test_a_job_that_kills_its_workers_is_doomed(odoo: OcaSession, database: str)
 
 
 def test_what_the_addon_ended_stays_ended(odoo: OcaSession, worker: OcaWorkerSession) -> None:
-    """A worker may die after Odoo's commit and before our row of the run is removed."""
+    """A worker may die between Odoo's commit and the removal of our row of the run."""
     job = odoo.add()
     worker.start(job)
     odoo.rows("update public.queue_job set state = 'done' where id = %s", job)
@@ -203,7 +205,7 @@ def test_what_the_addon_ended_stays_ended(odoo: OcaSession, worker: OcaWorkerSes
 def test_the_session_that_ran_the_job_is_gone_before_it_goes_back(
     odoo: OcaSession, worker: OcaWorkerSession, database: str
 ) -> None:
-    """It holds its locks until the server notices that the client has gone."""
+    """The dead session keeps its locks until the server notices that the client has gone."""
     worker.start(odoo.add())
     abandoned = psycopg2.connect(database, application_name=f"queuemaster: job {worker.id}")
     with abandoned.cursor() as cursor:
@@ -333,7 +335,7 @@ def test_it_is_made_once_and_leaves_nothing(server: ServerPlan, odoo: OcaSession
         assert not oca.install(connection)
         odoo.rows("update queuemaster.beside_odoo set checksum = 'older'")
         assert oca.install(connection)
-        assert odoo.epoch() == epoch, "the epoch never goes back"
+        assert odoo.epoch() == epoch, "the epoch never decreases"
         odoo.rows(f"create index queuemaster_ready on queue_job {oca.INDEXES['queuemaster_ready']}")
         assert oca.uninstall(connection)
         assert not oca.uninstall(connection)

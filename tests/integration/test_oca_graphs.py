@@ -61,11 +61,11 @@ def test_who_is_not_the_last_touches_no_child(odoo: OcaSession, groups: tuple[li
 def test_a_done_that_is_not_committed_looks_at_every_child(
     odoo: OcaSession, groups: tuple[list[int], list[int]]
 ) -> None:
-    """While a worker's job ends, a person's transaction sets another to done: one of the two must see both ends."""
+    """A worker's job ends while a person's transaction sets another to done: one of the two must see both ends."""
     parents, children = groups
     odoo.rows("begin")
-    done = odoo.value("select queuemaster.set_job_done(%s, null)", odoo.uuid(parents[-1]))
-    assert done == "started"  # not for those that run
+    state = odoo.value("select queuemaster.set_job_done(%s, null)", odoo.uuid(parents[-1]))
+    assert state == "started"  # a job that a worker runs is not set to done
     odoo.rows("update public.queue_job set state = 'done' where id = %s", parents[-1])
     assert release(odoo, parents[-1]) == 0
     odoo.rows("commit")

@@ -1,4 +1,4 @@
-"""Our schema beside the addon's table: made once, made anew with its rows kept, and never by an older program."""
+"""Our schema beside the addon's table: created once, upgraded with its rows kept, never by an older program."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RELEASES = sorted(Path(__file__).parents[1].glob("data/schema-odoo-*.sql"))
 
 @pytest.fixture
 def database(server: ServerPlan, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of the version that the test is called with, else of the newest."""
+    """A database of the version in the test's parameter, else of the newest."""
     with new_oca_database(server, getattr(request, "param", VERSIONS[-1])) as dsn:
         yield dsn
 
@@ -57,15 +57,15 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fill(session: OcaSession) -> list[object]:
-    """A row in each of our tables; all of them."""
+    """Insert a row into each of our tables; return all rows."""
     session.rows("insert into queuemaster.run (job_id, attempt, deaths) values (7, 3, 2)")
     session.rows("select queuemaster.register_worker('here', 'boot', 1, 2, 'root')")
     session.rows("insert into queuemaster.control values ('root', 4, null, false)")
     session.rows("select queuemaster.lead('here')")
-    return kept(session)
+    return kept_rows(session)
 
 
-def kept(session: OcaSession) -> list[object]:
+def kept_rows(session: OcaSession) -> list[object]:
     return [
         session.rows("select job_id, attempt, deaths, worker_id from queuemaster.run"),
         session.rows("select id, host, boot_id, pid, channel from queuemaster.worker"),
@@ -88,7 +88,7 @@ def test_twice_in_a_row_does_nothing(odoo: OcaSession, service: Connection) -> N
 def test_the_schema_of_a_release_becomes_todays_and_keeps_its_rows(
     server: ServerPlan, odoo: OcaSession, release: Path
 ) -> None:
-    """A change of what the text makes must come with another version, or an older program would undo it."""
+    """A changed schema needs a new version, or an older program would undo the change."""
     todays = catalogue(odoo.cursor)
     with new_oca_database(server, VERSIONS[-1], install=False) as dsn, connected(dsn) as connection:
         session = OcaSession(dsn)
@@ -101,7 +101,7 @@ def test_the_schema_of_a_release_becomes_todays_and_keeps_its_rows(
         connection.autocommit = False
         oca.install(connection)
         assert catalogue(session.cursor) == todays
-        assert kept(session) == rows
+        assert kept_rows(session) == rows
         assert not oca.install(connection)
         session.close()
 
@@ -122,7 +122,7 @@ def test_an_older_version_is_upgraded_and_keeps_its_rows(
     )
     monkeypatch.setattr(oca, "VERSION", oca.VERSION + 1)
     assert oca.install(service)
-    assert kept(odoo) == rows
+    assert kept_rows(odoo) == rows
     assert odoo.value("select more from queuemaster.run") == "x"
     assert odoo.value("select queuemaster.later()") == 1
     assert odoo.value("select version from queuemaster.beside_odoo") == oca.VERSION
@@ -130,13 +130,13 @@ def test_an_older_version_is_upgraded_and_keeps_its_rows(
 
 
 def test_one_that_was_made_before_it_had_a_version(odoo: OcaSession, service: Connection) -> None:
-    """As before the first release."""
+    """Move the schema back to a version before the first release."""
     rows, todays = fill(odoo), catalogue(odoo.cursor)
     odoo.rows("alter table queuemaster.beside_odoo drop column version")
     odoo.rows("update queuemaster.beside_odoo set checksum = 'older'")
     assert oca.newer(odoo.cursor) == ""
     assert oca.install(service)
-    assert kept(odoo) == rows
+    assert kept_rows(odoo) == rows
     assert catalogue(odoo.cursor) == todays
     assert odoo.value("select version from queuemaster.beside_odoo") == oca.VERSION
 
@@ -149,7 +149,7 @@ def test_a_newer_one_is_left_alone(odoo: OcaSession, service: Connection, databa
     with pytest.raises(SchemaError, match=rf"\(version {oca.VERSION + 1}\) is newer than this program"):
         oca.install(service)
     assert catalogue(odoo.cursor) == before
-    assert kept(odoo) == rows
+    assert kept_rows(odoo) == rows
     refused = CliRunner().invoke(main, ["jobs", "list", "--database", database])
     assert refused.exit_code == 2
     assert "is newer than this program" in refused.stderr
@@ -162,15 +162,15 @@ def test_a_service_does_not_serve_a_newer_one(odoo: OcaSession, database: str, t
     with beside_odoo(database, tmp_path) as running:
         wait_until(lambda: "is newer than this program" in running.log, PATIENCE, lambda: running.log)
         assert "database is not served" in running.log
-        # whatever else wants to lead it may
-        held = "select count(*) from pg_locks where locktype = 'advisory'"
-        wait_until(lambda: odoo.value(held) == 0, PATIENCE)
+        # the refused service keeps no lock, so another dispatcher may lead
+        count_locks = "select count(*) from pg_locks where locktype = 'advisory'"
+        wait_until(lambda: odoo.value(count_locks) == 0, PATIENCE)
     assert odoo.state(job) == "pending"
     assert catalogue(odoo.cursor) == before
 
 
 def test_views_that_odoo_dropped_come_back(odoo: OcaSession, service: Connection) -> None:
-    """It does so when it changes the type of a column."""
+    """Odoo rewrites the table when it changes the type of a column."""
     before = catalogue(odoo.cursor)
     for view in ("queue_job", "queue_job_edge"):
         odoo.rows(f"drop view queuemaster.{view} cascade")

@@ -1,4 +1,4 @@
-"""Any role that may connect may notify: a running dispatcher lives on, whatever the payload, and starts jobs."""
+"""Any role that may connect may notify; no payload ends the dispatcher or keeps it from starting jobs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.timeout(400)
 
 KEY_TIME = "2026-01-02T03:04:05.000060"
-# Well-formed, and named by nobody's rows: they are believed, and cost no more than a look.
+# Well-formed payloads that match no row: the dispatcher believes them, and each costs one look at the database.
 ABSURD_PAYLOADS = (
     json.dumps(["root." + "x" * 5000]),
     json.dumps(["." * 3900]),
@@ -50,7 +50,7 @@ def jobs(database: str) -> Iterator[Queue]:
 
 
 def notify(session: Session, payloads: tuple[str, ...]) -> None:
-    """Each in a transaction of its own, so that each is a message of its own."""
+    """Notify each in its own transaction, so that the server does not merge equal payloads."""
     for payload in payloads:
         session.rows("select pg_notify('queue_job', %s)", payload)
 
@@ -73,12 +73,12 @@ def leadership(running: Supervised) -> tuple[int, int]:
 
 
 def assert_it_lives(running: Supervised, before: tuple[int, int]) -> None:
-    """The same process, in the same leadership, which complained about what it was sent."""
+    """Check that the same dispatcher still leads in the same epoch, and that it has logged a warning."""
     assert leadership(running) == before
-    for ended in ("dispatcher ends", "database is away", "database is in quarantine"):
-        assert ended not in running.log
+    for event in ("dispatcher ends", "database is away", "database is in quarantine"):
+        assert event not in running.log
     warnings = [line for line in running.log.splitlines() if "not our notification" in line]
-    assert 1 <= len(warnings) <= 10, "once a minute"
+    assert 1 <= len(warnings) <= 10, "the warning is limited to once a minute"
 
 
 def test_no_payload_ends_the_dispatcher_or_its_leadership(database: str, jobs: Queue, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_no_payload_ends_the_dispatcher_or_its_leadership(database: str, jobs: Q
 
 @pytest.fixture
 def latin_database(server: ServerPlan) -> Iterator[str]:
-    """One that cannot spell every name."""
+    """A database whose encoding cannot represent every name."""
     name = "latin_of_the_tests"
     with connected(embedded.dsn(server, "postgres")) as admin, admin.cursor() as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""Beside Odoo, no database named: which ones are served, and that those which come later are found."""
+"""Beside Odoo with no database named: which databases are served, and that later ones are found."""
 
 from __future__ import annotations
 
@@ -39,35 +39,35 @@ def queuemaster_(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def assert_refused(ran: subprocess.CompletedProcess[str], *said: str) -> None:
-    assert ran.returncode == 2, ran.stderr
-    for words in said:
-        assert words in ran.stderr
+def assert_refused(result: subprocess.CompletedProcess[str], *messages: str) -> None:
+    assert result.returncode == 2, result.stderr
+    for words in messages:
+        assert words in result.stderr
 
 
-LOOKS = 90.0  # seconds: the first look may come before the server is back, the next one is 30 s later
+LOOKS = 90.0  # seconds: a look may come just before the server is back, and the next is 30 s later
 DATABASES = ("odoo_crm", "odoo_sales")
 
 
 @dataclass(frozen=True)
 class Landlord:
-    """A role that owns databases, beside those of the tests' superuser."""
+    """A role that owns databases, on a server where the tests' superuser owns others."""
 
     admin: Connection
     dsn: str
     name: str = "odoo_of_the_tests"
 
     def create(self, database: str) -> None:
-        """A database of this role."""
+        """Create a database that this role owns."""
         self.do("create database {} owner {}", database, self.name)
 
     def do(self, statement: str, *names: str) -> None:
-        """A statement of the superuser; the names are quoted."""
+        """Execute a statement as the superuser, with the names quoted."""
         with self.admin.cursor() as cursor:
             cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
     def databases(self) -> list[str]:
-        """All it owns."""
+        """Drop the role and everything that it owns."""
         with self.admin.cursor() as cursor:
             cursor.execute(
                 "select datname from pg_database where datdba = %s::regrole order by 1", (self.name,)
@@ -93,8 +93,8 @@ def landlord(server: ServerPlan) -> Iterator[Landlord]:
             owner.do("drop role {}", owner.name)
 
 
-def names(found: Discovery) -> list[str]:
-    return [database.name for database in discovery.find(found)]
+def names(source: Discovery) -> list[str]:
+    return [database.name for database in discovery.find(source)]
 
 
 def test_the_databases_of_the_user_are_served_but_for_templates_and_closed_ones(landlord: Landlord) -> None:
@@ -104,41 +104,41 @@ def test_the_databases_of_the_user_are_served_but_for_templates_and_closed_ones(
     landlord.do("alter database {} with allow_connections false", "odoo_closed")
     assert names(Discovery(landlord.dsn, template="odoo_mine")) == ["odoo_crm", "odoo_sales"]
     assert names(Discovery(landlord.dsn)) == ["odoo_crm", "odoo_mine", "odoo_sales"]
-    # as Odoo applies its filter: from the beginning, and not to the end
+    # like Odoo's filter, the pattern is anchored at the beginning and not at the end
     assert names(Discovery(landlord.dsn, "odoo_.a")) == ["odoo_sales"]
     assert names(Discovery(landlord.dsn, "sales")) == []
-    found = discovery.find(Discovery(landlord.dsn, "odoo_c"))
-    assert parse_dsn(found[0].dsn) == {**parse_dsn(landlord.dsn), "dbname": "odoo_crm"}
+    databases = discovery.find(Discovery(landlord.dsn, "odoo_c"))
+    assert parse_dsn(databases[0].dsn) == {**parse_dsn(landlord.dsn), "dbname": "odoo_crm"}
 
 
 def test_a_list_that_changes_is_told_once_to_the_master(landlord: Landlord) -> None:
-    told: list[object] = []
-    asked = Discovery(landlord.dsn)
-    settings = Settings((ChannelConfig("root"),), discovery.find(asked), discovery=asked)
-    landscape = DatabaseList(settings, told.append)
+    sent: list[object] = []
+    source = Discovery(landlord.dsn)
+    settings = Settings((ChannelConfig("root"),), discovery.find(source), discovery=source)
+    landscape = DatabaseList(settings, sent.append)
     landscape.look(0.0)
-    assert told == []
+    assert sent == []
     landlord.create("odoo_new")
     landscape.look(30.0)
     landscape.look(60.0)
-    assert told == [ReloadWanted()]
-    landscape.look(31.0 + REPEAT)  # it was refused, for whatever reason
-    assert len(told) == 2
-    landscape.configure(Settings(settings.channels, discovery.find(asked), discovery=asked))
+    assert sent == [ReloadWanted()]
+    landscape.look(31.0 + REPEAT)  # the master may have refused the reload, so it is asked again
+    assert len(sent) == 2
+    landscape.configure(Settings(settings.channels, discovery.find(source), discovery=source))
     landscape.look(1000.0)
-    assert len(told) == 2
+    assert len(sent) == 2
 
 
 def test_a_server_that_is_away_is_asked_again(landlord: Landlord) -> None:
-    told: list[object] = []
-    asked = Discovery(landlord.dsn)
-    landscape = DatabaseList(Settings((ChannelConfig("root"),), (), discovery=asked), told.append)
+    sent: list[object] = []
+    source = Discovery(landlord.dsn)
+    landscape = DatabaseList(Settings((ChannelConfig("root"),), (), discovery=source), sent.append)
     landlord.do("alter role {} nologin", landlord.name)
     landscape.look(0.0)
-    assert told == []
+    assert sent == []
     landlord.do("alter role {} login", landlord.name)
     landscape.look(30.0)
-    assert told == [ReloadWanted()]
+    assert sent == [ReloadWanted()]
 
 
 def odoo_conf(directory: Path, dsn: str, more: str = "") -> Path:
@@ -168,7 +168,7 @@ def test_databases_that_nobody_named_are_found_when_the_server_is_back(
             env=environment(),
         )
     try:
-        wait_until(lambda: "starting without" in log.read_text(), PATIENCE, "the note of the command")
+        wait_until(lambda: "starting without" in log.read_text(), PATIENCE, "the command's hint")
         landlord.do("alter role {} login", landlord.name)
         wait_until(
             lambda: " reloaded" in log.read_text(), LOOKS, lambda: f"a reload; log:\n{log.read_text()}"
@@ -184,9 +184,9 @@ def test_databases_that_nobody_named_are_found_when_the_server_is_back(
             PATIENCE,
             "both databases in the status",
         )
-        # neither has the addon: a command that asks the supervisor's databases says so, and does not stumble over them
-        ran = queuemaster_("jobs", "list", "--set", f"pidfile={tmp_path / 'pid'}")
-        assert_refused(ran, "has led in no database", "odoo_crm, odoo_sales")
+        # neither database has the addon: the command reports that instead of failing
+        result = queuemaster_("jobs", "list", "--set", f"pidfile={tmp_path / 'pid'}")
+        assert_refused(result, "has led in no database", "odoo_crm, odoo_sales")
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGINT)
@@ -195,23 +195,23 @@ def test_databases_that_nobody_named_are_found_when_the_server_is_back(
 
 def test_an_interpreter_that_cannot_import_odoo_is_refused(tmp_path: Path, landlord: Landlord) -> None:
     conf = odoo_conf(tmp_path, landlord.dsn)
-    ran = queuemaster_("run", "-c", conf, "--python", sys.executable, "--pidfile", tmp_path / "pid")
-    assert_refused(ran, f"option python = '{sys.executable}'", "it cannot import Odoo", "odoo_path")
+    result = queuemaster_("run", "-c", conf, "--python", sys.executable, "--pidfile", tmp_path / "pid")
+    assert_refused(result, f"option python = '{sys.executable}'", "it cannot import Odoo", "odoo_path")
 
 
 def test_a_namespace_of_addons_is_not_odoo(tmp_path: Path, landlord: Landlord) -> None:
     (tmp_path / "tree" / "odoo" / "addons").mkdir(parents=True)
     conf = odoo_conf(tmp_path, landlord.dsn, f"odoo_path = {tmp_path / 'tree'}\npython = {sys.executable}")
-    ran = queuemaster_("run", "-c", conf, "--pidfile", tmp_path / "pid")
-    assert_refused(ran, "No module named 'odoo.release'")
+    result = queuemaster_("run", "-c", conf, "--pidfile", tmp_path / "pid")
+    assert_refused(result, "No module named 'odoo.release'")
 
 
 def test_root_0_in_the_common_file_says_how_to_switch_off_the_other_runner_alone(tmp_path: Path) -> None:
     conf = odoo_conf(tmp_path, "host=nowhere port=1 user=odoo", "channels = root:0")
-    ran = queuemaster_("run", "-c", conf, "--pidfile", tmp_path / "pid")
-    assert ran.returncode == 0
-    assert f"(from {conf})" in ran.stderr
-    assert "ODOO_QUEUE_JOB_CHANNELS=root:0" in ran.stderr
+    result = queuemaster_("run", "-c", conf, "--pidfile", tmp_path / "pid")
+    assert result.returncode == 0
+    assert f"(from {conf})" in result.stderr
+    assert "ODOO_QUEUE_JOB_CHANNELS=root:0" in result.stderr
 
 
 def test_what_should_be_done_in_a_database_is_said_when_it_is_served(
@@ -219,23 +219,23 @@ def test_what_should_be_done_in_a_database_is_said_when_it_is_served(
 ) -> None:
     with new_oca_database(server, 15, install=False) as dsn, (tmp_path / "compiled").open("w") as stream:
         conf = odoo_conf(tmp_path, dsn, f"odoo_path = {ODOOLIKE}\ndatabase = {parse_dsn(dsn)['dbname']}")
-        ran = subprocess.run(
+        result = subprocess.run(
             [*command(tmp_path, "-c", str(conf), "--python", sys.executable), "--compile-to", str(stream.fileno())],
             capture_output=True, text=True, check=False, env=environment(), timeout=60, pass_fds=[stream.fileno()],
         )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    assert "ODOO_QUEUE_JOB_CHANNELS=root:0 in the environment of Odoo's service" in ran.stderr
+    assert result.returncode == 0, result.stderr
+    assert "ODOO_QUEUE_JOB_CHANNELS=root:0 in the environment of Odoo's service" in result.stderr
 
 
 def test_a_server_that_is_away_is_no_reason_to_reload(tmp_path: Path) -> None:
     conf = odoo_conf(tmp_path, "host=127.0.0.1 port=1 user=odoo", f"odoo_path = {ODOOLIKE}")
     compiled = tmp_path / "compiled"
     with compiled.open("w") as stream:
-        ran = subprocess.run(
+        result = subprocess.run(
             [*command(tmp_path, "-c", str(conf), "--python", sys.executable), "--compile-to", str(stream.fileno())],
             capture_output=True, text=True, check=False, env=environment(), timeout=60, pass_fds=[stream.fileno()],
         )  # fmt: skip
-    assert_refused(ran, "the databases of", "Connection refused")
+    assert_refused(result, "the databases of", "Connection refused")
     assert compiled.read_text() == ""
 
 

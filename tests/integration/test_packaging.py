@@ -1,4 +1,4 @@
-"""What is delivered: one wheel, whole, that lives beside supervisord and in an old application's Python."""
+"""The one wheel: it is complete, installs beside supervisord, and works in the Python of an old application."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = {"queuemaster": ROOT / "supervisor", "queuejobs": ROOT / "workers"}
 OLDEST = (3, 8)
 
-# builds and installs: as fast as the package index answers
+# it builds and installs packages, which takes as long as the package index does
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 IMPORT_ALL = """
@@ -30,7 +30,7 @@ for module in pkgutil.walk_packages(queuejobs.__path__, "queuejobs."):
 
 
 def delivered() -> set[str]:
-    """Every file of the packages, as named in the wheel."""
+    """The path in the wheel of every file of the packages."""
     return {
         str(path.relative_to(source))
         for name, source in SOURCES.items()
@@ -41,7 +41,7 @@ def delivered() -> set[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our wheel, built from a copy: a build leaves files behind that the next would pick up."""
+    """Our wheel, built from a copy, since a build leaves files behind that the next one would pick up."""
     copy = tmp_path_factory.mktemp("source")
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         if (ROOT / name).exists():
@@ -58,13 +58,13 @@ def test_the_packages_listed_are_those_that_exist() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = config["options"]["packages"].split()
-    found = {
+    existing = {
         ".".join(path.parent.relative_to(source).parts)
         for name, source in SOURCES.items()
         for path in (source / name).rglob("*.py")
     }
-    assert sorted(listed) == sorted(found)
-    for package in found:
+    assert sorted(listed) == sorted(existing)
+    for package in existing:
         path = SOURCES[package.partition(".")[0]].joinpath(*package.split("."), "__init__.py")
         assert path.exists(), f"{package} has modules and no __init__.py"
 
@@ -93,7 +93,9 @@ def test_an_old_application_needs_psycopg2_and_nothing_else(
         try:
             python = environment(interpreter, tmp_path / version)
             install(python, "--only-binary", ":all:", "psycopg2-binary")
-        except AssertionError as error:  # no wheel of psycopg2 for this one: the next newer may have one
+        except (
+            AssertionError
+        ) as error:  # psycopg2 has no wheel for this Python; the next newer one may have one
             refused.append(f"{version}: {error}")
             continue
         install(python, "--no-deps", str(wheel))
@@ -108,30 +110,30 @@ def test_bare_the_command_says_what_to_install(wheel: Path, tmp_path: Path) -> N
     python = environment(Path(sys.executable), tmp_path / "venv")
     install(python, str(wheel))
     command = [str(python.with_name("queuemaster")), "--version"]
-    ran = subprocess.run(command, capture_output=True, text=True, env=clean(), check=False)
-    assert ran.returncode == 2
-    assert 'pip install "queuemaster[service]"' in ran.stderr
-    assert ran.stdout == ""
+    result = subprocess.run(command, capture_output=True, text=True, env=clean(), check=False)
+    assert result.returncode == 2
+    assert 'pip install "queuemaster[service]"' in result.stderr
+    assert result.stdout == ""
 
 
 def interpreters() -> Iterator[tuple[str, Path]]:
-    """The Pythons of this machine that queuejobs supports, oldest first, ours among them."""
+    """The Pythons of this machine that queuejobs supports, oldest first, including ours."""
     candidates = {Path(sys.executable)}
     for minor in range(OLDEST[1], 20):
         named = shutil.which(f"python3.{minor}")
         if named:
             candidates.add(Path(named))
-    if "PYENV_ROOT" in os.environ:  # glob passes over what may not be read: it may be another user's
+    if "PYENV_ROOT" in os.environ:  # glob skips directories that it may not read, such as another user's
         pattern = os.path.join(glob.escape(os.environ["PYENV_ROOT"]), "versions/3.*/bin/python3")
-        candidates.update(Path(found) for found in glob.glob(pattern))
+        candidates.update(Path(path) for path in glob.glob(pattern))
     usable: dict[tuple[int, int], Path] = {}
     for candidate in sorted(candidates):
         question = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
-        ran = subprocess.run(
+        result = subprocess.run(
             [candidate, "-c", question], capture_output=True, text=True, env=clean(), check=False
         )
-        if ran.returncode == 0:  # a shim may stand for nothing
-            major, minor = map(int, ran.stdout.split())
+        if result.returncode == 0:  # a pyenv shim may have no Python behind it
+            major, minor = map(int, result.stdout.split())
             usable.setdefault((major, minor), candidate)
     for version in sorted(usable):
         if version >= OLDEST:
@@ -144,17 +146,17 @@ def environment(interpreter: Path, where: Path) -> Path:
     return where / "bin" / "python"
 
 
-def install(python: Path, *what: str) -> None:
-    run(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", *what)
+def install(python: Path, *arguments: str) -> None:
+    run(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", *arguments)
 
 
 def clean() -> dict[str, str]:
-    """Our environment without what would let an environment of tests see the checkout."""
+    """Our environment without the variables through which the new Python would see the checkout."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL"))}
 
 
 def run(*command: str) -> str:
     """Run a command that must succeed, away from the checkout; returns its standard output."""
-    ran = subprocess.run(command, capture_output=True, text=True, cwd="/", env=clean(), check=False)
-    assert ran.returncode == 0, f"{' '.join(command)}:\n{ran.stdout}{ran.stderr}"
-    return ran.stdout
+    result = subprocess.run(command, capture_output=True, text=True, cwd="/", env=clean(), check=False)
+    assert result.returncode == 0, f"{' '.join(command)}:\n{result.stdout}{result.stderr}"
+    return result.stdout

@@ -1,4 +1,4 @@
-"""The plans of the hot statements on a full queue: an index each, nothing read as a whole, nothing sorted.
+"""The plans of the hot statements on a full queue: each uses an index, without a full scan or a sort.
 
 Sessions are opened, and their plans made, while the table is nearly empty: a worker may live longer than a backlog
 takes to come, and nobody waits for ANALYZE.
@@ -44,7 +44,7 @@ set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = 
 
 @dataclass
 class Full:
-    """A full queue, analyzed when it was nearly empty, and the sessions that were there before it was filled."""
+    """A full queue that was analyzed when nearly empty, with sessions opened before it was filled."""
 
     worker: WorkerSession
     dispatcher: Session
@@ -77,10 +77,10 @@ def full(dsn: str) -> Iterator[Full]:
             cursor.execute("alter table queuemaster.queue_job set (autovacuum_enabled = off)")
     world = Full(WorkerSession(dsn), Session(dsn))
     statements.prepare(world.dispatcher.cursor)
-    # functions and prepared statements keep a plan only after five uses with custom plans
+    # a plan is cached only after five executions with custom plans
     for channel in ("root.c1", "root.c2"):
         world.dispatcher.add(channel=channel)
-    world.dispatcher.rows("analyze queuemaster.queue_job")  # as small as it can be: one page
+    world.dispatcher.rows("analyze queuemaster.queue_job")  # the smallest estimate: one page
     for number in range(8):
         claim_all_ways(world.worker, number)
         end_all_ways(world, dsn)
@@ -129,16 +129,16 @@ def purge_all_ways(session: Session) -> None:
 
 
 def recover(session: Session, victim: WorkerSession) -> None:
-    """Recover what the victim left, as soon as its session has gone."""
+    """Recover the victim's jobs as soon as its session has gone."""
     wait_until(lambda: recovery.recover(session.cursor, victim.id), 20)
 
 
 def assert_by_index(plans: str, *indexes: str) -> None:
     """Check that every plan reads jobs by an index and in its order, and that these indexes are among them."""
-    assert "queue_job" in plans, "no plan was shown"
+    assert "queue_job" in plans, "no plan was logged"
     for bad in ("Seq Scan on queue_job", "Sort", "Bitmap"):
-        shown = next((plan for plan in re.split(r"(?=LOG: )", plans) if bad in plan), "")
-        assert not shown, f"{bad} in:\n{shown}"
+        offender = next((plan for plan in re.split(r"(?=LOG: )", plans) if bad in plan), "")
+        assert not offender, f"{bad} in:\n{offender}"
     for index in indexes:
         assert index in plans, f"{index} is not used:\n{plans}"
 
@@ -147,8 +147,10 @@ def test_the_queue_is_full(full: Full) -> None:
     counts = dict(full.dispatcher.rows("select state, count(*) from queuemaster.queue_job group by 1"))
     assert counts["pending"] >= 204_000
     assert counts["done"] >= 50_000
-    known = "select reltuples from pg_class where oid = 'queuemaster.queue_job'::regclass"
-    assert full.dispatcher.value(known) < 10, "the server does not know it"
+    estimate = "select reltuples from pg_class where oid = 'queuemaster.queue_job'::regclass"
+    assert full.dispatcher.value(estimate) < 10, (
+        "the server's statistics must not know that the queue is full"
+    )
 
 
 @pytest.mark.parametrize("bound", [None, (3, "2026-01-01T10:00:00.000000", 7)])
@@ -221,7 +223,7 @@ def test_recover(full: Full, by: str, dsn: str) -> None:
 
 
 def assert_no_whole_index(plans: str) -> None:
-    """The few rows of a graph may be sorted; the jobs themselves are found by a key."""
+    """A graph's few rows may be sorted, but its jobs must be found by an index."""
     assert "Update on queue_job" in plans
     assert "Seq Scan on queue_job" not in plans, plans
     for scan in re.findall(r"Scan using (?:queue_job_pkey|queue_job_ready) .*\n.*", plans):
@@ -266,9 +268,10 @@ def test_etas(full: Full) -> None:
 def test_retention(full: Full) -> None:
     full.plans(full.dispatcher)
     channels = retention.channels(full.dispatcher.cursor, "done")
-    assert {f"root.c{number}" for number in range(20)} <= {ended.channel for ended in channels}
+    assert {f"root.c{number}" for number in range(20)} <= {entry.channel for entry in channels}
     assert_by_index(full.plans(full.dispatcher), "queue_job_ended")
-    nothing = retention.purge(full.dispatcher.cursor, "done", "root.c9", 1e9)  # a batch would say too much
+    # nothing is that old: a deleted batch would log more plans
+    nothing = retention.purge(full.dispatcher.cursor, "done", "root.c9", 1e9)
     assert nothing.looked_at == 0
     plans = full.plans(full.dispatcher)
     assert "Seq Scan on queue_job" not in plans

@@ -26,7 +26,7 @@ def other(database: str) -> Iterator[WorkerSession]:
 
 
 def lock(session: Session, job: int) -> None:
-    """Begin a transaction that holds a job's row locked, as one of an application may."""
+    """Begin a transaction that locks a job's row, as an application may."""
     session.begin()
     session.rows("select 1 from queuemaster.queue_job where id = %s for update", job)
 
@@ -89,7 +89,9 @@ def test_a_named_row_that_somebody_locks_makes_the_grant_go_back_at_once(
     app.add()
     lock(app, first)
     worker.rows("set statement_timeout = '10s'")
-    assert worker.claim(job=first) is None, "neither waited for, nor the second instead"
+    assert worker.claim(job=first) is None, (
+        "claim(job=first) neither waits for the locked job nor takes the second"
+    )
     app.rollback()
     assert worker.start(first)["id"] == first
 
@@ -108,11 +110,13 @@ def test_two_claims_never_start_the_same_job(
     job = app.add()
     worker.begin()
     assert worker.claim() is not None
-    assert other.claim() is None, "not committed yet, and taken all the same"
+    assert other.claim() is None, "the first claim is not committed yet, but its job is taken"
     worker.rollback()
-    again = other.claim()
-    assert again is not None
-    assert (again["id"], again["attempt"]) == (job, 1), "a claim that was rolled back leaves no try"
+    next_row = other.claim()
+    assert next_row is not None
+    assert (next_row["id"], next_row["attempt"]) == (job, 1), (
+        "a claim that was rolled back does not count as an attempt"
+    )
 
 
 # finish and settle
@@ -164,9 +168,9 @@ def test_the_diagnoses_of_all_attempts_are_kept(app: Session, worker: WorkerSess
     assert app.job(job)["exc_info"] == "attempt 1: x\n\nattempt 2: x"
     huge = "y" * 300_000
     assert claims.settle(worker.cursor, worker.start(job), AGAIN._replace(exc_info=f"{huge}the end"))
-    kept = app.job(job)["exc_info"]
-    assert len(kept) == 262_144
-    assert kept.endswith("the end")
+    diagnosis = app.job(job)["exc_info"]
+    assert len(diagnosis) == 262_144
+    assert diagnosis.endswith("the end")
 
 
 def test_a_run_gives_up_an_identity_that_was_taken_meanwhile(app: Session, worker: WorkerSession) -> None:
@@ -185,7 +189,7 @@ def test_marks(app: Session, worker: WorkerSession) -> None:
     since = app.job(job)["unknown_since"]
     assert since is not None
     claims.settle(worker.cursor, worker.start(job), AGAIN._replace(mark="unknown"))
-    assert app.job(job)["unknown_since"] == since, "when it was first not known"
+    assert app.job(job)["unknown_since"] == since, "unknown_since keeps the first time"
     claims.settle(worker.cursor, worker.start(job), AGAIN._replace(mark="concurrency"))
     after = app.job(job)
     assert (after["unknown_since"], after["concurrency_retries"]) == (None, 1)
@@ -221,7 +225,7 @@ def test_a_dead_workers_job_goes_back_with_the_cause(app: Session, worker: Worke
 def recover(
     session: Session, worker: WorkerSession, job: int | None = None, attempt: int | None = None
 ) -> int:
-    """End the worker's session and recover what it left; how many rows were settled."""
+    """End the worker's session and recover its rows; returns how many were settled."""
     session.value("select pg_terminate_backend(%s)", worker.pid)
     statement = "select queuemaster.recover(%s, %s, %s, %s)"
     settled: int = wait_until(lambda: session.value(statement, worker.id, job, attempt, CAUSE), 20)
@@ -229,7 +233,7 @@ def recover(
 
 
 def test_a_session_that_outlives_its_worker_is_ended(app: Session, worker: WorkerSession) -> None:
-    """The session is found by its lock. What it has not committed is gone before its job is put back."""
+    """The session is found by its lock, and its transaction is rolled back before its job is put back."""
     job = app.add()
     worker.start(job)
     worker.begin()
@@ -242,7 +246,7 @@ def test_a_session_that_outlives_its_worker_is_ended(app: Session, worker: Worke
 
 
 def test_a_worker_that_died_while_it_claimed(app: Session, worker: WorkerSession) -> None:
-    """Job 0 stands for the job that the worker has started; jobs that ended before are not charged."""
+    """Job 0 means the job that the worker has started; jobs that ended before are not charged."""
     before, job = app.add(), app.add()
     assert worker.finish(worker.start(before))
     worker.start(job)
@@ -287,7 +291,7 @@ def test_recovery_does_not_wait_for_an_application(
     leader = Session(database)
     leader.rows("set statement_timeout = '20s'")
     assert leader.value("select queuemaster.recover(%s, %s, 1, %s)", worker.id, locked, CAUSE) is None
-    assert leader.state(free) == "pending", "what is not locked is settled"
+    assert leader.state(free) == "pending", "the rows that are not locked are settled"
     assert leader.state(locked) == "started"
     app.rollback()
     assert leader.value("select queuemaster.recover(%s, %s, 1, %s)", worker.id, locked, CAUSE) == 1
@@ -323,7 +327,7 @@ def test_due_jobs_are_promoted_in_batches(app: Session, other: WorkerSession) ->
     assert [app.job(job)["eta"] is None for job in (*past, future)] == [True, True, False, False]
     lock(other, past[2])
     app.rows("set statement_timeout = '20s'")
-    assert app.value("select queuemaster.promote(2)") == 0, "a locked one is left for the next time"
+    assert app.value("select queuemaster.promote(2)") == 0, "a locked row is left for the next call"
     other.rollback()
     assert app.value("select queuemaster.promote(2)") == 1
     assert app.job(future)["eta"] is not None
@@ -348,7 +352,7 @@ def test_times_are_utc_whatever_the_session_says(database: str, zone: str) -> No
     )[0]  # fmt: skip
     moments += session.rows("select date_created, eta from queuemaster.queue_job where id = %s", again)[0]
     now = datetime.now(timezone.utc).replace(tzinfo=None)
-    # a time zone would be off by 7 hours at least
+    # a wrong time zone would shift the times by at least 7 hours
     assert all(abs(moment - now) < timedelta(hours=1) for moment in moments), moments
     for opened in (session, worker):
         opened.close()

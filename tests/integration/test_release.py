@@ -119,13 +119,13 @@ def test_a_frozen_worker_does_not_hold_its_rows_for_long(app: Session, workers: 
     assert workers[0].value("show idle_in_transaction_session_timeout") == "5s"
     workers[0].commit()
     assert workers[0].value("show idle_in_transaction_session_timeout") == "0"
-    again = app.add()
-    row = workers[1].start(again)
+    next_job = app.add()
+    row = workers[1].start(next_job)
     workers[1].begin()
-    # the same, in less time
+    # the same timeout, but shorter
     workers[1].finish(row)
     workers[1].rows("set local idle_in_transaction_session_timeout = '50ms'")
-    app.rows("select 1 from queuemaster.queue_job where id = %s for update", again)
-    assert app.state(again) == "started"
+    app.rows("select 1 from queuemaster.queue_job where id = %s for update", next_job)
+    assert app.state(next_job) == "started"
     with pytest.raises(psycopg2.Error):
         workers[1].commit()

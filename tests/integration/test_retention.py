@@ -1,4 +1,4 @@
-"""Old finished jobs are removed in batches; those that waiting jobs depend on stay."""
+"""Old finished jobs are removed in batches, except those that waiting jobs depend on."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def old(session: Session, state: str = "done", days: float = 40, channel: str = 
 
 
 def test_only_finished_jobs_and_only_after_their_time(session: Session) -> None:
-    kept = {old(session, days=20), *(old(session, state) for state in ("failed", "pending"))}
+    expected = {old(session, days=20), *(old(session, state) for state in ("failed", "pending"))}
     for state in store.FINISHED:
         old(session, state)
     assert Retention("db", ages()).work(session.cursor) == CHECK
-    assert kept == remaining(session)
+    assert expected == remaining(session)
     kept_too = old(session, "failed", days=0.5)
     assert Retention("db", ages(retention=0, failed_retention=86400)).work(session.cursor) == CHECK
-    assert len(kept & remaining(session)) == 2
+    assert len(expected & remaining(session)) == 2
     assert kept_too in remaining(session)
 
 
@@ -89,15 +89,17 @@ def test_channels_are_looked_through_page_by_page(session: Session, monkeypatch:
     names_read, after = [], ""
     while page := store.channels(session.cursor, "done", after):
         assert len(page) <= 2
-        names_read += [ended.channel for ended in page]
+        names_read += [entry.channel for entry in page]
         after = names_read[-1]
-    assert sorted(names_read) == sorted(names), "each once, in whatever order the database sorts"
+    assert sorted(names_read) == sorted(names), (
+        "each channel is read once, in the order of the database's collation"
+    )
     assert Retention("db", ages()).work(session.cursor) == CHECK
     assert remaining(session) == set()
 
 
 def test_what_others_keep_for_ever_is_not_read(session: Session) -> None:
-    """However many and however old the jobs are, looking for due ones reads a few pages a channel."""
+    """Looking for due jobs reads a few pages of each channel, however many and old the jobs are."""
     session.rows(
         "insert into queuemaster.queue_job (uuid, model_name, method_name, records, state, channel, date_done)"
         " select n::text, 'm', 'm', '{}', 'done', 'root.' || case when n <= 20000 then 'kept' else 'c' || n %% 40"
@@ -108,15 +110,15 @@ def test_what_others_keep_for_ever_is_not_read(session: Session) -> None:
     session.rows("vacuum analyze queuemaster.queue_job")
     oldest = old(session, channel="root.c7")
     rounds = Retention("db", ages("root:1,kept:1:retention=0"))
-    read = (
+    query = (
         "select pg_stat_force_next_flush(), idx_tup_read from pg_stat_user_indexes"
         " where indexrelname = 'queue_job_ended'"
     )
-    before = session.rows(read)[0][1]
+    before = session.rows(query)[0][1]
     assert rounds.work(session.cursor) == CHECK
-    session.rows(read)
-    entries = session.rows(read)[0][1] - before
-    assert 40 < entries < 500, "one or two for each channel"
+    session.rows(query)
+    entries = session.rows(query)[0][1] - before
+    assert 40 < entries < 500, "the scans read one or two index entries for each channel"
     assert oldest not in remaining(session)
 
 
@@ -127,7 +129,7 @@ def test_ancestors_of_a_waiting_job_stay_however_far_above(session: Session) -> 
     session.depend(waiting, middle, failed)
     other, below = old(session), old(session)
     session.depend(below, other)
-    side = old(session)  # a descendant of an ancestor, which nobody waits for
+    side = old(session)  # a side branch that no waiting job depends on
     session.depend(side, top)
     for state in ("done", "failed"):
         assert purge(session, state).looked_at > 0
@@ -179,7 +181,7 @@ def test_what_the_database_refuses_is_said_and_tried_again_later(
     rounds = Retention("db", ages())
     assert rounds.work(session.cursor) == CHECK
     assert "old jobs cannot be removed" in caplog.text
-    assert remaining(session) == {job}, "other channels do not suffer"
+    assert remaining(session) == {job}, "the jobs of other channels are removed all the same"
     session.rows("drop table note")
     assert rounds.work(session.cursor) == CHECK
     assert remaining(session) == set()

@@ -1,4 +1,4 @@
-"""``queuemaster run`` with its own PostgreSQL: started, restarted and ended with the master; the data stays."""
+"""``queuemaster run`` with its own PostgreSQL, which it starts, restarts and stops; the data stays."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def running_embedded(place: Path, *options: str) -> Iterator[Supervised]:
 
 @contextlib.contextmanager
 def jobs_of(place: Path, running: Supervised) -> Iterator[Queue]:
-    """The queue, as soon as there is one."""
+    """The queue of the embedded server, once it is served."""
 
     def dsn() -> str | None:
         plan = embedded.attached(place / "data") if (place / "data").exists() else None
@@ -90,22 +90,24 @@ def test_jobs_run_and_stop_leaves_no_process(place: Path) -> None:
 def test_a_killed_server_is_restarted_and_the_jobs_go_on(place: Path) -> None:
     with running_embedded(place) as running:
         with jobs_of(place, running) as jobs:
-            done = jobs.sample(1).with_delay().write()
-            jobs.wait_for(done.uuid, "done")
+            job = jobs.sample(1).with_delay().write()
+            jobs.wait_for(job.uuid, "done")
             slow = jobs.sample(2).with_delay(max_retries=1).write_slowly(2)
             jobs.wait_for(slow.uuid, "started")
             late = jobs.sample(3).with_delay(priority=20).write()
             first = server_of(place)
             first.kill()
-            wait_until(partial(is_lost, jobs), PATIENCE, "the session to be gone with its server")
+            wait_until(partial(is_lost, jobs), PATIENCE, "the session to end with its server")
         wait_until(lambda: (server := postmaster(place / "data")) and server.pid != first.pid, PATIENCE)
         with jobs_of(place, running) as jobs:
             wait_until(
                 lambda: jobs.states() == {"done": 3}, PATIENCE, lambda: f"all done; log:\n{running.log}"
             )
-            assert jobs.job(done.uuid)["attempt"] == 1
+            assert jobs.job(job.uuid)["attempt"] == 1
             row = jobs.job(slow.uuid)
-            assert (row["retry"], row["attempt"] >= 2) == (1, True), "the server's death is not the job's"
+            assert (row["retry"], row["attempt"] >= 2) == (1, True), (
+                "the death of the server does not count as a try of the job"
+            )
             assert jobs.job(late.uuid)["state"] == "done"
             assert jobs.effects() == [1, 2, 3]
         assert server_of(place).ppid() == running.process.pid

@@ -1,4 +1,4 @@
-"""The schema's creation and upgrades: all or nothing, once each, one at a time, and never onto what is not ours."""
+"""The schema is created and upgraded in one transaction, once, one process at a time, and never over foreign tables."""
 
 from __future__ import annotations
 
@@ -63,19 +63,19 @@ def exists(session: Session) -> bool:
 
 
 def test_every_file_is_read_and_what_is_shared_by_both() -> None:
-    there = {
+    existing = {
         str(path.relative_to(schema_text.DIRECTORY).with_suffix(""))
         for path in schema_text.DIRECTORY.rglob("*.sql")
     }
     native, odoo = set(schema_text.NATIVE), set(schema_text.ODOO)
     assert len(native) == len(schema_text.NATIVE)
     assert len(odoo) == len(schema_text.ODOO)
-    assert native | odoo == there
-    assert native & odoo == {name for name in there if name.startswith("shared/")}
+    assert native | odoo == existing
+    assert native & odoo == {name for name in existing if name.startswith("shared/")}
 
 
 def test_only_what_a_text_does_counts_in_its_checksum() -> None:
-    """No string in our SQL may look like a comment, or a change inside it would not be noticed."""
+    """No string in our SQL may contain ``--``, or a change after it would go unnoticed as a comment."""
     assert schema_text.checksum("select  1 -- one\n") == schema_text.checksum("-- a word\nselect\n1")
     assert schema_text.checksum("select 1") != schema_text.checksum("select 2")
     for path in schema_text.DIRECTORY.rglob("*.sql"):
@@ -111,10 +111,10 @@ def test_the_states_of_a_job_are_those_that_the_table_allows(session: Session) -
 def test_the_schema_of_a_release_becomes_todays(
     session: Session, server: object, template: str, release: Path
 ) -> None:
-    """``make schema-dump`` writes the dump of a release that is not out yet."""
+    """The dump of the next release, which ``make schema-dump`` writes before it is released."""
     session.rows(release.read_text())
     session.rows("reset all")
-    assert catalogue(session.cursor), "the dump holds a schema"
+    assert catalogue(session.cursor), "the dump contains a schema"
     job = session.add()
     released = session.value("select max(version) from queuemaster.schema_version")
     assert schema.upgrade(session.connection) == Change(released, schema.version())
@@ -167,13 +167,13 @@ def test_a_step_that_is_missing_is_not_leapt_over(session: Session, steps: Path)
 
 
 def test_a_step_that_fails_leaves_nothing(session: Session, steps: Path, files: Path) -> None:
-    last = files / f"{schema_text.NATIVE[-1]}.sql"
-    good = last.read_text()
-    last.write_text(f"{good}create table something (id integer); select 1 / 0")
+    last_file = files / f"{schema_text.NATIVE[-1]}.sql"
+    good = last_file.read_text()
+    last_file.write_text(f"{good}create table something (id integer); select 1 / 0")
     with pytest.raises(psycopg2.errors.DivisionByZero):
         schema.upgrade(session.connection)
     assert not exists(session)
-    last.write_text(good)
+    last_file.write_text(good)
     assert schema.upgrade(session.connection) == CREATED
     before = catalogue(session.cursor)
     broken = write_step(steps, "create table something (id integer); select 1 / 0")
@@ -187,8 +187,8 @@ def test_a_step_that_fails_leaves_nothing(session: Session, steps: Path, files: 
 def test_an_upgrader_that_is_killed_leaves_nothing(
     session: Session, empty_database: str, files: Path
 ) -> None:
-    last = files / f"{schema_text.NATIVE[-1]}.sql"
-    last.write_text(f"{last.read_text()}select pg_sleep(60)")
+    last_file = files / f"{schema_text.NATIVE[-1]}.sql"
+    last_file.write_text(f"{last_file.read_text()}select pg_sleep(60)")
     victim = Session(empty_database)
     with in_background(lambda: schema.upgrade(victim.connection)) as answer:
         sleeping = "select exists (select from pg_stat_activity where pid = %s and wait_event = 'PgSleep')"
@@ -249,14 +249,14 @@ def test_a_schema_of_a_later_version(session: Session) -> None:
 
 
 def test_a_database_of_a_later_program_is_refused(session: Session) -> None:
-    """There the schema was created at a version that this program does not know."""
+    """A schema that was created at a version that this program does not know."""
     schema.upgrade(session.connection)
     session.rows("update queuemaster.schema_version set version = 9001, checksum = 'abc'")
     refused(session, r"version 9001\) is newer than this program: upgrade")
 
 
 def test_a_schema_that_was_made_before_the_first_release(session: Session) -> None:
-    """Twelve steps led to it, which no release has had."""
+    """A schema from before the first release, with twelve upgrade steps that no release has had."""
     schema.upgrade(session.connection)
     session.rows("delete from queuemaster.schema_version")
     session.rows(
@@ -295,6 +295,6 @@ def test_somebody_elses_table_of_that_name_does_not_matter(session: Session) -> 
 def test_what_is_required_is_there(session: Session) -> None:
     with pytest.raises(SchemaError, match="no queue yet"):
         schema.require_current(session.connection)
-    assert not exists(session), "looking changes nothing"
+    assert not exists(session), "a mere look creates nothing"
     schema.upgrade(session.connection)
     schema.require_current(session.connection)

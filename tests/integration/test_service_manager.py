@@ -1,4 +1,4 @@
-"""As a service of systemd: what arrives at the socket that it names, and when."""
+"""As a service of systemd: which messages arrive at the notify socket, and when."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class Manager:
-    """The other end of the socket."""
+    """The service manager's end of the notify socket."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
-        self.heard: list[str] = []
+        self.messages: list[str] = []
 
     def has_received(self, words: str) -> bool:
         """Whether a message with this line has arrived by now."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.heard += self._end.recv(4096).decode().splitlines()
-        return words in self.heard
+                self.messages += self._end.recv(4096).decode().splitlines()
+        return words in self.messages
 
     def forget(self) -> None:
         self.has_received("")
-        self.heard.clear()
+        self.messages.clear()
 
 
 @pytest.fixture
 def kind() -> str:
-    """Of the socket's address: "path", or "abstract"."""
+    """The kind of the socket's address: "path" or "abstract"."""
     return "path"
 
 
 @pytest.fixture
 def manager(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
     name = f"queuemaster-test-{os.getpid()}"
-    # a socket's path is short, and the test's own directory may lie too deep
+    # a socket's path must be short, and tmp_path may be too long
     with (
         tempfile.TemporaryDirectory(prefix="qm-", dir="/tmp") as short,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end,
@@ -67,12 +67,12 @@ def manager(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
 def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -> None:
     with queue(database) as jobs, supervised(database, tmp_path, "root:1") as running:
         wait_until(partial(manager.has_received, "READY=1"), PATIENCE, lambda: running.log)
-        assert f"MAINPID={running.process.pid}" in manager.heard
-        assert " leads " in running.log, "ready before anybody served the database"
+        assert f"MAINPID={running.process.pid}" in manager.messages
+        assert " leads " in running.log, "READY=1 was sent before the database was served"
         assert "template=none" not in running.log
         jobs.rows("select pg_advisory_lock(4711, 1)")
-        asked = jobs.sample(1).with_delay().environment("PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC")
-        assert list(json.loads(jobs.wait_for(asked.uuid, "done")["result"])) == ["PATH"]
+        reporter = jobs.sample(1).with_delay().environment("PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC")
+        assert list(json.loads(jobs.wait_for(reporter.uuid, "done")["result"])) == ["PATH"]
         job = jobs.sample(1).with_delay().write_and_wait(1)
         jobs.wait_for(job.uuid, "started")
         name = jobs.value("select current_database()")
@@ -81,12 +81,12 @@ def test_ready_alive_stopping(manager: Manager, database: str, tmp_path: Path) -
         )
         manager.forget()
         wait_until(partial(manager.has_received, "WATCHDOG=1"), PATIENCE)
-        assert "READY=1" not in manager.heard, "it is sent once"
+        assert "READY=1" not in manager.messages, "READY=1 is sent only once"
         running.process.send_signal(signal.SIGTERM)
         wait_until(partial(manager.has_received, "STOPPING=1"), PATIENCE)
         manager.forget()
         wait_until(
-            partial(manager.has_received, "WATCHDOG=1"), PATIENCE, "signs of life while the job finishes"
+            partial(manager.has_received, "WATCHDOG=1"), PATIENCE, "watchdog messages while the job finishes"
         )
         jobs.rows("select pg_advisory_unlock(4711, 1)")
         assert running.process.wait(PATIENCE) == 0
@@ -114,7 +114,7 @@ def test_ready_waits_for_the_application(manager: Manager, database: str, tmp_pa
     with supervised(database, tmp_path, "root:1", app="slowapp") as running:
         wait_until(lambda: " leads " in running.log, PATIENCE)
         manager.forget()
-        wait_until(partial(manager.has_received, "WATCHDOG=1"), PATIENCE, "a later turn of the loop")
+        wait_until(partial(manager.has_received, "WATCHDOG=1"), PATIENCE, "a later turn of the master's loop")
         assert not manager.has_received("READY=1")
         (tmp_path / "go").touch()
         wait_until(partial(manager.has_received, "READY=1"), PATIENCE)
@@ -135,7 +135,7 @@ def test_a_reload_is_told_from_its_begin_to_its_end(manager: Manager, database: 
         manager.forget()
         running.process.send_signal(signal.SIGHUP)
         wait_until(partial(manager.has_received, "READY=1"), PATIENCE, lambda: running.log)
-        begin = manager.heard.index("RELOADING=1")
-        assert manager.heard[begin + 1].startswith("MONOTONIC_USEC=")
-        assert begin < manager.heard.index("READY=1")
+        begin = manager.messages.index("RELOADING=1")
+        assert manager.messages[begin + 1].startswith("MONOTONIC_USEC=")
+        assert begin < manager.messages.index("READY=1")
         assert "reloaded" in running.log

@@ -1,4 +1,4 @@
-"""The service around the jobs: its start, several databases, more channels than workers, logs, policies, its end."""
+"""The running service: start, several databases, more channels than workers, logs, policies, shutdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.supervised import PATIENCE, Queue, command, environment, queue, sup
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-SHORT = 8.0  # seconds, for what is known to hang
+SHORT = 8.0  # seconds, for an attempt that is expected to hang
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def let_go(jobs: Queue) -> None:
 
 
 def lines(text: str, message: str) -> list[dict[str, Any]]:
-    """The JSON lines of an event."""
+    """The log lines of an event, parsed from JSON."""
     parsed = [json.loads(line) for line in text.splitlines() if line]
     return [line for line in parsed if line["message"] == message]
 
@@ -106,9 +106,9 @@ def test_policy_retry_no_grace_and_json(jobs: Queue, database: str, tmp_path: Pa
     assert (postponed["level"], postponed["method"], postponed["attempt"]) == ("INFO", "crash", 1)
     assert "ZeroDivisionError: one by zero" in postponed["error"]
     assert lines(running.log, "leads")[0]["epoch"] == 1
-    said = lines(running.log, 'a "quoted" line')[0]
-    assert (said["logger"], said["level"]) == ("sampleapp", "WARNING")
-    assert (said["model"], said["method"], said["channel"]) == ("sample", "log", "root")
+    entry = lines(running.log, 'a "quoted" line')[0]
+    assert (entry["logger"], entry["level"]) == ("sampleapp", "WARNING")
+    assert (entry["model"], entry["method"], entry["channel"]) == ("sample", "log", "root")
 
 
 def test_log_lines_as_text(jobs: Queue, database: str, tmp_path: Path) -> None:
@@ -131,26 +131,31 @@ def test_levels_of_single_loggers(jobs: Queue, database: str, tmp_path: Path) ->
         jobs.wait_for(jobs.sample(1).with_delay().log("not an error").uuid, "done")
         jobs.wait_for(jobs.sample(1).with_delay().crash().uuid, "failed")
         wait_until(lambda: "job failed" in running.log, PATIENCE)
-    assert "queuemaster.dispatcher: leads" in running.log, "this logger says more than the others"
+    assert "queuemaster.dispatcher: leads" in running.log, "this logger has a lower level than the others"
     assert " INFO " not in "\n".join(line for line in running.log.splitlines() if "dispatcher:" not in line)
-    assert "not an error" not in running.log, "and this one less"
+    assert "not an error" not in running.log, "this logger has a higher level than the others"
 
 
 # databases
 
 
 def test_two_databases_share_the_channels(jobs: Queue, database: str, second: str, tmp_path: Path) -> None:
-    with queue(second) as others, supervised(database, tmp_path, "root:1", ["--database", second]) as running:
+    with (
+        queue(second) as other_jobs,
+        supervised(database, tmp_path, "root:1", ["--database", second]) as running,
+    ):
         wait_until(lambda: running.log.count("dispatcher: leads") == 2, PATIENCE)
         hold(jobs)
-        held = jobs.sample(1).with_delay().write_and_wait(1)
-        jobs.wait_for(held.uuid, "started")
-        waiting = others.sample(2).with_delay(priority=1).write()
-        assert others.job(waiting.uuid)["state"] == "pending", "the only slot is in use in the other database"
+        held_job = jobs.sample(1).with_delay().write_and_wait(1)
+        jobs.wait_for(held_job.uuid, "started")
+        waiting = other_jobs.sample(2).with_delay(priority=1).write()
+        assert other_jobs.job(waiting.uuid)["state"] == "pending", (
+            "the only slot is in use in the other database"
+        )
         let_go(jobs)
-        others.wait_for(waiting.uuid, "done")
-        assert jobs.job(held.uuid)["state"] == "done"
-        assert (jobs.effects(), others.effects()) == ([1], [2])
+        other_jobs.wait_for(waiting.uuid, "done")
+        assert jobs.job(held_job.uuid)["state"] == "done"
+        assert (jobs.effects(), other_jobs.effects()) == ([1], [2])
 
 
 def test_a_database_that_goes_away_does_not_stop_the_other(
@@ -158,29 +163,35 @@ def test_a_database_that_goes_away_does_not_stop_the_other(
 ) -> None:
     name = parse_dsn(second)["dbname"]
     with supervised(database, tmp_path, "root:2", ["--database", second]) as running:
-        with queue(second) as others:
-            others.wait_for(others.sample(1).with_delay().write().uuid, "done")
-            job = others.sample(2).with_delay().write_slowly(600)
-            others.wait_for(job.uuid, "started")
+        with queue(second) as other_jobs:
+            other_jobs.wait_for(other_jobs.sample(1).with_delay().write().uuid, "done")
+            job = other_jobs.sample(2).with_delay().write_slowly(600)
+            other_jobs.wait_for(job.uuid, "started")
         jobs.rows(f"alter database {name} allow_connections false")
         jobs.rows("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
         wait_until(lambda: "database is away" in running.log, PATIENCE)
-        done = [jobs.sample(number).with_delay().write() for number in range(20)]
-        for each in done:
-            jobs.wait_for(each.uuid, "done")
+        own_jobs = [jobs.sample(number).with_delay().write() for number in range(20)]
+        for own_job in own_jobs:
+            jobs.wait_for(own_job.uuid, "done")
         jobs.rows(f"alter database {name} allow_connections true")
-        with queue(second) as others:
-            wait_until(lambda: others.job(job.uuid)["attempt"] == 2, PATIENCE, "the other to be served again")
-            assert others.job(job.uuid)["retry"] == 1, "the database's fault is not the job's"
-            # with the write_slowly of 600 s running, the second slot is enough
-            others.wait_for(others.sample(3).with_delay().write().uuid, "done")
+        with queue(second) as other_jobs:
+            wait_until(
+                lambda: other_jobs.job(job.uuid)["attempt"] == 2,
+                PATIENCE,
+                "the other database to be served again",
+            )
+            assert other_jobs.job(job.uuid)["retry"] == 1, (
+                "a lost database does not count as a try of the job"
+            )
+            # write_slowly(600) keeps one slot; the second is enough
+            other_jobs.wait_for(other_jobs.sample(3).with_delay().write().uuid, "done")
 
 
 # workers on demand
 
 
 def test_more_channels_than_workers(jobs: Queue, database: str, tmp_path: Path) -> None:
-    """Workers are forked for whom there is work, and idle ones of other channels make room."""
+    """Workers are forked for channels with work, and idle workers of other channels make room for them."""
     names = [f"root.c{number}" for number in range(30)]
     channels = ",".join(["root:8", *(f"{name}:1" for name in names)])
     with supervised(database, tmp_path, channels, ["--set", "max_workers=4"]) as running:
@@ -193,15 +204,17 @@ def test_more_channels_than_workers(jobs: Queue, database: str, tmp_path: Path) 
             while (count := len(jobs.effects())) < 30:
                 most = max(most, len(running.children("worker")))
                 wait_until(
-                    partial(grew, jobs, count), SHORT, lambda: f"more than {count} jobs; log:\n{running.log}"
+                    partial(grew, jobs, count),
+                    SHORT,
+                    lambda: f"more than {count} jobs to be done; log:\n{running.log}",
                 )
             jobs.wait_until_drained()
         assert most <= 4
         assert jobs.states() == {"done": 60}
-        # four at once, in channels that have no worker yet
+        # four jobs at once, in channels that have no worker yet
         hold(jobs)
-        held = [jobs.sample(1).with_delay(channel=name).write_and_wait(1) for name in names[:4]]
-        for job in held:
+        held_jobs = [jobs.sample(1).with_delay(channel=name).write_and_wait(1) for name in names[:4]]
+        for job in held_jobs:
             jobs.wait_for(job.uuid, "started")
         let_go(jobs)
         jobs.wait_until_drained()
@@ -228,10 +241,10 @@ def test_the_stop_command(jobs: Queue, database: str, tmp_path: Path, options: l
         )  # fmt: skip
         if not options:
             wait_until(lambda: "shutting down" in running.log, PATIENCE)
-            assert stop.poll() is None, "it waits for the running job"
+            assert stop.poll() is None, "stop waits for the running job"
             let_go(jobs)
-        told, _ = stop.communicate(timeout=PATIENCE)
-        assert (stop.returncode, told) == (0, f"stopped (pid {running.process.pid})\n")
+        output, _ = stop.communicate(timeout=PATIENCE)
+        assert (stop.returncode, output) == (0, f"stopped (pid {running.process.pid})\n")
         assert running.process.wait(timeout=PATIENCE) == 0
         assert end_of(children, 0) == []
     row = jobs.job(job.uuid)
@@ -241,10 +254,10 @@ def test_the_stop_command(jobs: Queue, database: str, tmp_path: Path, options: l
 def test_a_second_supervisor_with_the_same_pid_file(database: str, tmp_path: Path) -> None:
     with supervised(database, tmp_path) as running:
         running.one("dispatcher")
-        ran = subprocess.run(
+        result = subprocess.run(
             command(tmp_path, "--database", database, "--app", "sampleapp"),
             env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
-        assert ran.returncode != 0
-        assert f"already running as process {running.process.pid}" in ran.stderr
+        assert result.returncode != 0
+        assert f"already running as process {running.process.pid}" in result.stderr
         assert running.process.poll() is None

@@ -17,7 +17,7 @@ from support.supervised import PATIENCE, environment
 from support.waiting import wait_until
 
 
-def seen(output: Path, text: str) -> bool:
+def printed(output: Path, text: str) -> bool:
     return text in output.read_text()
 
 
@@ -37,13 +37,13 @@ def test_a_runner_that_does_otherwise(server: ServerPlan, tmp_path: Path) -> Non
                 PATIENCE,
                 output.read_text,
             )
-            # two at once, where root has one slot
+            # the other runner runs two jobs at once, where our root has one slot
             for job in jobs[1:]:
                 runner.rows(
                     "update queue_job set state = 'started', date_enqueued = now() at time zone 'utc',"
                     " date_started = now() at time zone 'utc' where id = %s", job,
                 )  # fmt: skip
-                wait_until(partial(seen, output, runner.uuid(job)), PATIENCE, output.read_text)
+                wait_until(partial(printed, output, runner.uuid(job)), PATIENCE, output.read_text)
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=PATIENCE) == 0
@@ -53,6 +53,6 @@ def test_a_runner_that_does_otherwise(server: ServerPlan, tmp_path: Path) -> Non
         assert "channel root has 1 of 1 slots in use" in text
         assert "the other runner started 2 jobs" in text
         assert runner.rows("select 1 from pg_namespace where nspname = 'queuemaster'") == [], (
-            "it writes nothing"
+            "shadow mode writes nothing into the database"
         )
         runner.close()

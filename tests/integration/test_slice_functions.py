@@ -11,7 +11,7 @@ from support.rows import in_background as background
 
 
 def go_on(worker: WorkerSession, row: dict[str, Any], **turn: Any) -> tuple[bool, int | None]:
-    """Finish the run of ``row`` and claim the next job; whether it was finished, and the id of the claimed job."""
+    """Finish the run of ``row`` and claim the next job. Returns whether it was finished, and the claimed job's id."""
     bounds = SliceBounds(turn.pop("epoch", None) or worker.epoch(), turn.pop("channel", "root"), None, None)
     finished, following = claims.finish_and_claim(worker.cursor, row, None, 0.1, bounds._replace(**turn), 1)
     return finished, None if following is None else following.job
@@ -27,7 +27,9 @@ def test_both_or_neither(app: Session, worker: WorkerSession) -> None:
     row = worker.start(first)
     worker.begin()
     assert go_on(worker, row) == (True, second)
-    assert (app.state(first), app.state(second)) == ("started", "pending"), "nobody sees it yet"
+    assert (app.state(first), app.state(second)) == ("started", "pending"), (
+        "neither the end nor the claim is committed yet"
+    )
     worker.rollback()
     assert (app.state(first), app.state(second)) == ("started", "pending")
     worker.begin()
@@ -52,7 +54,9 @@ def test_the_row_is_what_claim_gives(app: Session, worker: WorkerSession) -> Non
     assert row["id"] == second
     assert list(row) == list(claimed)
     assert claims.started(worker.cursor, following._replace(attempt=2), worker.id) is None
-    assert claims.started(worker.cursor, following, worker.id + 1) is None, "taken away"
+    assert claims.started(worker.cursor, following, worker.id + 1) is None, (
+        "the claim belongs to another worker"
+    )
 
 
 def test_the_least_between_its_bounds(app: Session, worker: WorkerSession) -> None:
@@ -61,16 +65,18 @@ def test_the_least_between_its_bounds(app: Session, worker: WorkerSession) -> No
     app.add(priority=5, channel="root.other")
     turn = {"bound": key(app, within), "until": key(app, beyond)}
     assert go_on(worker, row, **turn) == (True, within)
-    assert go_on(worker, app.job(within), **turn) == (True, None), "from there on it is another's turn"
+    assert go_on(worker, app.job(within), **turn) == (True, None), (
+        "the next job is beyond the bound, so the slice ends"
+    )
     row = worker.start(app.add(priority=1))
     assert go_on(worker, row) == (True, below)
 
 
 def test_a_job_that_somebody_holds_is_passed_over(app: Session, worker: WorkerSession) -> None:
     row = worker.start(app.add(priority=1))
-    held, free = app.add(), app.add()
+    locked, free = app.add(), app.add()
     app.begin()
-    app.rows("select from queuemaster.queue_job where id = %s for update", held)
+    app.rows("select from queuemaster.queue_job where id = %s for update", locked)
     assert go_on(worker, row) == (True, free)
     app.rollback()
 
@@ -83,7 +89,7 @@ def test_a_grant_of_an_earlier_leader_ends_with_the_run(app: Session, worker: Wo
 
 
 def test_a_new_leader_that_waits_comes_first(app: Session, worker: WorkerSession, database: str) -> None:
-    """The run that ends is done all the same."""
+    """The ending run is done all the same, but no job is claimed."""
     row = worker.start(app.add())
     app.add()
     holder, leader = Session(database), Session(database)
@@ -127,7 +133,7 @@ def test_the_end_of_a_parent_may_start_its_child(app: Session, worker: WorkerSes
 
 
 def test_a_job_that_sees_the_past_claims_nothing(app: Session, worker: WorkerSession) -> None:
-    """The job has set its isolation level itself, and its snapshot still shows the earlier epoch."""
+    """The job has set its own isolation level, so its snapshot still shows the earlier epoch."""
     row = worker.start(app.add())
     app.add()
     worker.begin()
@@ -137,7 +143,7 @@ def test_a_job_that_sees_the_past_claims_nothing(app: Session, worker: WorkerSes
 
 
 def test_it_does_not_wait_for_long(app: Session, worker: WorkerSession) -> None:
-    """SKIP LOCKED waits for a row that was changed after the snapshot, and the other transaction may wait for us."""
+    """SKIP LOCKED waits for a row changed after the snapshot, and the other transaction may be waiting for us."""
     limits = "select proconfig::text from pg_proc where proname = 'claim_following'"
     assert "lock_timeout=20ms" in app.value(limits)
     row = worker.start(app.add())

@@ -1,4 +1,4 @@
-"""What master and dispatcher publish on the status board, read as an operator's command reads it."""
+"""What master and dispatcher publish on the status board, read the way a command reads it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_a_worker_is_at(running: Supervised, jobs: Queue) -> None:
         lambda: [w["entry"] for w in master(running)["workers"] if w["pid"] == row["worker_pid"]], PATIENCE
     )
     entry = board.entry(entries[0])
-    # the worker writes it after its claim
+    # the worker writes its entry after its claim
     wait_until(lambda: (snapshot := entry.snapshot()) is not None and snapshot.job == row["id"], PATIENCE)
     wait_until(lambda: dispatcher(running)["channels"]["root"]["in_use"] == 1, PATIENCE)
     jobs.rows("select pg_advisory_unlock(4711, 1)")
@@ -87,7 +87,7 @@ def test_what_the_dead_had_done_is_kept_and_why_they_went(running: Supervised, j
     wait_until(lambda: outcomes(running, "root.a").get("lost") == 1, PATIENCE)
     assert outcomes(running, "root.a")["done"] == 2
     counts = master(running)["counters"]["root.a"]
-    assert sum(counts["duration"][:-1]) == 2, "what the dead worker could not count has no duration"
+    assert sum(counts["duration"][:-1]) == 2, "the dead worker could not record the duration of its last run"
     assert sum(counts["wait"][:-1]) == 3
     assert master(running)["restarts"] == {"root.a": {"signal": 1}}
 

@@ -1,4 +1,4 @@
-"""The server that ``make t`` keeps: used again, never shared, replaced when it is gone, ended when it is told to."""
+"""The server that ``make t`` keeps is reused, never shared, replaced when it is gone, and stopped on request."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ SOME_TEST = "tests/integration/test_notifications.py::test_nothing_is_told_befor
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """Where servers are kept; they are ended."""
-    made = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
-    yield made
-    stop_all(made)
-    shutil.rmtree(made, ignore_errors=True)
+    """A directory for kept servers, which are stopped after the test."""
+    path = Path(tempfile.mkdtemp(prefix="queuemaster-test-"))
+    yield path
+    stop_all(path)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def holder(directory: Path, place: int = 0) -> psutil.Process:
@@ -63,15 +63,15 @@ def test_it_is_used_again_and_as_clean_as_a_new_one(directory: Path) -> None:
 
 
 def test_two_runs_at_the_same_time_have_a_server_each(directory: Path) -> None:
-    with kept_server(directory) as ours:
+    with kept_server(directory) as server:
         beside = run_tests(directory, SOME_TEST)
         assert "1 passed" in beside.stdout, beside.stdout
         assert holder(directory, 0).pid != holder(directory, 1).pid
-        theirs = embedded.attached(Path((directory / "1" / "server").read_text()))
-        assert theirs is not None
-        assert theirs.pid != ours.pid
-    again = run_tests(directory, SOME_TEST)
-    assert "1 passed" in again.stdout, again.stdout
+        other_server = embedded.attached(Path((directory / "1" / "server").read_text()))
+        assert other_server is not None
+        assert other_server.pid != server.pid
+    result = run_tests(directory, SOME_TEST)
+    assert "1 passed" in result.stdout, result.stdout
     assert sorted(path.name for path in directory.iterdir()) == ["0", "1"]
 
 
@@ -83,16 +83,16 @@ def test_after_a_crash_there_is_another(directory: Path) -> None:
         assert plan.pid != server
         assert has_ended(keeper.pid)
         server, keeper = plan.pid, holder(directory)
-    keeper.kill()  # its server will end with it
+    keeper.kill()  # the server ends with its keeper
     wait_until(lambda: has_ended(keeper.pid), PATIENCE)
     with kept_server(directory) as plan:
         assert plan.pid != server
         psycopg2.connect(embedded.dsn(plan, "postgres")).close()
-    wait_until(lambda: has_ended(server), PATIENCE, "the server of the dead to be gone")
+    wait_until(lambda: has_ended(server), PATIENCE, "the server of the dead keeper to end")
 
 
 def test_after_a_reboot_there_is_another(directory: Path) -> None:
-    """The files are there, the pid is somebody else's, and what was in memory is lost."""
+    """After a reboot the files are left, the pid belongs to another process, and the data in memory is lost."""
     place = directory / "0"
     place.mkdir()
     (place / "held").write_text(str(os.getpid()))
@@ -108,7 +108,7 @@ def test_it_ends_when_it_is_told_to(directory: Path) -> None:
     stop_all(directory)
     wait_until(lambda: has_ended(plan.pid) and has_ended(keeper.pid), PATIENCE)
     assert not Path(plan.data_dir).exists()
-    stop_all(directory)  # and again: nothing is there
+    stop_all(directory)  # a second call finds nothing to stop
     stop_all(directory / "never used")
 
 

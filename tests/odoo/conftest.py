@@ -1,4 +1,4 @@
-"""Fixtures on a real Odoo. Without one these tests are skipped, and say so."""
+"""Fixtures on a real Odoo. Without one these tests are skipped, with the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def odoo_template(server: ServerPlan, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database with the addon and our test addon, to be cloned."""
+    """A template database with the addon and our test addon."""
     realodoo.make_role(server)
     realodoo.install(server, "odoo_template", tmp_path_factory.mktemp("install"), "queuemaster_test")
     return "odoo_template"
@@ -34,7 +34,7 @@ def odoo_template(server: ServerPlan, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def console(server: ServerPlan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    """Odoo's interpreter."""
+    """A console in Odoo's interpreter."""
     opened = Console(server, tmp_path_factory.mktemp("console"))
     yield opened
     opened.close()
@@ -44,17 +44,17 @@ def console(server: ServerPlan, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def new_odoo(
     server: ServerPlan, odoo_template: str, console: Console, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], Odoo]]:
-    """Makes databases, each a clone, that live as long as the module's tests."""
-    made: list[Odoo] = []
+    """Returns a function that clones the template; the clones live as long as the module's tests."""
+    created: list[Odoo] = []
 
     def make() -> Odoo:
         name = f"odoo_{next(_numbers)}"
         realodoo.clone(server, odoo_template, name)
-        made.append(Odoo(server, console, name, tmp_path_factory.mktemp(name)))
-        return made[-1]
+        created.append(Odoo(server, console, name, tmp_path_factory.mktemp(name)))
+        return created[-1]
 
     yield make
-    for odoo in made:
+    for odoo in created:
         odoo.connection.close()
         console.ask(odoo.name, realodoo.ADMIN, "")
         realodoo.drop(server, odoo.name)
@@ -62,5 +62,5 @@ def new_odoo(
 
 @pytest.fixture
 def odoo(new_odoo: Callable[[], Odoo]) -> Odoo:
-    """A database of Odoo of its own."""
+    """A fresh clone of Odoo's database."""
     return new_odoo()

@@ -13,13 +13,13 @@ from queuejobs.worker.runtimes.odoo import process
 
 def main():
     answers = sys.stdout
-    sys.stdout = sys.stderr  # Odoo may print
+    sys.stdout = sys.stderr  # Odoo's prints must not mix with the answers
     process.configure(sys.argv[1], sys.argv[2])
     for line in sys.stdin:
         request = json.loads(line)
         try:
             answer = {"result": run(**request)}
-        except Exception:  # shown in the test
+        except Exception:  # the test shows the traceback
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer, default=str) + "\n")
         answers.flush()

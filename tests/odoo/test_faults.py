@@ -1,4 +1,4 @@
-"""Workers that die, everything that dies, runaways and hogs, on a real Odoo."""
+"""Killed workers, a killed supervisor, runaways and memory hogs, on a real Odoo."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def test_a_killed_workers_job_runs_again_at_once_and_counts_once(odoo: Odoo) -> 
         uuid = odoo.delay("sleep(2)")
         first = odoo.wait_for(uuid, "started")
         os.kill(first["worker_pid"], signal.SIGKILL)
-        again = wait_until(
+        second = wait_until(
             lambda: (row := odoo.job(uuid))["worker_pid"] not in (None, 0, first["worker_pid"]) and row,
-            PATIENCE, "the job to be with another worker",
+            PATIENCE, "another worker to start the job",
         )  # fmt: skip
         job = odoo.wait_for(uuid, "done", "failed")
     assert (job["state"], job["retry"]) == ("done", 2)
-    # the addon's own runner takes up what it finds dead no sooner than ten seconds after its start
-    assert _seconds(first["date_started"], again["date_started"]) < 10
+    # the addon's own runner requeues a dead job ten seconds after its start at the earliest
+    assert _seconds(first["date_started"], second["date_started"]) < 10
 
 
 def test_every_row_is_written_once_however_everything_dies(odoo: Odoo) -> None:
     odoo.run("for number in range(500): env['queuemaster.effect'].with_delay().add(number)")
     for share in (0.2, 0.5):
-        with odoo.supervised("root:4") as ours:
-            wait_until(partial(_has_effects, odoo, int(500 * share)), PATIENCE, "some of the jobs")
-            everything = ours.everything()
+        with odoo.supervised("root:4") as service:
+            wait_until(partial(_has_effects, odoo, int(500 * share)), PATIENCE, "some of the jobs to be done")
+            everything = service.everything()
             for process in everything:
                 process.kill()
             assert end_of(everything, PATIENCE) == []
@@ -46,17 +46,17 @@ def test_every_row_is_written_once_however_everything_dies(odoo: Odoo) -> None:
 
 @pytest.mark.parametrize("call", ["sleep(600)", "sleep_in_sql(600)", "spin(600)", "sleep_with_a_child(600)"])
 def test_a_runaway_is_ended_with_the_cause_on_its_job(odoo: Odoo, call: str) -> None:
-    with odoo.supervised("root:2:timeout=1") as ours:
+    with odoo.supervised("root:2:timeout=1") as service:
         uuid = odoo.delay(call, max_retries=1)
         job = odoo.wait_for(uuid, "failed")
         assert "timeout after 1 s" in job["exc_message"]
         assert job["exc_name"] == "queuejobs.exception.TimeoutJobError"
         if "child" in call:
             child = odoo.value("select last_value from queuemaster_runs")
-            wait_until(lambda: has_ended(child), PATIENCE, "the job's own child to be gone")
-        # its channel goes on
+            wait_until(lambda: has_ended(child), PATIENCE, "the job's child process to end")
+        # the job's channel goes on
         assert odoo.wait_for(odoo.delay("add(1)"), "done", "failed")["state"] == "done"
-    assert "run is stopped" in ours.log
+    assert "run is stopped" in service.log
 
 
 def test_a_runaway_on_the_addons_path_is_ended_as_well(odoo: Odoo) -> None:
@@ -64,36 +64,38 @@ def test_a_runaway_on_the_addons_path_is_ended_as_well(odoo: Odoo) -> None:
         job = odoo.wait_for(odoo.delay("spin(600)", max_retries=1), "failed")
         assert "timeout after 1 s" in job["exc_message"]
         later = odoo.wait_for(odoo.delay("sleep(600)", max_retries=2), "pending", "failed")
-    # with tries left it waits for the next one, as a job that can do no better
+    # with tries left it is retried, like a job that raised RetryableJobError
     assert (later["state"], later["retry"]) in (("pending", 0), ("pending", 1))
 
 
 def test_a_memory_hog_is_ended_with_the_cause_on_its_job(odoo: Odoo) -> None:
-    with odoo.supervised("root:2:memory=400M") as ours:
-        before = {worker.pid for worker in ours.children("worker")}
+    with odoo.supervised("root:2:memory=400M") as service:
+        before = {worker.pid for worker in service.children("worker")}
         job = odoo.wait_for(odoo.delay("eat(2000)", max_retries=1), "failed")
         assert "memory" in job["exc_message"]
         assert "> 400 MiB" in job["exc_message"] + (job["exc_info"] or "")
         assert odoo.wait_for(odoo.delay("add(1)"), "done", "failed")["state"] == "done"
-        assert {worker.pid for worker in ours.children("worker")} != before
+        assert {worker.pid for worker in service.children("worker")} != before
 
 
 def test_a_lost_connection_gives_the_try_back(odoo: Odoo) -> None:
     with odoo.supervised("root:1"):
         uuid = odoo.delay("sleep(3)")
         odoo.wait_for(uuid, "started")
-        ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like %s"
-        # the claim is committed before Odoo's cursor opens that session
-        wait_until(lambda: odoo.value(ended, "queuemaster: job %"))
+        end_sessions = (
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like %s"
+        )
+        # the claim is committed before Odoo opens the session of the job
+        wait_until(lambda: odoo.value(end_sessions, "queuemaster: job %"))
         job = odoo.wait_for(uuid, "done", "failed")
     assert (job["state"], job["retry"]) == ("done", 1)
 
 
 def test_a_shutdown_lets_jobs_end(odoo: Odoo) -> None:
-    with odoo.supervised("root:1") as ours:
+    with odoo.supervised("root:1") as service:
         uuid = odoo.delay("sleep(2)")
         odoo.wait_for(uuid, "started")
-        assert ours.stop() == 0
+        assert service.stop() == 0
     assert odoo.job(uuid)["state"] == "done"
 
 

@@ -1,4 +1,4 @@
-"""Jobs of every kind on a real Odoo, run by us."""
+"""Jobs of every kind on a real Odoo, run by our supervisor."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from support.supervised import Supervised
 
 @pytest.fixture(scope="module")
 def odoo(new_odoo: Callable[[], Odoo]) -> Odoo:
-    """One database for all of them."""
+    """One database for all tests of this module."""
     return new_odoo()
 
 
 @pytest.fixture(scope="module")
-def ours(odoo: Odoo) -> Iterator[Supervised]:
+def service(odoo: Odoo) -> Iterator[Supervised]:
     with odoo.supervised("root:4") as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def _clean(odoo: Odoo, ours: Supervised) -> None:
+def _clean(odoo: Odoo, service: Supervised) -> None:
     odoo.rows("delete from queuemaster_effect")
     odoo.rows("alter sequence queuemaster_runs restart")
 
@@ -41,10 +41,10 @@ def test_a_job_runs_as_its_user_in_its_company_and_context(odoo: Odoo) -> None:
         result = effects.with_delay().where().uuid
         """
     )
-    seen = json.loads(odoo.wait_for(uuid, "done", "failed")["result"])
+    result = json.loads(odoo.wait_for(uuid, "done", "failed")["result"])
     company = odoo.value("select id from res_company where name = 'Second'")
-    assert (seen["uid"], seen["su"], seen["company"]) == (ADMIN, False, company)
-    assert seen["context"] == {
+    assert (result["uid"], result["su"], result["company"]) == (ADMIN, False, company)
+    assert result["context"] == {
         "allowed_company_ids": [company], "lang": "en_US", "tz": "Europe/Paris", "job_uuid": uuid,
     }  # fmt: skip
 
@@ -67,7 +67,7 @@ def test_a_failure_is_notified_and_its_hook_called(odoo: Odoo) -> None:
         1,
     )
     assert 'raise ValueError("planned failure")' in job["exc_info"]
-    # the job's row is rolled back, the hook's is there
+    # the effect of the job is rolled back, that of its hook stays
     assert odoo.rows("select number, note from queuemaster_effect") == [
         (-1, "ValueError: planned failure: True")
     ]
@@ -80,7 +80,7 @@ def test_a_failure_is_notified_and_its_hook_called(odoo: Odoo) -> None:
 
 def test_retries_follow_the_pattern_and_their_limit(odoo: Odoo) -> None:
     uuid = odoo.delay("again(1, until=10)", max_retries=3)
-    # the pattern: one second after the first and the second try; the third is the last
+    # the retry pattern waits one second after the first and second try; the third try is the last
     job = odoo.wait_for(uuid, "failed")
     assert (job["retry"], job["exc_message"]) == (3, "Max. retries (3) reached: not yet")
     assert job["exc_name"] == "odoo.addons.queue_job.exception.FailedJobError"
@@ -91,7 +91,7 @@ def test_a_retry_waits_with_its_reason_and_then_is_done(odoo: Odoo) -> None:
     uuid = odoo.delay("again(1, until=2, seconds=2, ignore_retry=True)")
     waiting = odoo.wait_for(uuid, "pending") if odoo.job(uuid)["state"] != "pending" else odoo.job(uuid)
     job = odoo.wait_for(uuid, "done", "failed")
-    assert (job["state"], job["retry"]) == ("done", 1)  # the first was not counted
+    assert (job["state"], job["retry"]) == ("done", 1)  # the first try was not counted
     assert waiting["retry"] == 0
     assert odoo.effects() == [1]
 
@@ -103,7 +103,7 @@ def test_a_concurrency_error_is_tried_again(odoo: Odoo) -> None:
     assert odoo.effects() == [1]
 
 
-def test_a_job_may_commit_only_when_its_function_says_so(odoo: Odoo, ours: Supervised) -> None:
+def test_a_job_may_commit_only_when_its_function_says_so(odoo: Odoo, service: Supervised) -> None:
     allowed = odoo.wait_for(odoo.delay("commit_midway(1)"), "done", "failed")
     assert allowed["state"] == "done"
     odoo.run("env['queue.job.function'].search([('method', '=', 'commit_midway')]).allow_commit = False")
@@ -114,15 +114,15 @@ def test_a_job_may_commit_only_when_its_function_says_so(odoo: Odoo, ours: Super
     assert refused["state"] == "failed"
     assert "Commit is forbidden in queue jobs" in refused["exc_message"]
     assert odoo.effects() == [1, 2]
-    assert 'path=addon reason="its function may commit"' in _path_of(ours, allowed)
-    assert "path=direct" in _path_of(ours, refused)
+    assert 'path=addon reason="its function may commit"' in _path_of(service, allowed)
+    assert "path=direct" in _path_of(service, refused)
 
 
-def test_an_exit_is_the_jobs_not_the_workers(odoo: Odoo, ours: Supervised) -> None:
-    before = {worker.pid for worker in ours.children("worker")}
+def test_an_exit_is_the_jobs_not_the_workers(odoo: Odoo, service: Supervised) -> None:
+    before = {worker.pid for worker in service.children("worker")}
     job = odoo.wait_for(odoo.delay("exit()"), "failed")
     assert job["exc_name"] == "SystemExit"
-    assert {worker.pid for worker in ours.children("worker")} == before
+    assert {worker.pid for worker in service.children("worker")} == before
 
 
 def test_a_job_that_closes_its_cursor_fails(odoo: Odoo) -> None:
@@ -208,7 +208,7 @@ def test_a_job_that_kills_every_worker_fails_and_its_managers_know(odoo: Odoo) -
 
 
 def _notified(odoo: Odoo, job: dict[str, Any]) -> bool:
-    """Whether the addon told the managers that it failed, once."""
+    """Whether the addon has notified the managers of the failure exactly once."""
     count = odoo.value(
         "select count(*) from mail_message message"
         " join mail_message_subtype subtype on subtype.id = message.subtype_id"
@@ -218,8 +218,8 @@ def _notified(odoo: Odoo, job: dict[str, Any]) -> bool:
     return bool(count == 1)
 
 
-def _path_of(ours: Supervised, job: dict[str, Any]) -> str:
-    """The line that says which path a job took."""
-    found = [line for line in ours.log.splitlines() if job["uuid"] in line and ": path " in line]
-    assert found, f"no line for {job['uuid']}"
-    return found[-1]
+def _path_of(service: Supervised, job: dict[str, Any]) -> str:
+    """The log line that names the path of a job."""
+    lines = [line for line in service.log.splitlines() if job["uuid"] in line and ": path " in line]
+    assert lines, f"no line in the log names the path of {job['uuid']}"
+    return lines[-1]

@@ -1,4 +1,4 @@
-"""The status board: readers see whole documents only, whenever a writer is killed, and do not wait."""
+"""The status board: readers see only whole documents and never wait, even if a writer is killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from queuemaster.status_board import DispatcherStatus, MasterStatus, NoStatus, S
 
 
 def document(epoch: int, much: int = 0) -> DispatcherStatus:
-    """A document that shows when it is torn."""
+    """A document that fails to compare equal when it is torn."""
     return {
         "pid": epoch,
         "draining": False,
@@ -50,24 +50,24 @@ def test_who_only_reads_cannot_write() -> None:
 
 
 def test_a_reader_never_sees_half_a_document() -> None:
-    """Both share one descriptor and nothing else, as two processes do."""
+    """Reader and writer share only a descriptor, as two processes do."""
     board = StatusBoard.create()
-    done = threading.Event()
+    finished = threading.Event()
 
     def write() -> None:
         for number in range(3000):
             board.dispatcher.write(document(number, number % 300))
-        done.set()
+        finished.set()
 
     writer = threading.Thread(target=write)
     writer.start()
-    last = 0
-    while not done.is_set():
-        read = StatusBoard.view(board.fd).dispatcher.read()
-        if read is not None:
-            assert read == document(read["pid"], read["pid"] % 300)
-            assert read["pid"] >= last
-            last = read["pid"]
+    last_pid = 0
+    while not finished.is_set():
+        latest = StatusBoard.view(board.fd).dispatcher.read()
+        if latest is not None:
+            assert latest == document(latest["pid"], latest["pid"] % 300)
+            assert latest["pid"] >= last_pid
+            last_pid = latest["pid"]
     writer.join()
 
 

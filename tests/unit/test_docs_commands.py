@@ -1,4 +1,4 @@
-"""Every command line in README and docs/ is one that the program understands: command, options, and how many words."""
+"""The program understands every command line in README and docs/: command, options, number of arguments."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from queuemaster.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
-# not the init script, which has words of its own
+# not the init script, which has its own arguments
 LINE = re.compile(r"^\$ (?:sudo (?:-u \w+ )?)?(?!\S*init\.d/)(?:\S*/)?queuemaster (.*)$", re.MULTILINE)
 LINES = [(page, line) for page, text in PAGES.items() for line in LINE.findall(text)]
 
 
 def understood(words: list[str]) -> click.Context:
-    """The context of the command that is meant; raises what click says of a wrong one."""
+    """The click context of the command line; raises click's error for a wrong one."""
     command: click.Command = main
     context = click.Context(main, info_name="queuemaster")
     while isinstance(command, click.Group) and words:
         name, *words = words
-        found = command.get_command(context, name)
-        if found is None:
+        subcommand = command.get_command(context, name)
+        if subcommand is None:
             raise click.UsageError(f"no command {name}")
-        command = found
+        command = subcommand
         context = click.Context(command, info_name=name, parent=context)
     command.parse_args(context, words)
     return context
 
 
 def words_of(line: str) -> list[str]:
-    """Without comment, redirection, and what comes after a pipe."""
+    """The words of the line without its comment, redirection, and the part after a pipe."""
     words = shlex.split(line, comments=True)
     ends = [words.index(mark) for mark in ("|", ">", "2>", "&", "&&", ";") if mark in words]
     return words[: min(ends, default=len(words))]

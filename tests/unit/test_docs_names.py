@@ -28,7 +28,7 @@ LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 NAMES_OF_A_FILE = re.compile(r"`([\w./]+\.(?:py|sql))` \(((?:`\w+`(?:, |\)))+)")
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+")
 
-# Files that a reader of the page is told to make, on the machine of the reader.
+# Files that a page tells its reader to make on the reader's own machine.
 OF_THE_READER = {
     "README.md": {"app.py", "enqueue.py"},
     "first-hour.md": {
@@ -47,7 +47,7 @@ LOGGERS = {
 
 
 class Repository:
-    """What can be named: the files below ``root``, and what the Python and SQL files define."""
+    """The names that may appear on a page: files below ``root``, and definitions in Python and SQL files."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -73,26 +73,28 @@ class Repository:
 
     @cached_property
     def tables_and_functions(self) -> set[str]:
-        """What the SQL of the queue creates in the schema ``queuemaster``."""
+        """The tables, views and functions that our SQL creates in the schema ``queuemaster``."""
         texts = [(self.root / file).read_text() for file in self.files if "queuejobs/store/" in file]
-        made = r"\b(?:table|view|function) (?:if not exists )?(?:queuemaster\.)?(\w+)"
-        return set(re.findall(made, "\n".join(texts)))
+        pattern = r"\b(?:table|view|function) (?:if not exists )?(?:queuemaster\.)?(\w+)"
+        return set(re.findall(pattern, "\n".join(texts)))
 
     def has_path(self, path: str) -> bool:
-        """Whether a file or folder has this path, or one that ends so; ``*`` stands for anything."""
-        wanted = path.rstrip("/")
-        known = self.folders if path.endswith("/") else {*self.files, *self.folders}
-        return any(fnmatch.fnmatch(one, pattern) for one in known for pattern in (wanted, f"*/{wanted}"))
+        """Whether a file or folder has this path or one that ends with it; ``*`` matches anything."""
+        target = path.rstrip("/")
+        paths = self.folders if path.endswith("/") else {*self.files, *self.folders}
+        return any(
+            fnmatch.fnmatch(candidate, pattern) for candidate in paths for pattern in (target, f"*/{target}")
+        )
 
     def has_name(self, dotted: str) -> bool:
         """Whether a dotted name is a module, or something that the module's file defines or imports."""
-        module, rest = dotted, list[str]()
+        module, tail = dotted, list[str]()
         while module and module not in self.modules:
             module, _, last = module.rpartition(".")
-            rest.insert(0, last)
+            tail.insert(0, last)
         if not module:
             return False
-        return not rest or self.defines(self.modules[module], ".".join(rest))
+        return not tail or self.defines(self.modules[module], ".".join(tail))
 
     def defines(self, file: Path, name: str) -> bool:
         """Whether a file defines this function, class, constant or method (``Class.method``)."""
@@ -123,7 +125,7 @@ def _defined(body: list[ast.stmt], prefix: str = "") -> set[str]:
 
 
 def missing(page: Path, repository: Repository) -> Iterator[str]:
-    """Everything that a page names and that does not exist."""
+    """Every name on a page that does not exist."""
     text = page.read_text()
     own = OF_THE_READER.get(page.name, set())
     prose = BLOCK.sub("", text)
@@ -136,7 +138,11 @@ def missing(page: Path, repository: Repository) -> Iterator[str]:
             if token not in own and not _exists(token, repository):
                 yield token
     for file, names in NAMES_OF_A_FILE.findall(prose):
-        paths = [repository.root / one for one in repository.files if f"/{one}".endswith(f"/{file}")]
+        paths = [
+            repository.root / candidate
+            for candidate in repository.files
+            if f"/{candidate}".endswith(f"/{file}")
+        ]
         for name in SPAN.findall(names):
             if not any(repository.defines(path, name) for path in paths):
                 yield f"{file}: {name}"
@@ -146,7 +152,7 @@ def missing(page: Path, repository: Repository) -> Iterator[str]:
 
 
 def _exists(token: str, repository: Repository) -> bool:
-    """Whether a word is no name of ours at all, or one of something that exists."""
+    """Whether a word is not one of our names at all, or names something that exists."""
     first = re.split(r"[./]", token)[0]
     if token.startswith(("/", "~", "$", "..", "-")) or "=" in token or "://" in token or "…" in token:
         return True  # a path of the machine, an option, an address
@@ -158,9 +164,9 @@ def _exists(token: str, repository: Repository) -> bool:
     if name is None or name[0] in LOGGERS:
         return True
     if first in PACKAGES:
-        rest = name[0].partition(".")[2]
+        tail = name[0].partition(".")[2]
         return repository.has_name(name[0]) or (
-            first == "queuemaster" and rest in repository.tables_and_functions
+            first == "queuemaster" and tail in repository.tables_and_functions
         )
     stems = [module for module in repository.modules if module.rpartition(".")[2] == first]
     if not stems or first in ORDINARY_WORDS:
@@ -175,18 +181,18 @@ def _is_of_ours(token: str) -> bool:
 def _missing_in_code(block: str, repository: Repository) -> Iterator[str]:
     """Imports from our packages, and attributes of modules of ours that were imported."""
     tree = ast.parse(block)
-    known: dict[str, str] = {}
+    imported: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in PACKAGES:
             for alias in node.names:
                 dotted = f"{node.module}.{alias.name}"
                 if dotted in repository.modules:
-                    known[alias.name] = dotted
+                    imported[alias.name] = dotted
                 elif not repository.has_name(dotted):
                     yield dotted
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in known:
-            dotted = f"{known[node.value.id]}.{node.attr}"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported:
+            dotted = f"{imported[node.value.id]}.{node.attr}"
             if not repository.has_name(dotted):
                 yield dotted
 

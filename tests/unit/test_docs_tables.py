@@ -16,7 +16,7 @@ PAGES = {
 
 
 def named_in(path: Path) -> set[str]:
-    """The test functions of a file, without those that are skipped whatever happens."""
+    """The test functions of a file, without those that are always skipped."""
     functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
     return {
         function.name

@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as it can be judged without a daemon: it copies what is there and starts a command of ours."""
+"""The Dockerfile, checked without a daemon: it copies files that exist and starts one of our commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KNOWN = {
 
 
 def arguments(instruction: str) -> list[str]:
-    """What stands behind each line of an instruction."""
+    """The arguments of each line with this instruction."""
     return [line.partition(" ")[2] for line in LINES if line.startswith(f"{instruction} ")]
 
 

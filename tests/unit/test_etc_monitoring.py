@@ -1,4 +1,4 @@
-"""Alert rules and dashboard: they ask for metrics that there are, and the alerts fire when they must."""
+"""Alert rules and dashboard query only metrics that exist, and the alerts fire when they must."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MASTER: MasterStatus = {
 
 
 def exported() -> dict[str, set[str]]:
-    """Each series that the exporter has, by its full name, with its labels."""
+    """The labels of each series of the exporter, by its full name."""
     snapshot = Snapshot(MASTER, 0.0, None, False, {}, Counter())
     tree = Tree([ChannelConfig("root", 4)])
     labels: dict[str, set[str]] = {}
@@ -44,7 +44,7 @@ SERIES = exported()
 
 
 def expressions() -> list[tuple[str, str]]:
-    """Every query of rules and dashboard, with where it stands."""
+    """Every query of the rules and the dashboard, with its place."""
     rules = re.findall(r"^\s+(?:expr: (?!>)|  )(\S.*queuemaster_.*)$", RULES.read_text(), re.MULTILINE)
     panels = [
         (panel["title"], target["expr"])
@@ -69,7 +69,7 @@ def test_each_asks_for_what_there_is(where: str, expression: str) -> None:
 
 
 def test_nothing_is_forgotten() -> None:
-    """Each metric stands somewhere on the dashboard."""
+    """The dashboard shows every metric."""
     text = json.dumps(DASHBOARD)
     plain = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in SERIES}
     assert [name for name in sorted(plain) if name not in text] == []
@@ -79,7 +79,7 @@ def test_the_dashboard_can_be_imported_anywhere() -> None:
     panels: list[dict[str, Any]] = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     sources = {panel["datasource"]["uid"] for panel in panels if panel["type"] != "row"}
-    assert sources == {"${datasource}"}, "a data source of this machine is not that of another"
+    assert sources == {"${datasource}"}, "the dashboard names a data source of one machine"
     cells = Counter(
         (x, y)
         for place in (panel["gridPos"] for panel in panels)
@@ -97,7 +97,7 @@ def test_every_alert_is_tested_and_says_what_to_do() -> None:
     assert sorted(re.findall(r"`(Queuemaster\w+)`", page)) == sorted(alerts)
     tested = TESTS.read_text()
     assert [name for name in alerts if tested.count(f"alertname: {name}") < 2] == [], (
-        "once silent and once not"
+        "each alert needs a test in which it fires and one in which it does not"
     )
     for block in RULES.read_text().split("- alert: ")[1:]:
         for part in ("severity: ", "summary: ", "action: "):
@@ -106,7 +106,7 @@ def test_every_alert_is_tested_and_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("arguments", [("check", "rules", RULES), ("test", "rules", TESTS)])
 def test_promtool_agrees(arguments: tuple[str | Path, ...]) -> None:
-    ran = subprocess.run(
+    result = subprocess.run(
         [program("promtool", "prometheus"), *map(str, arguments)], capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert result.returncode == 0, result.stdout + result.stderr

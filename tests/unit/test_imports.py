@@ -1,4 +1,4 @@
-"""Imports point down: which part of the tree may use which, and what it needs installed."""
+"""Imports point down: which folders a folder may import, and which packages it may need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 OURS = ("queuejobs", "queuemaster")
 STDLIB = frozenset(sys.stdlib_module_names)
 
-# From the lowest floor up: a folder, the folders that its modules may import besides their own.
+# Folders from the lowest floor up, each with the other folders that its modules may import.
 MAY_USE = {
     "queuejobs.shared": set(),
     "queuejobs.store": {"queuejobs.shared"},
@@ -39,7 +39,7 @@ MAY_USE |= {
 }
 MAY_USE["queuemaster.cli"] = set(MAY_USE)
 
-# The packages of others that a folder may name; the command line may name any.
+# Third-party packages that a folder may import; the command line may import any.
 NEEDS = {
     "queuejobs.shared": {"setproctitle"},
     "queuejobs.store": {"psycopg2"},
@@ -68,7 +68,7 @@ def read_tree(root: Path) -> Imports:
     return {module: frozenset(_imports(module, path, files)) for module, path in files.items()}
 
 
-def _imports(module: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
+def _imports(module: str, path: Path, modules: dict[str, Path]) -> Iterator[str]:
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in _statements(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
@@ -80,11 +80,11 @@ def _imports(module: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
             for alias in node.names:
                 # `from package import name`: the module of that name, if there is one
                 name = f"{base}.{alias.name}"
-                yield name if name in known else base
+                yield name if name in modules else base
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those that only a type checker sees."""
+    """All nodes except those that only a type checker sees."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -117,7 +117,7 @@ def upward(tree: Imports) -> list[str]:
 
 
 def foreign(tree: Imports) -> list[str]:
-    """The imports of others' packages that a part must do without."""
+    """The imports of third-party packages that a folder may not use."""
     return sorted(
         f"{module} -> {name}"
         for module, imported in tree.items()
@@ -129,23 +129,23 @@ def foreign(tree: Imports) -> list[str]:
 
 def order(tree: Imports) -> list[str]:
     """The modules, imported before importing. Raises graphlib.CycleError."""
-    ours = {module: {name for name in imported if name in tree} for module, imported in tree.items()}
-    return list(graphlib.TopologicalSorter(ours).static_order())
+    own_imports = {module: {name for name in imported if name in tree} for module, imported in tree.items()}
+    return list(graphlib.TopologicalSorter(own_imports).static_order())
 
 
 def loaded(tree: Imports, start: str) -> set[str]:
-    """All that importing a module of ours loads: a package's ``__init__`` comes with each of its modules."""
-    seen: set[str] = set()
+    """Every module that an import of ours loads, including the ``__init__`` of each package."""
+    visited: set[str] = set()
     waiting = [start]
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        if name in visited:
             continue
-        seen.add(name)
+        visited.add(name)
         waiting += tree.get(name, ())
         if "." in name and name.partition(".")[0] in OURS:
             waiting.append(name.rpartition(".")[0])
-    return seen
+    return visited
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_no_cycle(tree: Imports) -> None:
 
 @pytest.mark.parametrize("process", ["queuemaster.master", "queuemaster.dispatcher", "queuemaster.exporter"])
 def test_no_process_loads_more_than_it_may(tree: Imports, process: str) -> None:
-    """The master no database driver, none of them a library of the command line."""
+    """The master loads no database driver, and no process loads a library of the command line."""
     everything = set().union(*(loaded(tree, name) for name in tree if part_of(name) == process))
     packages = {name.partition(".")[0] for name in everything} - STDLIB - {*OURS}
     assert packages <= NEEDS[process]

@@ -1,4 +1,4 @@
-"""docs/logs.md lists every event that is logged, and none that is not: people search for these words."""
+"""docs/logs.md lists exactly the events that are logged, since people search for their wording."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOMETHING = "…"
 
 
 def logged(source: str) -> Iterator[str]:
-    """The wording of every event in a module; what varies is ``…``."""
+    """The wording of every event in a module, with ``…`` for the variable parts."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             name = node.func.id if isinstance(node.func, ast.Name) else ""
@@ -29,7 +29,7 @@ def logged(source: str) -> Iterator[str]:
 
 
 def wording(node: ast.expr) -> str | None:
-    """A literal text, or an f-string with its values left open."""
+    """The text of a literal, or of an f-string with ``…`` for its values; else None."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -54,15 +54,15 @@ def in_the_code() -> set[str]:
         for path in (ROOT / directory).rglob("*.py")
         if "cli" not in path.parts
     ]
-    found = {text for path in sources for text in logged(path.read_text())}
-    # the answers to USR2 are made as data
-    return found | set(
+    texts = {text for path in sources for text in logged(path.read_text())}
+    # the answers to USR2 are built from data
+    return texts | set(
         re.findall(r'\("(status[^"]*)", ', (ROOT / "supervisor/queuemaster/master/report.py").read_text())
     )
 
 
 def covers(pattern: str, text: str) -> bool:
-    """Whether a wording that leaves something open is the other one with that filled in."""
+    """Whether a wording with ``…`` matches the other one."""
     return (
         SOMETHING in pattern
         and re.fullmatch(".+".join(map(re.escape, pattern.split(SOMETHING))), text) is not None
@@ -70,14 +70,18 @@ def covers(pattern: str, text: str) -> bool:
 
 
 def test_every_event_is_documented(in_the_code: set[str]) -> None:
-    known = documented()
-    missing = {text for text in in_the_code - known if not any(covers(text, one) for one in known)}
+    in_the_docs = documented()
+    missing = {
+        text for text in in_the_code - in_the_docs if not any(covers(text, event) for event in in_the_docs)
+    }
     assert missing == set(), "add them to docs/logs.md"
 
 
 def test_every_documented_event_is_logged(in_the_code: set[str]) -> None:
-    gone = {text for text in documented() - in_the_code if not any(covers(one, text) for one in in_the_code)}
-    assert gone == set(), "these are in docs/logs.md, and nobody logs them"
+    not_logged = {
+        text for text in documented() - in_the_code if not any(covers(event, text) for event in in_the_code)
+    }
+    assert not_logged == set(), "docs/logs.md lists these events, but they are not logged"
 
 
 def test_events_are_found() -> None:

@@ -1,4 +1,4 @@
-"""The page of the manual: it has every command and every option, and roff understands it."""
+"""The manual page has every command and every option, and roff accepts it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_option_of_the_configuration_and_nothing_else() -> None:
 
 def test_roff_finds_nothing_to_complain_about() -> None:
     groff = program("groff", "groff-base")
-    ran = subprocess.run(
+    result = subprocess.run(
         [groff, "-man", "-Tutf8", "-ww", "-z", str(PAGE)], capture_output=True, text=True, check=False
     )
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")

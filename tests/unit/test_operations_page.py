@@ -1,4 +1,4 @@
-"""docs/operations.md: every failure and every signal names its tests, and the lines of the log are ours."""
+"""docs/operations.md names tests for every failure and signal, and quotes our log lines correctly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PAGE = (ROOT / "docs" / "operations.md").read_text()
 NAMED = re.compile(r"`[\w/]+\.py::test_\w+`")
 
 
-# what can fail, part by part, and the section that tells of it
+# each part that can fail, and the section about it
 FAILURES = {
     "a worker dies": "A worker dies",
     "a worker overruns a limit": "A job goes on for too long, or uses too much",
@@ -41,8 +41,8 @@ def test_every_failure_and_every_signal_names_one() -> None:
 def test_every_failure_says_what_is_seen_and_what_is_left_to_do() -> None:
     for title in FAILURES.values():
         section = PAGE.partition(f"\n### {title}\n")[2].partition("\n### ")[0]
-        assert "\n```\n… " in section, f"{title}: lines of the log"
-        assert "* **The " in section, f"{title}: what happens by itself"
+        assert "\n```\n… " in section, f"{title}: the section quotes no lines of the log"
+        assert "* **The " in section, f"{title}: the section does not say what happens by itself"
         assert "* **You**: " in section, title
 
 
@@ -53,7 +53,7 @@ def test_the_tests_that_are_named_are_there() -> None:
 
 
 def test_the_events_that_are_quoted_are_ours() -> None:
-    """A line of the log whose wording has changed is no help."""
+    """A quoted log line with an outdated wording does not help."""
     sources = "\n".join(
         path.read_text() for top in ("supervisor", "workers") for path in (ROOT / top).rglob("*.py")
     )

@@ -1,4 +1,4 @@
-"""Rates: never more starts than the bucket held and got, never a wait for a token that is there."""
+"""Rates: no more starts than the bucket had tokens, and no wait while it has one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def scheduler(text: str, now: float = 0.0) -> Scheduler:
 
 
 def starts(slots: Scheduler, channel: str, now: float) -> int:
-    """How many jobs of a channel, of any number, start at this moment; each is over at once."""
+    """How many jobs of a channel may start at this moment; each ends at once, and there are always more."""
     count = 0
     candidate = Candidate(channel, (10, "2026-01-01T00:00:00.000000", 1), "db")
     while slots.choose([candidate], now, lambda _: True) is not None:
@@ -39,12 +39,14 @@ def test_in_no_window_more_than_the_burst_and_what_came_in(
     started: list[float] = []
     for wait in [*waits, 100]:
         now += wait
-        for _ in range(200):  # a greedy caller takes all tokens there are
+        for _ in range(200):  # a greedy caller takes every token
             if now < bucket.opening():
                 break
             bucket = bucket.taken(now)
             started.append(now)
-    assert len(started) <= rate * (now - begin) * (1 + 1e-9) + 1e-3, "it began empty"
+    assert len(started) <= rate * (now - begin) * (1 + 1e-9) + 1e-3, (
+        "more starts than tokens: the bucket must begin empty"
+    )
     for first, since in enumerate(started):
         for last in range(first, len(started)):
             allowed = burst + rate * (started[last] - since)
@@ -61,7 +63,9 @@ def test_whoever_waits_for_the_opening_finds_it_open(rate: float, burst: int, no
         assert opening is not None
         now = opening
         assert starts(slots, "root.a", now) == 1
-        assert now - begin == pytest.approx(number / rate, rel=1e-6, abs=1e-6), "idle while a token was there"
+        assert now - begin == pytest.approx(number / rate, rel=1e-6, abs=1e-6), (
+            "the channel was idle although the bucket had a token"
+        )
 
 
 def test_what_was_not_used_is_saved_up_to_the_burst_and_no_further() -> None:
@@ -115,7 +119,7 @@ def test_a_new_rate_keeps_the_tokens_and_a_new_burst_holds_what_it_can() -> None
 def test_workers_are_wanted_for_as_many_as_there_are_tokens() -> None:
     slots = scheduler("root:9:rate=1:burst=2")
     candidates = [Candidate("root", (10, "2026-01-01T00:00:00.000000", n), n) for n in range(5)]
-    for _ in range(2):  # asking takes nothing
+    for _ in range(2):  # asking takes no token
         assert slots.wanted(candidates, 10.0, lambda _: False) == ("root", "root")
 
 

@@ -1,6 +1,6 @@
-"""What users of OCA's queue_job know about channels holds here, in the terms of its documentation.
+"""The rules for channels that OCA's queue_job documents hold here too.
 
-The jobs live in a list; a channel's queue is read afresh before each decision, so only the rules are at work.
+The jobs are in memory, and each channel's queue is read anew before each decision, so only the rules are tested.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Job:
 
 
 class Queue:
-    """Jobs by name, and a runner that starts what may start."""
+    """Jobs by name, and a runner that starts every job that may start."""
 
     def __init__(self, channels: str) -> None:
         self.scheduler = Scheduler(Tree(parse_channels(channels).channels), 0.0)
@@ -44,7 +44,7 @@ class Queue:
         job.state, job.eta = state, eta
 
     def start(self, now: float = 0.0) -> list[str]:
-        """The names of the jobs that start now, in that order."""
+        """Start every job that may start now; return their names in order."""
         started: list[str] = []
         while True:
             heads = {name: self._head(name, now) for name in {job.channel for job in self.jobs.values()}}
@@ -74,7 +74,7 @@ class Queue:
         ready = sorted(job.key for job in pending if job.eta <= now)
         delayed = min((job.key for job in pending if job.eta > now), default=None)
         failed = any(job.state == "failed" for job in self.jobs.values() if job.channel == stored)
-        for _ in range(2):  # an empty answer is believed when nothing bounded the question
+        for _ in range(2):  # an empty answer counts only for a read without a bound, which is the second
             head.read(ready, False, delayed, failed)
         return head
 
@@ -227,7 +227,7 @@ def test_a_failed_job_stops_a_sequential_channel_until_it_is_requeued_or_settled
     queue.end("one", "pending")
     assert queue.start() == ["one"]
     queue.end("one", "failed")
-    queue.end("one", "done")  # by hand
+    queue.end("one", "done")  # set to done by an operator
     assert queue.start() == ["two"]
 
 
@@ -240,7 +240,7 @@ def test_a_failed_job_of_a_sequential_channel_also_stops_what_flows_through_it()
     assert queue.start() == []
     queue.end("one", "cancelled")
     assert queue.start() == ["two"]
-    # the other way round it does not: only a failed job of that very channel counts
+    # not the other way round: only a failed job of the channel itself blocks it
     queue.end("two", "failed")
     queue.add("three", "root.s")
     assert queue.start() == ["three"]
@@ -347,7 +347,7 @@ def test_slots_of_a_channel_that_is_gone_count_where_its_jobs_belong_now() -> No
     assert queue.scheduler.in_use("root.a") == 1
     queue.configure("root:9")
     assert queue.scheduler.in_use("root") == 1
-    queue.configure("root:9,a:2,a.b:2")  # and back
+    queue.configure("root:9,a:2,a.b:2")  # back to the first configuration
     assert queue.scheduler.in_use("root.a.b") == 1
     queue.scheduler.release("root.a.b")
     assert [queue.scheduler.in_use(name) for name in queue.scheduler.tree.names] == [0, 0, 0]

@@ -1,4 +1,4 @@
-"""What the dispatcher may believe of a queue, race by race."""
+"""What the dispatcher knows of a queue, and the races between reads, claims and notifications."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def key(number: int, priority: int = 10) -> Key:
     return (priority, f"2026-01-01T00:00:00.{number:06d}", number)
 
 
-def known(*numbers: int, more: bool = False) -> Head:
+def head_of(*numbers: int, more: bool = False) -> Head:
     """A head that has just been read."""
     head = Head()
     head.read([key(number) for number in numbers], more, None, False)
@@ -29,7 +29,7 @@ def test_a_new_head_knows_nothing_and_wants_to_be_read() -> None:
 
 
 def test_grants_that_are_out_take_the_first_ones() -> None:
-    head = known(1, 2, 3)
+    head = head_of(1, 2, 3)
     head.grant()
     head.grant()
     assert head.candidate(sequential=False) == key(3)
@@ -39,16 +39,16 @@ def test_grants_that_are_out_take_the_first_ones() -> None:
 
 
 def test_a_read_that_saw_the_claim_is_repaired_by_its_answer() -> None:
-    head = known(1, 2)
+    head = head_of(1, 2)
     head.grant()
-    head.read([key(2)], False, None, False)  # job 1 is claimed, we have not been told
+    head.read([key(2)], False, None, False)  # job 1 is claimed, but the answer has not arrived yet
     assert head.candidate(sequential=False) is None
     head.claimed(1)
     assert head.candidate(sequential=False) == key(2)
 
 
 def test_a_read_that_did_not_see_a_claim_answered_meanwhile_does_not_bring_the_job_back() -> None:
-    head = known(1, 2)
+    head = head_of(1, 2)
     head.grant()
     head.asking()
     head.claimed(1)
@@ -57,7 +57,7 @@ def test_a_read_that_did_not_see_a_claim_answered_meanwhile_does_not_bring_the_j
 
 
 def test_a_notice_during_a_read_makes_it_count_but_not_for_long() -> None:
-    head = known(2)
+    head = head_of(2)
     head.asking()
     head.noticed(key(1))
     head.read([key(2)], False, None, False)
@@ -68,7 +68,7 @@ def test_a_notice_during_a_read_makes_it_count_but_not_for_long() -> None:
 
 
 def test_a_return_during_a_read_makes_it_worthless() -> None:
-    head = known(1)
+    head = head_of(1)
     head.grant()
     head.asking()
     head.came_back()
@@ -78,16 +78,16 @@ def test_a_return_during_a_read_makes_it_worthless() -> None:
 
 
 def test_an_end_during_a_read_makes_the_read_doubtful() -> None:
-    head = known(1, 2)
+    head = head_of(1, 2)
     head.asking()
     head.ended()
-    head.read([key(1), key(2)], False, None, False)  # it may have looked before the failure
+    head.read([key(1), key(2)], False, None, False)  # the read may have seen the queue before the failure
     assert head.candidate(sequential=True) is None
     assert head.dirty
 
 
 def test_a_window_claimed_while_it_was_read_is_read_again_when_more_is_behind() -> None:
-    head = known(1, more=True)
+    head = head_of(1, more=True)
     head.grant()
     head.asking()
     head.claimed(1)
@@ -96,7 +96,7 @@ def test_a_window_claimed_while_it_was_read_is_read_again_when_more_is_behind() 
 
 
 def test_a_notice_while_the_whole_queue_is_found_empty_is_the_bound() -> None:
-    head = known()
+    head = head_of()
     head.asking()
     head.noticed(key(2))
     head.read([], False, None, False)
@@ -108,7 +108,7 @@ def test_a_notice_while_the_whole_queue_is_found_empty_is_the_bound() -> None:
 
 
 def test_a_read_that_failed_is_asked_again() -> None:
-    head = known(1)
+    head = head_of(1)
     head.asking()
     head.unanswered()
     assert head.dirty
@@ -117,31 +117,31 @@ def test_a_read_that_failed_is_asked_again() -> None:
 
 
 def test_a_notice_does_not_revive_its_job() -> None:
-    head = known(1)
+    head = head_of(1)
     head.grant()
     head.claimed(1)
-    head.noticed(key(1))  # it was sent before the claim
+    head.noticed(key(1))  # the notification was sent before the claim
     assert head.dirty
     assert head.candidate(sequential=False) is None
 
 
 def test_a_notice_from_behind_the_window_waits_for_the_end_of_the_window() -> None:
-    head = known(1, 2, more=True)
+    head = head_of(1, 2, more=True)
     head.noticed(key(9))
     assert not head.dirty
     head.grant()
     head.grant()
     assert head.dirty
-    last = known(1, 2)
+    last = head_of(1, 2)
     last.noticed(key(9))
-    assert last.dirty  # nothing else will lead there
-    inside = known(1, 3, more=True)
+    assert last.dirty  # only a new read will find that job
+    inside = head_of(1, 3, more=True)
     inside.noticed(key(2))
     assert inside.dirty
 
 
 def test_the_end_of_the_queue_is_not_read_again_and_again() -> None:
-    head = known(1)
+    head = head_of(1)
     head.grant()
     assert not head.dirty
     head.claimed(1)
@@ -149,17 +149,17 @@ def test_the_end_of_the_queue_is_not_read_again_and_again() -> None:
 
 
 def test_a_window_that_the_grants_have_used_up_waits_for_an_answer() -> None:
-    head = known(1, 2, more=True)
+    head = head_of(1, 2, more=True)
     head.grant()
     head.grant()
-    head.read([key(1), key(2)], True, None, False)  # a reader that asked for too few
+    head.read([key(1), key(2)], True, None, False)  # the read asked for too few rows
     assert not head.dirty
     head.claimed(1)
     assert head.dirty
 
 
 def test_a_return_empties_the_window() -> None:
-    head = known(1, 2, 3)
+    head = head_of(1, 2, 3)
     head.grant()
     head.came_back()
     assert head.granted == 0
@@ -168,7 +168,7 @@ def test_a_return_empties_the_window() -> None:
 
 
 def test_a_row_that_stays_locked_is_tried_less_and_less() -> None:
-    head, now = known(1), 10.0
+    head, now = head_of(1), 10.0
     rests = []
     for _ in range(12):
         head.grant()
@@ -187,7 +187,7 @@ def test_a_row_that_stays_locked_is_tried_less_and_less() -> None:
 
 
 def test_a_sequential_channel_starts_the_first_job_only_when_all_is_known() -> None:
-    head = known(1, 2)
+    head = head_of(1, 2)
     assert head.candidate(sequential=True) == key(1)
     head.grant()
     assert head.candidate(sequential=True) is None
@@ -210,7 +210,7 @@ def test_in_a_sequential_channel_a_delayed_job_holds_up_those_behind_it() -> Non
 
 
 def test_the_bound_follows_the_least_key_known() -> None:
-    head = known(3, 4, 5)
+    head = head_of(3, 4, 5)
     assert head.bound == key(3)
     head.grant()
     head.claimed(3)
@@ -224,7 +224,7 @@ def test_the_bound_follows_the_least_key_known() -> None:
 
 
 def test_nothing_from_the_bound_on_means_a_look_at_everything() -> None:
-    head = known(3)
+    head = head_of(3)
     head.grant()
     head.claimed(3)
     head.noticed(key(2))
@@ -232,15 +232,15 @@ def test_nothing_from_the_bound_on_means_a_look_at_everything() -> None:
     assert head.bound is None
     assert head.dirty
     head.noticed(key(7))
-    assert head.bound is None  # there may be others before it
+    assert head.bound is None  # there may be other jobs before job 7
     head.read([], False, None, False)
     assert not head.dirty
     head.noticed(key(7))
-    assert head.bound == key(7)  # there was nothing at all
+    assert head.bound == key(7)  # the unbounded read found no job at all
 
 
 def test_look_again_forgets_the_bound() -> None:
-    head = known(3)
+    head = head_of(3)
     head.asking()
     head.noticed(None)
     head.read([key(3)], False, None, False)
@@ -259,20 +259,20 @@ def test_a_failed_job_that_is_requeued_behind_the_window_unblocks_a_sequential_c
 
 
 def test_a_job_that_is_back_before_its_claim_is_answered_is_looked_for_again() -> None:
-    head = known(1, 2)
+    head = head_of(1, 2)
     head.grant()
-    head.noticed(key(1))  # it was claimed, has ended, and is ready again
+    head.noticed(key(1))  # job 1 was claimed, has ended, and is ready again
     head.read([key(1), key(2)], False, None, False)
-    head.claimed(1)  # of the first time
+    head.claimed(1)  # the answer to the first claim
     assert head.dirty
     assert head.bound is not None
-    assert head.bound <= key(1), "the next read must see it"
+    assert head.bound <= key(1), "the next read must include job 1"
     head.read([key(1), key(2)], False, None, False)
     assert head.candidate(sequential=False) == key(1)
 
 
 def test_a_new_job_that_is_claimed_by_its_own_grant_costs_no_read() -> None:
-    head = known(1)
+    head = head_of(1)
     head.grant()
     head.noticed(key(2))
     head.read([key(1), key(2)], False, None, False)
@@ -283,36 +283,36 @@ def test_a_new_job_that_is_claimed_by_its_own_grant_costs_no_read() -> None:
 
 
 def test_a_job_that_was_looked_at_may_start_before_the_head_is_read() -> None:
-    head = known()
+    head = head_of()
     head.seen(key(2))
     assert head.candidate(sequential=False) == key(2)
-    assert head.candidate(sequential=True) is None, "not before all is known"
+    assert head.candidate(sequential=True) is None, "a sequential channel waits until the head is read"
     assert head.dirty
     head.grant()
     assert head.candidate(sequential=False) is None
     head.asking()
     head.claimed(2)
-    head.read([key(2)], False, None, False)  # it was asked before the claim
+    head.read([key(2)], False, None, False)  # the read began before the claim
     assert head.candidate(sequential=False) is None
     head.seen(key(3))
     assert head.candidate(sequential=False) == key(3)
 
 
 def test_a_job_that_was_looked_at_changes_nothing_while_others_are_known_or_under_way() -> None:
-    head = known(1)
+    head = head_of(1)
     head.seen(key(2))
     assert head.candidate(sequential=False) == key(1)
     head.grant()
     assert head.candidate(sequential=False) is None
-    other = known(1, more=True)
+    other = head_of(1, more=True)
     other.grant()
     other.claimed(1)
     other.seen(key(5))
-    assert other.candidate(sequential=False) is None, "what is behind the window may come before it"
+    assert other.candidate(sequential=False) is None, "jobs behind the window may come before this one"
 
 
 def test_a_job_that_was_gone_when_it_was_to_start_costs_one_return() -> None:
-    head = known()
+    head = head_of()
     head.seen(key(2))
     head.grant()
     head.came_back(0.0)

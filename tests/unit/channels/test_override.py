@@ -1,4 +1,4 @@
-"""What is changed live, over what is configured."""
+"""Live changes of channels, applied over the configuration."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ def test_only_what_is_said_is_changed() -> None:
 
 
 def test_of_several_databases_the_most_careful_counts() -> None:
-    one, other = Override("root.a", 6, 0.0, False), Override("root.a", 5, 1.0, True)
-    for both in ((one, other), (other, one)):
-        a = after(*both)["root.a"]
+    first, second = Override("root.a", 6, 0.0, False), Override("root.a", 5, 1.0, True)
+    for pair in ((first, second), (second, first)):
+        a = after(*pair)["root.a"]
         assert (a.capacity, a.rate, a.paused) == (5, 1.0, True)
-    assert after(one, Override("root.a"))["root.a"].capacity == 6, "a row that changes nothing does not count"
+    assert after(first, Override("root.a"))["root.a"].capacity == 6, (
+        "a row that changes nothing does not count"
+    )
 
 
 def test_a_sequential_channel_stays_so() -> None:

@@ -1,4 +1,4 @@
-"""The configuration string: what is understood, what is warned of, what is refused."""
+"""The configuration string: what it may contain, what is warned of, what is refused."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_an_option_is_not_inherited() -> None:
     assert channels("root:4,a:1:sequential,a.b:1")["root.a.b"] == ChannelConfig("root.a.b", 1)
 
 
-# -- what is understood, but hardly meant ------------------------------------------------------------------
+# -- what is accepted with a warning -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("root", ["", "root,"])
@@ -147,7 +147,7 @@ def test_of_a_channel_given_twice_the_last_entry_counts_and_all_of_it() -> None:
     assert channels(text)["root.a"] == ChannelConfig("root.a", 3)
     assert "a:1:sequential:throttle=2" in warnings(text)
     assert "replaces" in warnings(text)
-    assert not warnings("root:4,a.b:1,a:2")  # an ancestor that was only implied
+    assert not warnings("root:4,a.b:1,a:2")  # no warning for an ancestor that was only implied
 
 
 def test_an_unknown_option_is_said_with_the_nearest_known_one() -> None:

@@ -1,4 +1,4 @@
-"""Workers and the scheduler: which channels are passed over, which need another worker."""
+"""The scheduler and workers: which channels it passes over, and which need another worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_candidate_without_a_worker_is_passed_over_and_its_channel_is_wanted()
     slots.take("root.b", 0.0)
     assert slots.choose([A, C], 0.0, has_worker) is None
     assert slots.wanted([C, A], 0.0, has_worker) == ("root.a",)  # one slot is left in root
-    assert slots.in_use("root") == 1  # asking takes nothing
+    assert slots.in_use("root") == 1  # asking takes no slot
 
 
 def test_channels_that_may_not_start_want_no_worker() -> None:
@@ -38,9 +38,9 @@ def test_channels_that_may_not_start_want_no_worker() -> None:
 
 def test_the_source_decides_between_equal_keys() -> None:
     slots = scheduler("root:1")
-    one, two = (Candidate("root", A.key, (database, "root")) for database in ("one", "two"))
-    assert slots.choose([two, one], 0.0, lambda _: True) == one
-    assert slots.choose([one, two], 0.0, lambda _: True) == one
+    first, second = (Candidate("root", A.key, (database, "root")) for database in ("one", "two"))
+    assert slots.choose([second, first], 0.0, lambda _: True) == first
+    assert slots.choose([first, second], 0.0, lambda _: True) == first
 
 
 def test_a_job_found_running_takes_a_slot_but_is_no_start() -> None:

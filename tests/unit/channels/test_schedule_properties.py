@@ -1,8 +1,8 @@
 """The dispatcher's rules under any order of events.
 
-A small world around heads and scheduler: queues of two databases, notifications that arrive late, reads that
-see the queue before or after what happens meanwhile, workers that claim, fail, die. At every start the rules
-are checked against the world itself; and once everything under way has arrived, nothing that may start waits.
+A simulation around heads and scheduler: queues of two databases, notifications that arrive late, reads that
+see the queue before or after other events, workers that claim, fail and die. At every start the rules
+are checked against the true state; and once all messages have arrived, no job that may start still waits.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Job:
 
 @dataclass
 class Tokens:
-    """The bucket of a channel, filled step by step. Rates and times are such that nothing is rounded."""
+    """The bucket of a channel, filled step by step. Rates and times are chosen so that nothing is rounded."""
 
     level: float = 0.0
 
@@ -47,7 +47,7 @@ class Tokens:
 
 @dataclass
 class Run:
-    """A grant, and what became of it. The dispatcher learns it later."""
+    """A grant and its progress, of which the dispatcher learns later."""
 
     place: Place
     channel: str
@@ -74,7 +74,7 @@ def channel_configs() -> st.SearchStrategy[list[ChannelConfig]]:
 
 
 class Dispatching(RuleBasedStateMachine):
-    """The world, and a dispatcher made of heads and a scheduler."""
+    """The true state of the queues, and a dispatcher made of heads and a scheduler."""
 
     @initialize(
         configs=channel_configs(),
@@ -83,10 +83,10 @@ class Dispatching(RuleBasedStateMachine):
         quiet=st.booleans(),
     )
     def begin(self, configs: list[ChannelConfig], places: list[Place], window: int, quiet: bool) -> None:
-        # Few places: everything happens in the same queues, in every order. Many: the tree is at work.
+        # Few places: all events hit the same queues, in every order. Many: the limits of the tree apply.
         self.places = places
         self.window = window
-        self.quiet = quiet  # nothing is cancelled: what was ready once is so until it is claimed
+        self.quiet = quiet  # no job is cancelled, so a ready job stays ready until it is claimed
         self.tree = Tree(configs)
         self.now = 100.0
         self.scheduler = Scheduler(self.tree, self.now)
@@ -121,7 +121,7 @@ class Dispatching(RuleBasedStateMachine):
     @precondition(lambda self: not self.quiet and self._any(READY))
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        """Without a word: what is ready and cancelled is not notified."""
+        """Cancel a job. The cancellation of a ready job is not notified."""
         self._pick(data, READY).state = GONE
 
     @precondition(lambda self: self._any(FAILED))
@@ -203,17 +203,17 @@ class Dispatching(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Everything under way arrives. Then nothing may start that has not started."""
+        """Deliver every message. Then every job that may start has started."""
         for _ in range(1000):
             if not self._settle_step():
                 break
         else:
             raise AssertionError("the dispatcher never comes to rest")
         idle = [job.key for job in self.jobs.values() if job.state == READY and self._may_start(job)]
-        assert not idle, f"waits although it may start: {idle}"
+        assert not idle, f"these jobs wait although they may start: {idle}"
 
     def teardown(self) -> None:
-        """In the end everything can be drained, and every slot comes back."""
+        """In the end all queues can be drained, and every slot is free again."""
         self.reconfigure([replace(channel, paused=False) for channel in self.tree])
         for _ in range(20 + 10 * len(self.jobs)):
             self.settle()
@@ -225,7 +225,7 @@ class Dispatching(RuleBasedStateMachine):
                     self.notices.append((job.place, job.key))
             if not self.runs and all(job.state == GONE for job in self.jobs.values()):
                 break
-            # to the next throttle that opens, and to the etas
+            # move on to the next opening throttle, or past all etas
             self._until(self.scheduler.next_opening(self.now) or self.now + 21)
             self._promote()
         assert all(job.state == GONE for job in self.jobs.values())
@@ -240,7 +240,7 @@ class Dispatching(RuleBasedStateMachine):
         return data.draw(st.sampled_from(self._any(state)))
 
     def _readable(self) -> list[Place]:
-        # also clean ones, seldom: a dispatcher may look at everything from time to time
+        # rarely clean heads too: a dispatcher may read every head from time to time
         at_rest = [place for place in self.places if place not in self.reads]
         return [place for place in at_rest if self.heads[place].dirty] or at_rest[: len(self.jobs) % 2]
 
@@ -265,14 +265,14 @@ class Dispatching(RuleBasedStateMachine):
         return sorted(key for key in keys if bound is None or key >= bound)
 
     def _look(self, place: Place, bound: Key | None) -> tuple[list[Key], bool, Key | None, bool]:
-        there = [job for job in self.jobs.values() if job.place == place]
+        jobs = [job for job in self.jobs.values() if job.place == place]
         ready, limit = self._ready(place, bound), self.heads[place].granted + self.window
-        delayed = min((job.key for job in there if job.state == DELAYED), default=None)
-        return ready[:limit], len(ready) > limit, delayed, any(job.state == FAILED for job in there)
+        delayed = min((job.key for job in jobs if job.state == DELAYED), default=None)
+        return ready[:limit], len(ready) > limit, delayed, any(job.state == FAILED for job in jobs)
 
     def _read(self, place: Place) -> None:
-        seen = self.reads.pop(place)
-        self.heads[place].read(*(seen or self._look(place, self.asked_bound[place])))
+        read = self.reads.pop(place)
+        self.heads[place].read(*(read or self._look(place, self.asked_bound[place])))
 
     def _notice(self, index: int) -> None:
         place, key = self.notices.pop(index)
@@ -313,7 +313,7 @@ class Dispatching(RuleBasedStateMachine):
         self.heads[run.place].ended()
 
     def _settle_step(self) -> bool:
-        """Something that is under way arrives; False when nothing is under way."""
+        """Deliver one message; False if none is under way."""
         dirty = [place for place, head in self.heads.items() if head.dirty]
         waiting = [run for run in self.runs if not run.answered]
         over = [run for run in self.runs if run.ended]
@@ -336,7 +336,8 @@ class Dispatching(RuleBasedStateMachine):
             self.staffed |= wanted
             resting = max((head.rest_until for head in self.heads.values()), default=0.0)
             rested = resting > self.now
-            self._until(max(self.now, math.ceil(resting * 8) / 8))  # no fractions that get rounded
+            # whole eighths of a second, so that nothing is rounded
+            self._until(max(self.now, math.ceil(resting * 8) / 8))
             return bool(wanted) or rested
         return True
 
@@ -385,29 +386,31 @@ class Dispatching(RuleBasedStateMachine):
         return True
 
     def _check_start(self, place: Place, key: Key) -> None:
-        """What must hold in the world itself when no news of this place is under way."""
+        """Check a start against the true state, if the dispatcher has all news of this place."""
         if (
             self.heads[place].dirty
             or place in self.reads
             or any(noticed == place for noticed, _ in self.notices)
         ):
             return
-        there = [job for job in self.jobs.values() if job.place == place]
+        jobs = [job for job in self.jobs.values() if job.place == place]
         if self._sequential(place):
-            assert not any(job.state == FAILED for job in there), "started behind a failed job"
-            later = [job.key for job in there if job.state == DELAYED]
-            assert all(key < delayed for delayed in later), "started past a job that waits for its eta"
+            assert not any(job.state == FAILED for job in jobs), "a job started behind a failed job"
+            later = [job.key for job in jobs if job.state == DELAYED]
+            assert all(key < delayed for delayed in later), (
+                "a job started before an earlier one that waits for its eta"
+            )
         ready = self._ready(place, None)
         under_way = [run for run in self.runs if run.place == place and not run.answered]
         if not under_way:
-            # (jobs cancelled without a word may still be known)
+            # (the head may still hold jobs whose cancellation was not notified)
             assert not ready or key <= ready[0], f"{key} is not the first of {place}, {ready[0]} is"
         if self.quiet:
             before = sum(not run.tried for run in under_way)
-            assert key in ready[before:], f"{key} will be taken by a grant that is out, or is gone"
+            assert key in ready[before:], f"{key} is gone, or an outstanding grant will take it"
 
     def _passes(self, channel: str, key: Key, blocked: set[str], barriers: dict[str, Key]) -> bool:
-        """The rules, spelled out slowly and from the world's own books."""
+        """The rules in their plainest form, applied to the true state."""
         parts = channel.split(".")
         for name in (".".join(parts[: n + 1]) for n in range(len(parts))):
             config = next(channel for channel in self.tree if channel.name == name)
@@ -424,7 +427,7 @@ class Dispatching(RuleBasedStateMachine):
         return True
 
     def _may_start(self, job: Job) -> bool:
-        """Whether a job that is ready may start, by the truth, not by what the dispatcher knows."""
+        """Whether a ready job may start by the true state, whatever the dispatcher knows."""
         blocked: set[str] = set()
         barriers: dict[str, Key] = {}
         for other in self.jobs.values():

@@ -1,4 +1,4 @@
-"""Where a job belongs, what bounds it, how many workers are kept ready."""
+"""The channel tree: a job's channel, its limits, and how many workers are kept ready."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def test_scarce_workers_go_round() -> None:
 def test_pools_never_exceed_the_workers_nor_leave_one_unused(capacities: list[int], workers: int) -> None:
     channels = [ChannelConfig("root", 9)] + [ChannelConfig(f"root.{i}", c) for i, c in enumerate(capacities)]
     sizes = Tree(channels).pool_sizes(workers)
-    wanted = [9, *capacities]
-    assert sum(sizes.values()) == min(workers, sum(wanted))
-    # fair: no channel has two workers more than another one that wants more
-    short = [size for size, want in zip(sizes.values(), wanted, strict=True) if size < want]
+    demands = [9, *capacities]
+    assert sum(sizes.values()) == min(workers, sum(demands))
+    # fair: no channel has two workers more than a channel that wants more
+    short = [size for size, demand in zip(sizes.values(), demands, strict=True) if size < demand]
     assert not short or max(sizes.values()) <= min(short) + 1
 
 

@@ -1,4 +1,4 @@
-"""What ``check`` says of a channel in words, and what it warns of."""
+"""How ``check`` describes a channel, and what it warns of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work in several databases: one that is wrong keeps nothing from the others, and all that is wrong is said."""
+"""Work in several databases: an error in one does not stop the others, and every error is reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATABASES = [DatabaseConfig(name, f"dbname={name}") for name in ("a", "b", "c", 
 
 
 def worked(errors: dict[str, Failure]) -> tuple[list[str], Failure | None]:
-    """The databases that were worked in, and the error that is raised at the end."""
+    """The names of the databases that were worked in, and the error that was raised at the end."""
     names: list[str] = []
 
     def work(database: DatabaseConfig) -> None:

@@ -1,4 +1,4 @@
-"""What ``check --explain`` makes of an estimate: warnings, a document, a table."""
+"""How ``check --explain`` reports an estimate: warnings, a document, a table."""
 
 from __future__ import annotations
 

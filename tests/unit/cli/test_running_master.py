@@ -1,4 +1,4 @@
-"""A master that commands signal: it may end at any moment."""
+"""Commands that signal a master, which may end at any moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a configuration takes: counted from the settings alone."""
+"""The processes and connections that a configuration needs, counted from the settings alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The document of ``queuemaster status``: what master and dispatcher know is merged, what they do not know is null."""
+"""The document of ``queuemaster status`` merges the master's and the dispatcher's; unknown values are null."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def test_a_channel_that_only_one_of_them_knows_has_nulls_for_the_rest(supervisor
 
 
 def test_a_database_that_is_not_configured_any_more_stands_after_the_others(supervisor: Supervisor) -> None:
-    known = {"old": database(), "crm": database(leader=True, epoch=7)}
-    supervisor.board.dispatcher.write(dispatcher(databases=known))
-    shown = status_document(supervisor, no_names)["databases"]
-    assert list(shown) == ["sales", "crm", "old"]
-    assert shown["sales"] is None
-    assert shown["crm"]["epoch"] == 7
+    states = {"old": database(), "crm": database(leader=True, epoch=7)}
+    supervisor.board.dispatcher.write(dispatcher(databases=states))
+    document = status_document(supervisor, no_names)["databases"]
+    assert list(document) == ["sales", "crm", "old"]
+    assert document["sales"] is None
+    assert document["crm"]["epoch"] == 7
 
 
 def test_jobs_get_their_names_from_their_own_database(supervisor: Supervisor) -> None:
@@ -111,14 +111,14 @@ def test_jobs_get_their_names_from_their_own_database(supervisor: Supervisor) ->
             }
         )
     supervisor.board.master.write(master(workers=workers))
-    asked: list[JobKey] = []
+    requested: list[JobKey] = []
 
     def names_of(jobs: Iterable[JobKey]) -> Mapping[JobKey, JobName]:
-        asked.extend(jobs)
+        requested.extend(jobs)
         return {(1, 5): ("uuid-of-crm", "partner.export")}
 
     first, second = status_document(supervisor, names_of)["workers"]
-    assert asked == [(0, 5), (1, 5)]
+    assert requested == [(0, 5), (1, 5)]
     assert first["job"] == {"database": "sales", "id": 5, "attempt": 1, "uuid": None, "call": None}
     assert second["job"] == {
         "database": "crm", "id": 5, "attempt": 1, "uuid": "uuid-of-crm", "call": "partner.export"

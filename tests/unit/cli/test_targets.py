@@ -1,4 +1,4 @@
-"""Which databases and channels a command is about."""
+"""The databases and channels that a command works on."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def running(settings: Settings | None = None) -> Supervisor:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+def local_supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     """The supervisor that runs on this machine."""
-    ours = running()
-    monkeypatch.setattr(targets, "running_supervisor", lambda pidfile: ours)
+    supervisor = running()
+    monkeypatch.setattr(targets, "running_supervisor", lambda pidfile: supervisor)
     monkeypatch.delenv("QUEUEMASTER_DATA_DIR", raising=False)
-    return ours
+    return supervisor
 
 
 def configured(*assignments: str) -> Compiled:
@@ -46,13 +46,13 @@ def names(configuration: Compiled) -> list[str]:
         return [database.name for database in target]
 
 
-def test_the_databases_that_are_named_are_the_target_whatever_runs_here(here: Supervisor) -> None:
+def test_the_databases_that_are_named_are_the_target_whatever_runs_here(local_supervisor: Supervisor) -> None:
     assert names(configured("database=sales, crm")) == ["sales", "crm"]
     assert targets.supervisor_here(configured("database=sales")) is None
 
 
-def test_else_it_is_those_of_the_supervisor_that_runs_here(here: Supervisor) -> None:
-    assert targets.supervisor_here(configured()) is here
+def test_else_it_is_those_of_the_supervisor_that_runs_here(local_supervisor: Supervisor) -> None:
+    assert targets.supervisor_here(configured()) is local_supervisor
     assert names(configured()) == ["served"]
 
 
@@ -67,18 +67,18 @@ def test_a_data_directory_that_is_named_must_be_the_supervisors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUEUEMASTER_DATA_DIR", str(tmp_path / "mine"))
-    for data_dir, meant in ((paths.default_data_dir(), True), (tmp_path / "other", False)):
+    for data_dir, matches in ((paths.default_data_dir(), True), (tmp_path / "other", False)):
         plan = ServerPlan((), str(data_dir), "", 0, 0, 0)
-        ours = running(Settings(parse_channels("root:1").channels, (SERVED,), server=plan))
-        monkeypatch.setattr(targets, "running_supervisor", lambda pidfile, ours=ours: ours)
-        assert (targets.supervisor_here(configured()) is ours) is meant
+        supervisor = running(Settings(parse_channels("root:1").channels, (SERVED,), server=plan))
+        monkeypatch.setattr(targets, "running_supervisor", lambda pidfile, supervisor=supervisor: supervisor)
+        assert (targets.supervisor_here(configured()) is supervisor) is matches
     without_server = running()
     monkeypatch.setattr(targets, "running_supervisor", lambda pidfile: without_server)
     assert targets.supervisor_here(configured()) is None
 
 
 def test_odoos_databases_are_asked_of_their_server_and_not_of_the_supervisor(
-    here: Supervisor, tmp_path: Path
+    local_supervisor: Supervisor, tmp_path: Path
 ) -> None:
     file = tmp_path / "odoo.conf"
     file.write_text("[options]\ndb_host = 127.0.0.1\ndb_port = 1\n")
@@ -94,30 +94,34 @@ def test_a_discovered_database_that_is_away_is_passed_over_and_named_ones_are_no
     away = DatabaseConfig("away", "host=127.0.0.1 port=1 dbname=away")
     channels = parse_channels("root:1").channels
     assert databases.databases_with_queue(Settings(channels, (away,))) == (away,)
-    ours = Settings(channels, (away,), odoo="/etc/odoo.conf", discovery=Discovery("dbname=postgres"))
+    settings = Settings(channels, (away,), odoo="/etc/odoo.conf", discovery=Discovery("dbname=postgres"))
     with pytest.raises(Refusal, match=r"has led in no database of /etc/odoo.conf yet \(there are: away\)"):
-        databases.databases_with_queue(ours)
+        databases.databases_with_queue(settings)
     assert "away" in capsys.readouterr().err
 
 
-def test_the_channels_are_the_configured_ones_else_the_supervisors_else_unknown(here: Supervisor) -> None:
+def test_the_channels_are_the_configured_ones_else_the_supervisors_else_unknown(
+    local_supervisor: Supervisor,
+) -> None:
     named, default = configured("channels=root:9,audit"), configured()
-    for supervisor_or_none in (here, None):
+    for supervisor_or_none in (local_supervisor, None):
         tree = targets.known_tree(named, supervisor_or_none)
         assert tree is not None
         assert list(tree.names) == ["root", "root.audit"]
-    served = targets.known_tree(default, here)
+    served = targets.known_tree(default, local_supervisor)
     assert served is not None
     assert list(served.names) == ["root", "root.mail"]
     assert targets.known_tree(default, None) is None, (
-        "the default need not be what a supervisor elsewhere has"
+        "a supervisor on another machine may have other channels than the default"
     )
 
 
 def test_a_supervisor_serves_a_database_by_whatever_name() -> None:
-    ours = running(Settings(parse_channels("root:1").channels, (DatabaseConfig("a", "host=h dbname=a"),)))
-    assert ours.serves(DatabaseConfig("alias", "postgresql://someone@h:5432/a"))
-    assert not ours.serves(DatabaseConfig("a", "host=other dbname=a"))
+    supervisor = running(
+        Settings(parse_channels("root:1").channels, (DatabaseConfig("a", "host=h dbname=a"),))
+    )
+    assert supervisor.serves(DatabaseConfig("alias", "postgresql://someone@h:5432/a"))
+    assert not supervisor.serves(DatabaseConfig("a", "host=other dbname=a"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where to listen, and who may read there."""
+"""The address that the exporter listens on, and who may read there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beside Odoo: what counts of its file, in which order, and what is said of it."""
+"""Beside Odoo: which options of its file are used, in which order, and what the notes say."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_odoo_conf_is_taken_as_it_is(file: Path) -> None:
     assert (settings.timeout, settings.cpu) == (120, 60)
     assert (settings.memory_soft, settings.memory) == (2 << 30, 5 << 29)
     assert [channel.name for channel in settings.channels] == ["root", "root.sale"]
-    assert settings.logfile == ""  # that of Odoo is Odoo's
+    assert settings.logfile == ""  # Odoo's logfile is for Odoo alone
     assert settings.discovery is None
     assert compiled.warnings == compiled.notes == ()
     assert Settings.from_json(settings.to_json()) == settings
@@ -198,8 +198,8 @@ def test_what_is_wrong_in_odoos_section_is_named_with_its_place(file: Path) -> N
 
 def test_a_root_of_capacity_0_switches_off_as_in_the_addon(file: Path) -> None:
     assert compile_settings(file, {}, ["python=python3"], {"ODOO_QUEUE_JOB_CHANNELS": "root:0"}).off
-    both = {"ODOO_QUEUE_JOB_CHANNELS": "root:0", "QUEUEMASTER_CHANNELS": "root:2"}
-    assert not compile_settings(file, {}, ["python=python3"], both).off
+    environ = {"ODOO_QUEUE_JOB_CHANNELS": "root:0", "QUEUEMASTER_CHANNELS": "root:2"}
+    assert not compile_settings(file, {}, ["python=python3"], environ).off
 
 
 def test_the_capacity_of_newer_addons_is_that_of_root_where_no_channels_are_given(file: Path) -> None:
@@ -208,8 +208,12 @@ def test_the_capacity_of_newer_addons_is_that_of_root_where_no_channels_are_give
     assert named.settings.channels[0].capacity == 4
     assert "option max_capacity (from environment ODOO_QUEUE_JOB_MAX_CAPACITY)" in named.notes[0]
     file.write_text(ODOO + "max_capacity = 9\n")
-    both = compile_settings(file, {}, ["python=python3"], {})
-    assert (both.settings.channels[0].capacity, both.channels_given, len(both.notes)) == (4, True, 1)
+    with_both = compile_settings(file, {}, ["python=python3"], {})
+    assert (with_both.settings.channels[0].capacity, with_both.channels_given, len(with_both.notes)) == (
+        4,
+        True,
+        1,
+    )
     file.write_text("[options]\n[queue_job]\nmax_capacity = 3\ndb_max_capacity = sales:2\n")
     compiled = compile_settings(file, {}, ["python=python3"], {})
     assert [(channel.name, channel.capacity) for channel in compiled.settings.channels] == [("root", 3)]
@@ -257,7 +261,7 @@ def test_the_interpreter_of_a_source_tree_is_that_of_its_own_command(file: Path,
 
 def test_without_the_command_the_interpreter_is_the_one_on_path(file: Path, tmp_path: Path) -> None:
     python = executable(tmp_path / "bin/python3", "")
-    # a launcher in another language says nothing
+    # a shell script does not name the interpreter
     executable(tmp_path / "bin/odoo", "#!/bin/sh")
     compiled = compile_settings(file, {}, [], {"PATH": str(python.parent)})
     assert compiled.settings.python == str(python)

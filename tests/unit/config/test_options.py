@@ -1,4 +1,4 @@
-"""What an option accepts."""
+"""The values that an option accepts."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def test_yes_and_no_are_read_in_the_words_that_people_use(text: str) -> None:
 
 
 def test_the_defaults_are_those_of_the_plain_settings() -> None:
-    made = Options.model_validate({}).settings()
-    plain = Settings(channels=made.channels, databases=(), pools=made.pools)
-    assert made == plain
+    settings = Options.model_validate({}).settings()
+    plain = Settings(channels=settings.channels, databases=(), pools=settings.pools)
+    assert settings == plain
 
 
 def test_values_arrive_in_the_settings() -> None:

@@ -45,8 +45,8 @@ def test_our_environment_variable_beats_that_of_oca() -> None:
         "root:2",
         "environment ODOO_QUEUE_JOB_CHANNELS",
     )
-    both = {**oca, "QUEUEMASTER_CHANNELS": "root:3"}
-    assert value_of(compile_settings(None, {}, [], both), "channels")[0] == "root:3"
+    environ = {**oca, "QUEUEMASTER_CHANNELS": "root:3"}
+    assert value_of(compile_settings(None, {}, [], environ), "channels")[0] == "root:3"
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
@@ -169,7 +169,7 @@ def test_a_limit_is_read_by_odoos_name_wherever_an_option_can_be_given(
     ):
         assert value_of(compiled, option) == (value, source)
         assert getattr(compiled.settings, option) == value
-        assert alias not in [shown.option for shown in compiled.values]
+        assert alias not in [entry.option for entry in compiled.values]
         assert compiled.warnings == compiled.notes == ()
 
 

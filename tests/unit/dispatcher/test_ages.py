@@ -1,4 +1,4 @@
-"""How long jobs are kept, by channel and by the way they ended; which channels a round has to visit."""
+"""How long jobs are kept, by channel and final state, and which channels a round has to visit."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ def ages(channels: str, **options: Any) -> Ages:
 
 
 def test_a_channel_says_it_else_the_one_above_else_the_options() -> None:
-    kept = ages("root:1,a:1:retention=7d,a.b:1:failed_retention=1d", retention=100.0, failed_retention=0.0)
-    assert kept.age("done", "root") == 100.0
-    assert kept.age("cancelled", "root.a.b") == 7 * 86400.0
-    assert kept.age("failed", "root.a.b") == 86400.0
-    assert kept.age("failed", "root.a") is None, "for ever"
-    assert kept.age("done", "a.b.not.configured") == 7 * 86400.0
+    retention_ages = ages(
+        "root:1,a:1:retention=7d,a.b:1:failed_retention=1d", retention=100.0, failed_retention=0.0
+    )
+    assert retention_ages.age("done", "root") == 100.0
+    assert retention_ages.age("cancelled", "root.a.b") == 7 * 86400.0
+    assert retention_ages.age("failed", "root.a.b") == 86400.0
+    assert retention_ages.age("failed", "root.a") is None, "failed jobs of root.a are kept for ever"
+    assert retention_ages.age("done", "a.b.not.configured") == 7 * 86400.0
 
 
 def test_nothing_is_looked_for_that_is_kept_for_ever() -> None:

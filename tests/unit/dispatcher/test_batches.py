@@ -1,4 +1,4 @@
-"""How many jobs a grant is for."""
+"""The number of jobs in a grant."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def test_after_one_broke_as_many_run_one_by_one() -> None:
     batches, channels = BatchSizes(), tree("root:4,a:2:batch=3")
     batches.broke(grant(3))
     assert [batches.next_size(SOURCE, channels, "root.a") for _ in range(5)] == [1, 1, 1, 3, 3]
-    assert batches.next_size((0, "root.a.sub"), channels, "root.a") == 3, "elsewhere nothing broke"
+    assert batches.next_size((0, "root.a.sub"), channels, "root.a") == 3, "no batch of this channel broke"
     batches.broke(grant(1))
-    assert batches.next_size(SOURCE, channels, "root.a") == 3, "one that was alone proves nothing"
+    assert batches.next_size(SOURCE, channels, "root.a") == 3, (
+        "a failure of a job that ran alone does not shrink batches"
+    )

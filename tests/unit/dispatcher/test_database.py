@@ -1,4 +1,4 @@
-"""What a database learns from its grants, and which duties each kind of queue has."""
+"""How a database follows its grants, and the duties of each kind of queue."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_the_duties_of_a_native_queue() -> None:
 
 
 def test_the_duties_beside_odoo() -> None:
-    """The gate is looked at first, and while it is closed only the leadership and recovery go on."""
+    """The gate comes first; while it is closed, only leadership and recovery go on."""
     database = opened(OcaDatabase)
     assert names(database._steady) == ["gate", "beat", "recover"]
     assert names(database._duties) == [

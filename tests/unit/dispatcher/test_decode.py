@@ -1,4 +1,4 @@
-"""What a payload means: the forms of our triggers and the addon's, and nothing that any other role could send."""
+"""Payloads of our triggers and the addon's are decoded; anything else that a role may send is refused."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ near_keys = st.tuples(
 
 
 def assert_can_be_used(meaning: Notification | None) -> None:
-    """What a query and the table of heads do with it must not fail."""
+    """A decoded payload must not break a query or the table of heads."""
     if isinstance(meaning, (JobReady, ChannelChanged)):
         assert "\0" not in meaning.channel
         meaning.channel.encode()

@@ -1,4 +1,4 @@
-"""When duties come round."""
+"""When duties run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from queuemaster.dispatcher.statements import Started
 
 
 class Note(Duty):
-    """Notes that it ran."""
+    """A duty that records its runs."""
 
     name = "note"
 
@@ -58,7 +58,7 @@ class Failing(Duty):
 def test_each_runs_when_it_is_due_in_the_order_of_the_list() -> None:
     log: list[str] = []
     duties = Duties([Note(log, "often", 1.0), Note(log, "seldom", 3.0, first=2.0)])
-    assert duties.moment() == math.inf, "nothing is due before a leadership"
+    assert duties.moment() == math.inf, "no duty is due before the dispatcher leads"
     duties.begin(10.0)
     moments = [10.0, 10.5, 11.0, 12.0, 13.0, 15.0]
     clock = iter(moments)
@@ -111,18 +111,18 @@ def test_nothing_to_do_is_due_never() -> None:
     assert Duties([]).moment() == math.inf
 
 
-# the native ones
+# duties of the native queue
 
 
 class Hub:
-    """Notes what it is told."""
+    """A hub that records the calls it gets."""
 
     def __init__(self, channels: str = "root:1") -> None:
-        self.told: list[Any] = []
+        self.calls: list[Any] = []
         self.tree = Tree(parse_channels(channels).channels)
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *values: self.told.append((name, *values))
+        return lambda *values: self.calls.append((name, *values))
 
     def alive(self) -> set[Any]:
         return set()
@@ -145,7 +145,7 @@ def test_promotion_comes_back_for_the_next_eta(
     monkeypatch.setattr(statements, "promote", lambda _cursor, _limit: next(promoted))
     monkeypatch.setattr(statements, "next_eta", lambda _cursor: next_eta)
     assert Promote(30.0).run(None) == wait
-    assert list(promoted) == [], "until all are promoted"
+    assert list(promoted) == [], "it goes on until all jobs are promoted"
 
 
 def test_a_cancel_is_asked_for_until_its_run_is_gone(monkeypatch: pytest.MonkeyPatch, hub: Any) -> None:
@@ -153,7 +153,7 @@ def test_a_cancel_is_asked_for_until_its_run_is_gone(monkeypatch: pytest.MonkeyP
     runs = [Started(7, 2, "root", 1, process), Started(8, 1, "root", 9, None)]
     monkeypatch.setattr(statements, "to_cancel", lambda _cursor: runs)
     assert Cancel(hub).run(None) == CANCEL_AGAIN
-    assert hub.told == [("cancel", process, 7, 2)]
+    assert hub.calls == [("cancel", process, 7, 2)]
     runs.clear()
     assert Cancel(hub).run(None) is None
 
@@ -166,11 +166,11 @@ def test_orphans_are_watched_until_they_have_ended(hub: Any) -> None:
     orphans.find(None)
     assert orphans.moment() == 5.0
     orphans.run(None)
-    rows[0] = Started(7, 3, "root", 1, None)  # put back, and started by us
+    rows[0] = Started(7, 3, "root", 1, None)  # the job was put back, and our worker has started it
     orphans.run(None)
     rows.clear()
     orphans.run(None)
-    slots = [told[2] for told in hub.told if told[0] == "orphans"]
+    slots = [message[2] for message in hub.calls if message[0] == "orphans"]
     assert slots == [["root", "root.a"], ["root.a"], []]
     assert orphans.moment() == math.inf
 
@@ -204,7 +204,7 @@ def test_without_cases_recovery_is_due_never(hub: Any) -> None:
     assert Recover(0, hub, Recovery(0, "db")).moment() == math.inf
 
 
-# beside Odoo
+# duties beside Odoo
 
 
 def look(problem: str = "", busy: str = "") -> Any:
@@ -221,11 +221,11 @@ def test_the_gate_closes_while_modules_change(monkeypatch: pytest.MonkeyPatch, h
         monkeypatch.setattr(oca, "look", look(busy=busy))
         gate.run(cursor)
         assert gate.closed is bool(busy)
-    assert (hub.told, installed, poll.moment()) == ([], [], math.inf)
+    assert (hub.calls, installed, poll.moment()) == ([], [], math.inf)
     monkeypatch.setattr(oca, "look", look())
     gate.run(cursor)
     assert not gate.closed
-    assert (hub.told, installed) == ([("reload", "modules changed")], ["connection"])
+    assert (hub.calls, installed) == ([("reload", "modules changed")], ["connection"])
     assert poll.moment() == -math.inf
 
 
@@ -244,16 +244,16 @@ def test_a_changed_registry_is_a_reload_and_then_there_is_a_rest(
         monkeypatch.setattr(oca, "registry_signal", lambda _cursor, number=number: number)
         waits.append(signal.run(None))
     assert waits == [None, None, SETTLED, None]
-    assert hub.told == [("reload", "Odoo's registry changed")]
+    assert hub.calls == [("reload", "Odoo's registry changed")]
 
 
 def test_jobs_that_were_named_are_looked_up_together(monkeypatch: pytest.MonkeyPatch, hub: Any) -> None:
     ready = odoo_statements.Pending("root.a", (10, "2026-01-01T00:00:00.000000", 1), True)
     delayed = odoo_statements.Pending("root.b", (10, "2026-01-01T00:00:00.000000", 2), False)
-    asked: list[list[str]] = []
+    lookups: list[list[str]] = []
 
     def changed(_cursor: Any, uuids: list[str]) -> list[odoo_statements.Pending]:
-        asked.append(sorted(uuids))
+        lookups.append(sorted(uuids))
         return [ready, delayed]
 
     monkeypatch.setattr(odoo_statements, "changed", changed)
@@ -262,7 +262,7 @@ def test_jobs_that_were_named_are_looked_up_together(monkeypatch: pytest.MonkeyP
     for uuid in ("one", "two", "one"):
         changes.add(uuid)
     changes.run(None)
-    assert asked == [["one", "two"]]
+    assert lookups == [["one", "two"]]
     assert set(heads) == {"root.a"}
     assert promote.moment() == -math.inf
-    assert [told[0] for told in hub.told] == ["warm_up_worker", "changed"]
+    assert [message[0] for message in hub.calls] == ["warm_up_worker", "changed"]

@@ -1,4 +1,4 @@
-"""Who makes room for a job that is passed over for want of a worker, and when."""
+"""Which worker makes room for a job whose channel has no worker, and when."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from queuemaster.dispatcher.links import Link, Links, LinkState
 
 
 class World:
-    """One slot, one worker of channel a; many jobs in a, and a better one in b."""
+    """One slot and one worker of channel a, many jobs in a, and a more urgent job in b."""
 
     def __init__(self, max_workers: int) -> None:
         self.now = 100.0
         scheduler = Scheduler(Tree(parse_channels("root:1,a:1,b:1").channels), self.now)
-        ours, self.worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        own_end, self.worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = Link(
-            1, 1, Process("host", "boot", 1, 1), "root.a", ours, LinkState.IDLE, holds_slot=False
+            1, 1, Process("host", "boot", 1, 1), "root.a", own_end, LinkState.IDLE, holds_slot=False
         )
         links = Links({1: self.link})
         heads = {"root.a": Head(), "root.b": Head()}
@@ -36,13 +36,13 @@ class World:
         self.scheduler = scheduler
         self.granting = Granting(scheduler, links, databases, BatchSizes(), 1, max_workers, 0.0)
 
-    def told(self) -> str:
+    def next_message(self) -> str:
         received = wire.receive(self.worker, messages.WORKER_READS)
         assert received is not None
         return type(received.message).__name__
 
     def ends(self) -> None:
-        """The job of the worker; its head forgets the grant."""
+        """The worker's job ends, and its link forgets the grant."""
         self.scheduler.release("root.a")
         self.link.enter(LinkState.IDLE)
         self.link.grant = None
@@ -50,24 +50,24 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[World]:
-    made = World(getattr(request, "param", 1))
-    monkeypatch.setattr(granting, "time", SimpleNamespace(monotonic=lambda: made.now))
-    yield made
-    made.link.socket.close()
-    made.worker.close()
+    new_world = World(getattr(request, "param", 1))
+    monkeypatch.setattr(granting, "time", SimpleNamespace(monotonic=lambda: new_world.now))
+    yield new_world
+    new_world.link.socket.close()
+    new_world.worker.close()
 
 
 def test_others_go_first_for_a_while_and_then_one_leaves(world: World) -> None:
     assert world.granting.grant_all().passed == {"root.b"}
-    assert world.told() == "Grant"
+    assert world.next_message() == "Grant"
     world.now += PASSED_OVER * 0.9
     world.ends()
     world.granting.grant_all()
-    assert world.told() == "Grant"
+    assert world.next_message() == "Grant"
     world.now += PASSED_OVER * 0.2
     world.ends()
     lacking = world.granting.grant_all()
-    assert (world.told(), world.link.retiring) == ("Retire", True)
+    assert (world.next_message(), world.link.retiring) == ("Retire", True)
     assert lacking.now == ("root.b",)
 
 

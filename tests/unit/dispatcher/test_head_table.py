@@ -1,4 +1,4 @@
-"""Heads are kept for channels with rows; however many channels a role names, they are not remembered."""
+"""Heads are kept for channels with rows only, so a role that names many channels does not fill the memory."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ def key(number: int) -> Key:
 
 
 class Rows:
-    """Ready jobs by channel, read as the dispatcher reads them."""
+    """Ready jobs by channel, in place of the query that reads heads."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **ready: list[Key]) -> None:
         self.reads: list[int] = []
         monkeypatch.setattr(statements, "heads", self._heads)
         self._ready = ready
 
-    def _heads(self, _cursor: object, wanted: list[statements.Wanted]) -> dict[str, list[Key]]:
-        self.reads.append(len(wanted))
-        return {window.channel: self._ready.get(window.channel, []) for window in wanted}
+    def _heads(self, _cursor: object, windows: list[statements.Wanted]) -> dict[str, list[Key]]:
+        self.reads.append(len(windows))
+        return {window.channel: self._ready.get(window.channel, []) for window in windows}
 
 
 def read(table: HeadTable) -> None:
-    """Until no head is dirty."""
+    """Read until no head is dirty."""
     for _ in range(4):
         if not table.read(None, lambda _channel: False):
             return
@@ -46,7 +46,7 @@ def test_a_channel_that_is_named_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_empty_head_is_kept_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It knows a bound, which spares the next read the rows of jobs that are done."""
+    """An empty head has a bound, so the next read can skip the rows of jobs that are done."""
     Rows(monkeypatch)
     table = HeadTable()
     table.noticed("a", None)
@@ -112,7 +112,7 @@ def test_all_channels_with_rows_have_room() -> None:
 )
 def test_a_head_of_which_anything_is_known_is_not_empty(change: object) -> None:
     head = Head()
-    assert not head.is_empty(), "not read yet"
+    assert not head.is_empty(), "the head has not been read yet"
     head.read([], False, None, False)
     assert head.is_empty()
     assert callable(change)

@@ -1,4 +1,4 @@
-"""What the hub decides: what the master is told, what a reload, a takeover and runs of others change."""
+"""The hub's decisions: its messages to the master, and the effects of reloads, takeovers and other runs."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class World:
     """A hub whose databases are never connected to."""
 
     def __init__(self, **options: Any) -> None:
-        self.told: list[messages.Message] = []
-        self.hub = DispatchHub(settings(**options), self.told.append)
+        self.sent: list[messages.Message] = []
+        self.hub = DispatchHub(settings(**options), self.sent.append)
 
     def lead(self, database: int, *channels: str) -> None:
-        """The database is led and has a ready job in each of these stored channels."""
+        """Lead the database, with a ready job in each of these stored channels."""
         served = self.hub.databases[database]
         served.epoch = 1
         for channel in channels:
             served.heads[channel] = head = Head()
             head.read([KEY], False, None, False)
 
-    def wanted(self) -> list[dict[str, int]]:
-        return [message.channels for message in self.told if isinstance(message, messages.WorkersWanted)]
+    def workers_wanted(self) -> list[dict[str, int]]:
+        return [message.channels for message in self.sent if isinstance(message, messages.WorkersWanted)]
 
 
 def test_workers_are_asked_for_once_for_each_channel_that_could_start_a_job() -> None:
@@ -52,10 +52,10 @@ def test_workers_are_asked_for_once_for_each_channel_that_could_start_a_job() ->
     world.lead(0, "root.a", "root.b.deep")
     world.hub._grant_all()
     world.hub._grant_all()
-    assert world.wanted() == [{"root.a": 1, "root.b": 1}]
+    assert world.workers_wanted() == [{"root.a": 1, "root.b": 1}]
     world.hub.databases[0].heads.clear()
     world.hub._grant_all()
-    assert world.wanted()[1:] == [{}], "nothing is wanted any more"
+    assert world.workers_wanted()[1:] == [{}], "the hub wants no worker any more"
 
 
 def test_nothing_is_asked_for_while_it_drains() -> None:
@@ -63,7 +63,7 @@ def test_nothing_is_asked_for_while_it_drains() -> None:
     world.lead(0, "root.a")
     world.hub.drain()
     world.hub._grant_all()
-    assert world.told == []
+    assert world.sent == []
 
 
 def test_runs_of_others_use_slots_until_they_are_gone() -> None:
@@ -88,16 +88,16 @@ def test_a_live_limit_counts_until_another_leader_is_seen() -> None:
 
 def test_a_reload_keeps_what_it_knows_and_forgets_what_is_not_served_any_more() -> None:
     world = World()
-    kept = world.hub.databases[0]
+    first = world.hub.databases[0]
     world.hub.standing(0, Standing.LEADS)
     world.hub.standing(1, Standing.LEADS)
     world.hub.orphans(1, ["root.a"])
-    new, gone = world.hub.reconfigure(settings("root:9,a:1", databases=(0,)))
-    assert (new, [database.index for database in gone]) == ([], [1])
-    assert (world.hub.databases, world.hub.standings) == ({0: kept}, {0: "leads"})
+    new, removed = world.hub.reconfigure(settings("root:9,a:1", databases=(0,)))
+    assert (new, [database.index for database in removed]) == ([], [1])
+    assert (world.hub.databases, world.hub.standings) == ({0: first}, {0: "leads"})
     assert (world.hub.in_use("root"), world.hub.tree["root"].capacity) == (0, 9)
-    new, gone = world.hub.reconfigure(settings(databases=(0, 1)))
-    assert ([database.index for database in new], gone) == ([1], [])
+    new, removed = world.hub.reconfigure(settings(databases=(0, 1)))
+    assert ([database.index for database in new], removed) == ([1], [])
 
 
 def test_signals_change_root_until_a_reload_and_never_below_one() -> None:
@@ -126,7 +126,7 @@ def test_when_all_databases_are_served(
     world = World()
     for database, standing in enumerate(standings):
         world.hub.standing(database, Standing(standing))
-    assert world.told == [
+    assert world.sent == [
         messages.DatabaseStanding(database, Standing(standing)) for database, standing in enumerate(standings)
     ]
     ready = [record for record in caplog.records if record.getMessage() == "all databases ready"]
@@ -135,28 +135,28 @@ def test_when_all_databases_are_served(
 
 def test_a_worker_is_granted_the_best_job_and_told_to_end_its_slice_at_a_change() -> None:
     world = World(channels="root:1,a:1")
-    ours, theirs = wire.pair()
-    link = Link(1, 1, Process("host", "boot", 1, 1), "root.a", ours)
+    own_end, worker_end = wire.pair()
+    link = Link(1, 1, Process("host", "boot", 1, 1), "root.a", own_end)
     world.lead(0, "root.a")
     world.hub.databases[0].heads["root.a"].read([KEY, (*KEY[:2], 2), (*KEY[:2], 3)], False, None, False)
     world.hub.workers.adopt(link)
-    attach = wire.receive(theirs, messages.WORKER_READS)
+    attach = wire.receive(worker_end, messages.WORKER_READS)
     assert attach is not None
     assert isinstance(attach.message, messages.Attach)
     world.hub.workers.heard(link, messages.Attached(attach.message.incarnation))
     world.hub._grant_all()
-    granted = wire.receive(theirs, messages.WORKER_READS)
+    granted = wire.receive(worker_end, messages.WORKER_READS)
     assert granted is not None
     assert isinstance(granted.message, messages.Grant)
     assert (granted.message.channel, granted.message.epoch, granted.message.bound) == ("root.a", 1, KEY)
     assert granted.message.slice is not None
     world.hub.overrides(0, (Override("root.a", 1, None, True),))
     world.hub.overrides(0, ())
-    revoked = wire.receive(theirs, messages.WORKER_READS)
+    revoked = wire.receive(worker_end, messages.WORKER_READS)
     assert revoked is not None
     assert revoked.message == messages.Revoke()
-    theirs.setblocking(False)
+    worker_end.setblocking(False)
     with pytest.raises(BlockingIOError):
-        wire.receive(theirs, messages.WORKER_READS)
-    ours.close()
-    theirs.close()
+        wire.receive(worker_end, messages.WORKER_READS)
+    own_end.close()
+    worker_end.close()

@@ -1,4 +1,4 @@
-"""What a notification makes due, and how often the log hears of those that mean nothing."""
+"""What a notification makes due, and how often an unknown one is logged."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Something(Duty):
     name = "something"
 
     def run(self, cursor: Any) -> None:
-        """Nothing."""
+        """Does nothing; only its moment matters."""
 
 
 class World:
-    """A database whose channel root.seq is sequential; heads are known to be empty."""
+    """A listener of a database with the sequential channel root.seq and empty heads."""
 
     def __init__(self, odoo: bool = False) -> None:
         self.control, self.cancel, self.promote, self.poll = (Something() for _ in range(4))
@@ -37,14 +37,14 @@ class World:
         for channel in ("root", "root.seq"):
             self.heads[channel] = Head()
             self.heads[channel].read([], False, None, False)
-        given = ("db", self.heads, self.control, self.cancel, self.promote, "root.seq".__eq__)
+        arguments = ("db", self.heads, self.control, self.cancel, self.promote, "root.seq".__eq__)
         hub: Any = None
         self.changes = LookAtChanges(0, hub, self.heads, self.poll, self.promote)
         self.changes.due = 5.0
-        self.listener = OdooListener(*given, self.changes) if odoo else Listener(*given)
+        self.listener = OdooListener(*arguments, self.changes) if odoo else Listener(*arguments)
 
     def due(self) -> set[str]:
-        """What has been made due by the notifications."""
+        """What the notifications have made due."""
         names = {"control": self.control, "cancel": self.cancel, "promote": self.promote, "poll": self.poll}
         due = {name for name, duty in names.items() if duty.moment() == -math.inf}
         return due | {channel for channel, head in self.heads.items() if head.dirty}

@@ -1,4 +1,4 @@
-"""A worker's death as a database settles it: sessions that stand in the way, and who is charged."""
+"""How a database settles a worker's death: sessions that block it, and which job is charged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_it_is_tried_again_within_a_second_for_ever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("blame", "here", "elsewhere"),
+    ("blame", "expected", "elsewhere"),
     [
         (BLAME, BLAME, None),
         (BLAME._replace(job=0), BLAME._replace(job=0), BLAME._replace(job=0)),
@@ -50,10 +50,10 @@ def test_it_is_tried_again_within_a_second_for_ever() -> None:
     ids=["a job is named", "the one that it was claiming", "an interruption"],
 )
 def test_a_job_is_charged_in_its_own_database(
-    blame: Blame | None, here: Blame | None, elsewhere: Blame | None
+    blame: Blame | None, expected: Blame | None, elsewhere: Blame | None
 ) -> None:
     case = Case(death(database=0, blame=blame))
-    assert case.blame(0) == here
+    assert case.blame(0) == expected
     assert case.blame(1) == elsewhere
 
 
@@ -81,8 +81,8 @@ def test_cases_are_worked_on_when_they_are_due(monkeypatch: pytest.MonkeyPatch) 
     cases.add(death())
     assert cases.work(None, 10.0) == []
     assert cases.due() == 10.0 + FIRST_DELAY
-    assert cases.work(None, 10.0) == [], "it is not due"
+    assert cases.work(None, 10.0) == [], "the case is not due yet"
     assert answers == {11: [1]}
     assert cases.work(None, 11.0) == [death()]
     assert cases.due() is None
-    assert looked_up == [PROCESS], "once a case"
+    assert looked_up == [PROCESS], "the process is looked up once for each case"

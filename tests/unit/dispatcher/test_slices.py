@@ -1,4 +1,4 @@
-"""How far a worker may go on unasked, and what ends that at once."""
+"""Slices: how long a worker may go on without a new grant, and what ends a slice early."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_slices_of_no_time_are_none() -> None:
 def test_a_better_job_elsewhere_ends_it() -> None:
     terms = SliceTerms(0.1, SLICE_JOBS, key(7))
     assert must_end(terms, None, None, [other(5)])
-    assert not must_end(terms, None, None, [other(7), other(8)]), "it ends by itself"
+    assert not must_end(terms, None, None, [other(7), other(8)]), "the slice ends by itself at the bound"
     assert must_end(SliceTerms(0.1, SLICE_JOBS, None), None, None, [other(8)])
 
 
@@ -50,25 +50,26 @@ def test_a_job_below_where_it_looks_ends_it() -> None:
     assert must_end(terms, key(5), key(4), [])
     assert must_end(terms, key(5), None, [])
     assert not must_end(terms, key(5), key(6), [])
-    assert not must_end(terms, None, key(6), []), "it looks at everything"
+    assert not must_end(terms, None, key(6), []), "a slice without a lower bound sees every job"
 
 
-# whether a candidate could start in the place of another
+# whether a candidate could start in the slot of a busy worker
 
 
 @pytest.mark.parametrize(
     ("channels", "taken", "candidate", "could"),
     [
         ("root:1,a:1,b:1", ["root.a"], other(1), True),
-        ("root:2,a:1,b:1", ["root.a", "root.b"], other(1), False),  # b itself is full
+        ("root:2,a:1,b:1", ["root.a", "root.b"], other(1), False),  # channel b is full
         ("root:2,a:1,b:1", ["root.a", "root"], other(1), True),
-        ("root:3,a:1,b:1", ["root.a"], other(1), True),  # it wants a worker, not a slot
+        ("root:3,a:1,b:1", ["root.a"], other(1), True),  # there is a free slot: the candidate lacks a worker
         ("root:1,a:1,b:1:paused", ["root.a"], other(1), False),
         ("root:1,a:1,b:1:throttle=60", ["root.b", "root.a"], other(1), False),
-        ("root:1,a:1,b:1", ["root.a", "root"], other(1), False),  # a capacity that was lowered
+        ("root:1,a:1,b:1", ["root.a", "root"], other(1), False),  # the capacity was lowered below what runs
         ("root:2,a:1", ["root.a", "root"], Candidate("root", key(1), (0, "root.x")), True),
         ("root:2,a:1", ["root.a"], Candidate("root.a", key(1), (0, "root.a.x")), True),
-        ("root:2,a:1", ["root.a"], Candidate("root.a", key(1), OURS), False),  # of its own queue
+        # the candidate is in the worker's own queue
+        ("root:2,a:1", ["root.a"], Candidate("root.a", key(1), OURS), False),
     ],
 )
 def test_rivals(channels: str, taken: list[str], candidate: Candidate, could: bool) -> None:
@@ -93,27 +94,27 @@ def test_which_channels_have_a_grant_for_each_start() -> None:
     assert [name for name in tree.names if not tree.ordered_or_timed(name)] == ["root", "root.a"]
 
 
-# what the head learns
+# how a slice changes the head
 
 
-def known(*numbers: int, more: bool = False) -> Head:
+def head_of(*numbers: int, more: bool = False) -> Head:
     head = Head()
     head.read([key(number) for number in numbers], more, None, False)
     return head
 
 
 def test_a_job_that_a_slice_took_is_no_candidate_and_answers_no_grant() -> None:
-    head = known(1, 2, 3, 4)
+    head = head_of(1, 2, 3, 4)
     head.grant(sliced=True)
     head.claimed(1)
-    head.grant()  # to another worker
+    head.grant()  # a grant to another worker
     head.taken(2)
     assert head.granted == 1
     assert head.candidate(sequential=False) == key(4)
 
 
 def test_a_read_that_saw_the_job_before_it_was_taken() -> None:
-    head = known(1, 2, 3)
+    head = head_of(1, 2, 3)
     head.grant(sliced=True)
     head.claimed(1)
     head.asking()
@@ -123,17 +124,17 @@ def test_a_read_that_saw_the_job_before_it_was_taken() -> None:
 
 
 def test_a_job_that_is_back_before_we_hear_that_it_was_taken() -> None:
-    head = known(1, 2, 3)
+    head = head_of(1, 2, 3)
     head.grant(sliced=True)
     head.claimed(1)
-    head.noticed(key(2))  # it was tried, and is ready again
+    head.noticed(key(2))  # job 2 was tried, and is ready again
     head.read([key(2), key(3)], False, None, False)
     head.taken(2)
-    assert head.dirty, "it may be ready for the second time"
+    assert head.dirty, "job 2 may be ready again, so the head must be read"
 
 
 def test_who_helps_themselves_wants_a_longer_view() -> None:
-    head = known(1, 2)
+    head = head_of(1, 2)
     usual = head.rows_to_read
     head.grant(sliced=True)
     head.claimed(1)
@@ -143,8 +144,8 @@ def test_who_helps_themselves_wants_a_longer_view() -> None:
 
 
 def test_a_grant_that_comes_back_was_no_slice() -> None:
-    """What the database does with one that found nothing."""
-    head = known(1, 2)
+    """These are the database's calls for a slice that found no job."""
+    head = head_of(1, 2)
     head.grant(sliced=True)
     head.slice_ended()
     head.came_back(0.0)
@@ -152,19 +153,19 @@ def test_a_grant_that_comes_back_was_no_slice() -> None:
 
 
 def test_the_end_of_the_window_is_noticed_before_it_is_there() -> None:
-    head = known(*range(1, 9), more=True)
+    head = head_of(*range(1, 9), more=True)
     head.grant(sliced=True)
     for number in range(1, 5):
         (head.taken if number > 1 else head.claimed)(number)
     assert head.dirty
-    assert head.candidate(sequential=False) == key(5), "there is something to choose from meanwhile"
+    assert head.candidate(sequential=False) == key(5), "there are candidates until the head is read again"
 
 
 def test_a_job_behind_the_window_that_is_back_while_it_is_read() -> None:
-    head = known(*range(1, 9), more=True)
+    head = head_of(*range(1, 9), more=True)
     head.grant(sliced=True)
     head.claimed(1)
-    head.noticed(key(100))  # it ran unseen, and is ready again
+    head.noticed(key(100))  # job 100 ran unnoticed, and is ready again
     head.noticed(key(0, priority=1))
     head.asking()
     for number in (*range(2, 9), 100):
@@ -174,7 +175,7 @@ def test_a_job_behind_the_window_that_is_back_while_it_is_read() -> None:
 
 
 def test_a_queue_that_only_grows_is_not_remembered() -> None:
-    head = known(*range(1, 9), more=True)
+    head = head_of(*range(1, 9), more=True)
     head.grant(sliced=True)
     head.claimed(1)
     for number in range(100, 10_000):

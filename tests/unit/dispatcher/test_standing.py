@@ -1,4 +1,4 @@
-"""What we are to a database changes in one place, by a table, and is logged once."""
+"""The dispatcher's standing in a database changes only by the table of transitions, and is logged once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ AWAY, LEADS, NOT_SERVED, QUARANTINED, STANDS_BY = (
 
 
 class Hub:
-    """Notes what it is told."""
+    """Records the calls it gets."""
 
     def __init__(self) -> None:
-        self.told: list[Standing] = []
+        self.reported: list[Standing] = []
 
     def standing(self, database: int, standing: Standing) -> None:
         assert database == 3
-        self.told.append(standing)
+        self.reported.append(standing)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_each_change_is_logged_and_told(
     keeper.change(QUARANTINED, "no such table", retry=300.0, duty="beat")
     keeper.change(NOT_SERVED, "no addon")
     assert keeper.current is NOT_SERVED
-    assert hub.told == [STANDS_BY, LEADS, AWAY, QUARANTINED, NOT_SERVED]
+    assert hub.reported == [STANDS_BY, LEADS, AWAY, QUARANTINED, NOT_SERVED]
     assert [(record.getMessage(), vars(record)["ctx"]) for record in caplog.records] == [
         ("another dispatcher leads, standing by", {"db": "sales"}),
         ("leads", {"db": "sales", "epoch": 4}),
@@ -61,7 +61,7 @@ def test_the_same_again_is_no_change_but_another_reason_is_logged(
 ) -> None:
     for reason in ("refused", "refused", "no such role", "refused"):
         keeper.change(AWAY, reason, retry=1.0)
-    assert hub.told == [AWAY]
+    assert hub.reported == [AWAY]
     assert [vars(record)["ctx"]["error"] for record in caplog.records] == [
         "refused",
         "no such role",

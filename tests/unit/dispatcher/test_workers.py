@@ -1,4 +1,4 @@
-"""What the dispatcher makes of its workers' messages and ends: slots, grants, recoveries."""
+"""How workers' messages and ends change the dispatcher's slots, grants and recoveries."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ INCARNATION = 7
 
 
 class Database:
-    """Writes down what it is told."""
+    """A database that records the calls it gets."""
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.told: list[tuple[Any, ...]] = []
-        self.recovery = SimpleNamespace(add=lambda death: self.told.append(("death", death.entry)))
+        self.calls: list[tuple[Any, ...]] = []
+        self.recovery = SimpleNamespace(add=lambda death: self.calls.append(("death", death.entry)))
 
     def claimed(self, grant: OutstandingGrant, job: int, first: bool) -> None:
-        self.told.append(("claimed", grant.number, job, first))
+        self.calls.append(("claimed", grant.number, job, first))
 
     def came_back(self, grant: OutstandingGrant) -> None:
-        self.told.append(("came back", grant.number))
+        self.calls.append(("came back", grant.number))
 
     def ended(self, grant: OutstandingGrant, lost: bool) -> None:
-        self.told.append(("ended", grant.number, lost))
+        self.calls.append(("ended", grant.number, lost))
 
     def wake(self) -> None:
         pass
 
 
 class World:
-    """Workers of one pool, two databases, a master that listens."""
+    """Workers of one pool, two databases, and the messages to the master."""
 
     def __init__(self) -> None:
         self.scheduler = Scheduler(Tree(parse_channels("root:9,a:5").channels), 0.0)
@@ -56,30 +56,30 @@ class World:
         )
         self.ends: list[Any] = []
         self.worker_ends: dict[int, Any] = {}  # by entry
-        self.first_words: dict[int, list[messages.Message]] = {}  # what was said after the first
+        self.first_words: dict[int, list[messages.Message]] = {}  # the messages after the first
 
     def changed(self) -> None:
         self.changes += 1
 
     def adopt(self, entry: int = 1, generation: int = 1, channel: str = "root.a") -> Link:
-        ours, theirs = wire.pair()
-        theirs.setblocking(False)
-        self.ends += [ours, theirs]
-        link = Link(entry, generation, Process("host", "boot", 1000 + entry, 1), channel, ours)
+        own_end, worker_end = wire.pair()
+        worker_end.setblocking(False)
+        self.ends += [own_end, worker_end]
+        link = Link(entry, generation, Process("host", "boot", 1000 + entry, 1), channel, own_end)
         self.workers.adopt(link)
-        first, *self.first_words[entry] = self.heard_by(theirs)
+        first, *self.first_words[entry] = self.heard_by(worker_end)
         assert first == messages.Attach(INCARNATION)
-        self.worker_ends[entry] = theirs
+        self.worker_ends[entry] = worker_end
         return link
 
-    def idle(self, **given: Any) -> Link:
-        link = self.adopt(**given)
+    def idle(self, **options: Any) -> Link:
+        link = self.adopt(**options)
         self.workers.heard(link, messages.Attached(INCARNATION))
         return link
 
-    def granted(self, batch: int = 1, database: int = 0, **given: Any) -> Link:
-        """As ``Granting`` does it."""
-        link = self.idle(**given)
+    def granted(self, batch: int = 1, database: int = 0, **options: Any) -> Link:
+        """Grant as ``Granting`` does."""
+        link = self.idle(**options)
         self.scheduler.take(link.channel, 1.0)
         link.enter(LinkState.GRANTED)
         link.holds_slot, link.database = True, database
@@ -87,21 +87,21 @@ class World:
         return link
 
     def heard_by(self, end: Any) -> list[messages.Message]:
-        heard: list[messages.Message] = []
+        messages_read: list[messages.Message] = []
         while True:
             try:
                 received = wire.receive(end, messages.WORKER_READS)
             except BlockingIOError:
-                return heard
+                return messages_read
             assert received is not None
-            heard.append(received.message)
+            messages_read.append(received.message)
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    made = World()
-    yield made
-    for end in made.ends:
+    new_world = World()
+    yield new_world
+    for end in new_world.ends:
         end.close()
 
 
@@ -113,11 +113,11 @@ def test_an_adopted_worker_holds_a_slot_until_it_answers(world: World) -> None:
     link = world.adopt()
     assert world.scheduler.in_use("root.a") == world.scheduler.in_use("root") == 1
     world.workers.heard(link, messages.Attached(INCARNATION - 1))
-    assert link.state is LinkState.ADOPTED, "that answers another dispatcher"
+    assert link.state is LinkState.ADOPTED, "the answer is for an earlier dispatcher"
     world.workers.heard(link, messages.Attached(INCARNATION))
     assert (link.state, world.scheduler.in_use("root.a"), world.changes) == (LinkState.IDLE, 0, 1)
     world.workers.heard(link, messages.Attached(INCARNATION))
-    assert world.scheduler.in_use("root.a") == 0, "a slot is released once"
+    assert world.scheduler.in_use("root.a") == 0, "the slot is released only once"
 
 
 def test_a_worker_of_old_code_retires_as_soon_as_it_comes(world: World) -> None:
@@ -132,7 +132,7 @@ def test_a_grant_that_is_used_up(world: World) -> None:
     world.workers.heard(link, messages.Claimed(5, job=11))
     world.workers.heard(link, messages.Claimed(5, job=12))
     world.workers.heard(link, messages.Released(5, leaving=False, broken=False))
-    assert world.databases[0].told == [
+    assert world.databases[0].calls == [
         ("claimed", 5, 11, True),
         ("claimed", 5, 12, False),
         ("ended", 5, False),
@@ -143,7 +143,7 @@ def test_a_grant_that_is_used_up(world: World) -> None:
 def test_a_grant_that_came_to_nothing(world: World) -> None:
     link = world.granted()
     world.workers.heard(link, messages.Released(5, leaving=True, broken=False))
-    assert world.databases[0].told == [("came back", 5)]
+    assert world.databases[0].calls == [("came back", 5)]
     assert (link.state, link.retiring) == (LinkState.IDLE, True)
 
 
@@ -153,7 +153,7 @@ def test_a_grant_that_came_to_nothing(world: World) -> None:
 def test_an_answer_to_another_grant_changes_nothing(world: World, answer: messages.Message) -> None:
     link = world.granted()
     world.workers.heard(link, answer)
-    assert (world.databases[0].told, link.state) == ([], LinkState.GRANTED)
+    assert (world.databases[0].calls, link.state) == ([], LinkState.GRANTED)
     idle = world.idle(entry=2)
     world.workers.heard(idle, answer)
     assert idle.state is LinkState.IDLE
@@ -179,8 +179,10 @@ def test_a_link_that_ends_in_a_batch(
         world.workers.heard(link, messages.Claimed(5, job=11))
     world.workers.gone(link)
     world.workers.gone(link)
-    assert world.databases[0].told[-1] == told
-    assert world.scheduler.in_use("root.a") == 1, "until it is reaped and recovered"
+    assert world.databases[0].calls[-1] == told
+    assert world.scheduler.in_use("root.a") == 1, (
+        "the slot is in use until the worker is reaped and recovered"
+    )
     tree = Tree(parse_channels("root:9,a:5:batch=3").channels)
     assert [world.batches.next_size((0, "root.a"), tree, "root.a") for _ in range(4)] == sizes
 
@@ -192,7 +194,7 @@ def test_a_dead_worker_keeps_its_slot_until_the_database_that_it_worked_for_reco
     death = death_of(link)
     world.workers.died(death)
     world.workers.died(death)
-    assert [database.told.count(("death", 1)) for database in world.databases.values()] == [1, 1]
+    assert [database.calls.count(("death", 1)) for database in world.databases.values()] == [1, 1]
     world.workers.recovered(death, 0)
     assert (world.scheduler.in_use("root.a"), world.master) == (1, [])
     assert world.workers.alive() == {link.process}
@@ -200,7 +202,7 @@ def test_a_dead_worker_keeps_its_slot_until_the_database_that_it_worked_for_reco
     assert (world.scheduler.in_use("root.a"), world.master) == (0, [messages.WorkerRecovered(1, 1)])
     assert (world.workers.alive(), world.workers.by_state()) == (set(), {})
     world.workers.recovered(death, 1)
-    assert len(world.master) == 1, "acknowledged once"
+    assert len(world.master) == 1, "the recovery is acknowledged only once"
 
 
 def test_a_dead_worker_of_an_earlier_dispatcher_waits_for_every_database(world: World) -> None:

@@ -1,4 +1,4 @@
-"""What probes are told."""
+"""The answers to health and readiness probes."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ def snapshot(
 def test_well() -> None:
     assert ailing(0.1) == []
     assert unready(snapshot(), ["one"]) == []
-    assert unready(snapshot(leader=False, standing_by=True), ["one"]) == [], "somebody else leads"
+    assert unready(snapshot(leader=False, standing_by=True), ["one"]) == [], (
+        "another dispatcher leads, so standing by is ready"
+    )
     without_queue = snapshot(up=True, leader=False, standing="not served")
-    assert unready(without_queue, ["one"]) == [], "Odoo's, without the addon"
+    assert unready(without_queue, ["one"]) == [], "a database of Odoo without the addon is ready"
 
 
 @pytest.mark.parametrize(

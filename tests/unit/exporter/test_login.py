@@ -1,4 +1,4 @@
-"""Who is let in: by password, by token, by either, and by neither."""
+"""Login by password, by token, by either, or without any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what is known to what Prometheus reads: complete, bounded, and counters that never go down."""
+"""The metrics text is complete and bounded, and its counters never go down."""
 
 from __future__ import annotations
 
@@ -134,8 +134,8 @@ def test_channels_that_nobody_configured_add_no_label() -> None:
 
 def test_what_is_not_known_is_not_shown_as_zero() -> None:
     samples = parsed(text(snapshot_of(), jobs={"away": None, "here": []}))
-    shown = {dict(labels).get("database") for name, labels in samples if name == "queuemaster_jobs"}
-    assert shown == {"here"}
+    databases = {dict(labels).get("database") for name, labels in samples if name == "queuemaster_jobs"}
+    assert databases == {"here"}
     assert value(samples, "database_up", database="away") == 0
 
 
@@ -157,7 +157,7 @@ def test_a_histogram_counts_everything_once_and_grows_with_its_bounds(times: lis
 
 
 def test_a_dead_worker_s_entry_may_be_given_away_at_any_moment() -> None:
-    """The master writes what stood there before it clears the entry; a reader in between looks again."""
+    """The master publishes an entry's counts before it clears the entry; a reader in between looks again."""
     status, board = StatusBoard.create(), Scoreboard.create()
     entry, generation, done = board.entry(0), 0, 0
     dice = random.Random(4711)
@@ -211,25 +211,25 @@ def test_an_entry_counts_for_its_own_worker_only() -> None:
     entry.waited(-3.0)
     counts = entry.counts(5)
     assert isinstance(counts, WorkCounts)
-    assert counts.wait[0] == 1, "clocks may disagree"
+    assert counts.wait[0] == 1, "a negative wait counts in the lowest bucket, since clocks may disagree"
     assert entry.counts(4) is None
 
 
 def test_promtool_finds_nothing_to_complain_about() -> None:
     promtool = program("promtool", "prometheus")
     rows = [Rows("root", "pending", 1, 1.0)]
-    shown = text(snapshot_of(dispatcher()), tree("root.a"), {"one": rows})
+    output = text(snapshot_of(dispatcher()), tree("root.a"), {"one": rows})
     checked = subprocess.run(
-        [promtool, "check", "metrics"], input=shown, capture_output=True, text=True, check=False
+        [promtool, "check", "metrics"], input=output, capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def test_every_metric_stands_in_its_document() -> None:
-    written = set(re.findall(r"^\| `(\w+)", DOCUMENT.read_text(), re.MULTILINE))
-    shown = {
+    documented = set(re.findall(r"^\| `(\w+)", DOCUMENT.read_text(), re.MULTILINE))
+    exported = {
         line.split()[2].removeprefix("queuemaster_")
         for line in text(snapshot_of(), jobs={"one": []}).splitlines()
         if line.startswith("# TYPE")
     }
-    assert shown == written
+    assert exported == documented

@@ -1,4 +1,4 @@
-"""Turns: at once for who comes alone, one after the other for who asks without a pause."""
+"""The rate limiter: a lone request does not wait, and requests in quick succession are spaced."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from queuemaster.exporter.rate_limiter import RateLimiter
 
 
 class Clock:
-    """Stands still but for who waits."""
+    """A clock that only ``sleep`` moves."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -1,4 +1,4 @@
-"""Arguments come back from the database as they were, or are refused by name."""
+"""Arguments come back from the database unchanged, or are refused with their name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ values = st.recursive(
 def test_what_goes_in_comes_out(value: Any) -> None:
     text = encode(value)
     assert decode(text, ENV) == value
-    # psycopg2 parses a jsonb column by itself
+    # psycopg2 has parsed a jsonb column already
     assert decode(json.loads(text), ENV) == value if not isinstance(value, str) else True
 
 
@@ -105,5 +105,5 @@ def test_rows_written_by_the_addon_are_read() -> None:
         ' {"_type": "date_isoformat", "value": "2024-05-06"},'
         ' {"_type": "odoo_recordset", "model": "test.encoding.thing", "ids": [4], "uid": 2}]'
     )
-    moment, day, thing = decode(stored, ENV)
-    assert (moment, day, thing.ids) == (datetime(2024, 5, 6, 7, 8, 9), date(2024, 5, 6), [4])
+    moment, day, records = decode(stored, ENV)
+    assert (moment, day, records.ids) == (datetime(2024, 5, 6, 7, 8, 9), date(2024, 5, 6), [4])

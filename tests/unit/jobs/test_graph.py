@@ -21,7 +21,7 @@ class Leaf(Node):
 
 
 def waits(top: Node) -> set[tuple[str, str]]:
-    """(parent, child) by name."""
+    """The edges as (parent, child) names."""
     wired = wire(top)
     return {(wired.vertices[parent].name, wired.vertices[child].name) for parent, child in wired.edges}
 
@@ -40,10 +40,10 @@ def test_what_follows_a_group_waits_for_all_of_it() -> None:
 
 
 def test_nested_chains_start_with_their_head_and_end_with_their_tail() -> None:
-    # here the addon starts a at once …
+    # the addon would start a at once …
     p, a, b, c = leaves("pabc")
     assert waits(Chain(p, Chain(Chain(a, b), c))) == {("p", "a"), ("a", "b"), ("b", "c")}
-    # … and here it lets p wait for c instead of d
+    # … and would let p wait for c instead of d
     a, b, c, d, p = leaves("abcdp")
     assert waits(Chain(a, Chain(b, Chain(c, d)), p)) == {("a", "b"), ("b", "c"), ("c", "d"), ("d", "p")}
 

@@ -1,4 +1,4 @@
-"""What importing a public name of the package brings along. In a fresh interpreter, since this one has all loaded."""
+"""What an import of a public name loads, in a fresh interpreter, since this one has loaded everything."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ WORKERS = Path(__file__).parents[3] / "workers"
 
 @pytest.mark.parametrize("name", ["Environment", "JobError", "Model", "chain"])
 def test_any_public_name_brings_the_model_of_the_queue(name: str) -> None:
-    """Delaying goes through it: an application that imports only ``Model`` must be able to delay."""
+    """Delaying a call needs that model, so an application that imports only ``Model`` must load it."""
     script = f"from queuejobs import {name}; from queuejobs.registry import find; print(find('queue.job'))"
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=WORKERS
     )
-    assert "queuejobs.queue.Queue" in ran.stdout, ran.stderr
+    assert "queuejobs.queue.Queue" in result.stdout, result.stderr
 
 
 def test_the_package_alone_loads_no_database_driver() -> None:
-    """The service's master imports modules of the package."""
+    """The service's master imports modules of the package and must not load a driver."""
     script = "import sys, queuejobs; print('psycopg2' in sys.modules)"
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=WORKERS
     )
-    assert ran.stdout == "False\n"
+    assert result.stdout == "False\n"

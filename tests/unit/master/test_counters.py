@@ -1,4 +1,4 @@
-"""What workers that are gone have done, and why they went."""
+"""The counters of workers that have ended, and the causes of their ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def charge(cause: Cause) -> Charge:
     return Charge(7, 1, "because", cause, Step.KILLED, 0.0)
 
 
-def done(number: int) -> WorkCounts:
+def done_counts(number: int) -> WorkCounts:
     return WorkCounts({**dict.fromkeys(OUTCOMES, 0), "done": number})
 
 
@@ -53,7 +53,7 @@ def test_the_run_that_a_worker_died_in_is_counted_for_it(
     stopped_for: Cause | None, outcome: str | None
 ) -> None:
     counters = Counters()
-    event = Reaped(50, KILLED, busy=True, counts=done(4))
+    event = Reaped(50, KILLED, busy=True, counts=done_counts(4))
     charged = None if stopped_for is None else charge(stopped_for)
     counters.count_death("root", event, charged, replaced=True)
     expected = {**dict.fromkeys(OUTCOMES, 0), "done": 4, **({} if outcome is None else {outcome: 1})}
@@ -62,24 +62,24 @@ def test_the_run_that_a_worker_died_in_is_counted_for_it(
 
 def test_an_idle_worker_takes_no_run_with_it() -> None:
     counters = Counters()
-    counters.count_death("root", Reaped(50, KILLED, counts=done(2)), None, replaced=True)
-    counters.count_death("root", Reaped(51, LEFT, counts=done(3)), None, replaced=True)
-    assert counters.work()["root"]["outcomes"] == done(5).outcomes
+    counters.count_death("root", Reaped(50, KILLED, counts=done_counts(2)), None, replaced=True)
+    counters.count_death("root", Reaped(51, LEFT, counts=done_counts(3)), None, replaced=True)
+    assert counters.work()["root"]["outcomes"] == done_counts(5).outcomes
     assert counters.restarts() == {"root": {"signal": 1, "retired": 1}}
 
 
 def test_a_worker_that_is_not_replaced_is_no_restart() -> None:
     counters = Counters()
-    counters.count_death("root.a", Reaped(50, LEFT, counts=done(1)), None, replaced=False)
+    counters.count_death("root.a", Reaped(50, LEFT, counts=done_counts(1)), None, replaced=False)
     assert counters.restarts() == {}
     assert counters.work()["root.a"]["outcomes"]["done"] == 1
 
 
 def test_a_document_that_was_given_out_does_not_change() -> None:
     counters = Counters()
-    counters.count_death("root", Reaped(50, LEFT, counts=done(1)), None, replaced=True)
+    counters.count_death("root", Reaped(50, LEFT, counts=done_counts(1)), None, replaced=True)
     work, restarts, revision = counters.work(), counters.restarts(), counters.revision
-    counters.count_death("root", Reaped(51, KILLED, busy=True, counts=done(1)), None, replaced=True)
+    counters.count_death("root", Reaped(51, KILLED, busy=True, counts=done_counts(1)), None, replaced=True)
     assert work["root"]["outcomes"]["done"] == 1
     assert restarts == {"root": {"retired": 1}}
     assert counters.revision > revision

@@ -1,4 +1,4 @@
-"""What the master keeps in files, how it names deaths, and its end of a socket that nobody reads."""
+"""The master's files, its words for deaths, and its outbox for a peer that does not read."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from queuemaster.master.register import Registered
 
 def test_the_file_says_who_and_the_lock_says_whether(tmp_path: Path) -> None:
     path = tmp_path / "run" / "pid"
-    held = pidfile.acquire(path)
+    lock = pidfile.acquire(path)
     assert path.read_text() == f"{os.getpid()}\n"
     assert pidfile.owner(path) == os.getpid()
     with pytest.raises(AlreadyRunning, match=f"already running as process {os.getpid()}"):
         pidfile.acquire(path)
-    os.close(held)
-    assert pidfile.owner(path) is None, "stale: the content alone says nothing"
+    os.close(lock)
+    assert pidfile.owner(path) is None, "a stale file: the content counts only while the file is locked"
     os.close(pidfile.acquire(path))
 
 
@@ -62,7 +62,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert pidfile.owner(tmp_path / "absent") is None
 
 
-# the register
+# the register of child processes
 
 
 @pytest.fixture
@@ -114,42 +114,42 @@ def test_who_outstays_its_time_is_killed(tmp_path: Path, child: subprocess.Popen
     assert lines[1] == f"killing worker {child.pid} of an earlier master"
 
 
-# the other end of a socket
+# the outbox
 
 
 def test_messages_wait_in_order_for_an_end_that_does_not_read() -> None:
-    ours, theirs = wire.pair()
-    outbox = Outbox(ours)
+    own_end, peer_end = wire.pair()
+    outbox = Outbox(own_end)
     for number in range(2000):
         outbox.send(messages.CannotImport(str(number), "x" * 500))
     received = 0
     while received < 2000:
-        message = wire.receive(theirs, set(messages.MESSAGES.values()))
+        message = wire.receive(peer_end, set(messages.MESSAGES.values()))
         assert message is not None
         assert message.message == messages.CannotImport(str(received), "x" * 500)
         received += 1
         outbox.flush()
     with pytest.raises(BlockingIOError):
         outbox.receive()
-    theirs.close()
+    peer_end.close()
     assert outbox.receive() is None
     outbox.close()
 
 
 def test_descriptors_wait_as_duplicates_and_none_is_left_open() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    ours, theirs = wire.pair()
-    outbox = Outbox(ours)
+    own_end, peer_end = wire.pair()
+    outbox = Outbox(own_end)
     reading, writing = os.pipe()
     for _ in range(300):
         outbox.send(messages.ApplySettings(), [writing])
     os.close(writing)
-    first = wire.receive(theirs, set(messages.MESSAGES.values()))
+    first = wire.receive(peer_end, set(messages.MESSAGES.values()))
     assert first is not None
     os.write(first.fds[0], b"through")
     assert os.read(reading, 100) == b"through"
     os.close(first.fds[0])
-    theirs.close()
+    peer_end.close()
     outbox.send(messages.ReopenLogs())
     outbox.flush()
     outbox.close()
@@ -159,22 +159,24 @@ def test_descriptors_wait_as_duplicates_and_none_is_left_open() -> None:
 
 
 def test_an_odd_first_packet_of_a_worker_is_passed_over_and_its_hello_still_counts() -> None:
-    """A fork hook of the application runs before any line of ours, and may write anywhere."""
+    """A fork hook of the application runs before our code and may write to any descriptor."""
     with selectors.DefaultSelector() as selector:
         links = WorkerLinks(selector)
         hellos: list[wire.Received] = []
-        theirs, _words = links.open(3, hellos.append)
+        worker_end, _words = links.open(3, hellos.append)
         for packet in (b"x", b"", messages.encode(messages.Ready())):
-            theirs.send(packet)
+            worker_end.send(packet)
             for key, _ in selector.select(0):
                 key.data()
             assert hellos == []
-        wire.send(theirs, messages.Hello(17))
+        wire.send(worker_end, messages.Hello(17))
         for key, _ in selector.select(0):
             key.data()
         assert [(hello.message, hello.pid) for hello in hellos] == [(messages.Hello(17), os.getpid())]
-        assert selector.select(0) == [], "what comes now is for the dispatcher"
-        theirs.close()
+        assert selector.select(0) == [], (
+            "the link now belongs to the dispatcher, so the master does not read it"
+        )
+        worker_end.close()
         links.forget(3)
 
 
@@ -182,15 +184,15 @@ def test_a_worker_that_dies_before_its_hello() -> None:
     with selectors.DefaultSelector() as selector:
         links = WorkerLinks(selector)
         hellos: list[wire.Received] = []
-        theirs, _words = links.open(3, hellos.append)
-        theirs.close()
+        worker_end, _words = links.open(3, hellos.append)
+        worker_end.close()
         for key, _ in selector.select(0):
             key.data()
         assert (hellos, selector.select(0)) == ([], [])
         links.forget(3)
 
 
-# words and waits
+# wording and waiting times
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a dead worker's entry of the scoreboard says of its last run."""
+"""A dead worker's last run, read from its entry of the scoreboard."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_an_idle_worker_leaves_none(board: Scoreboard, entry: Entry, worker: Wor
 
 def test_one_that_died_while_it_changed_its_entry_counts_as_busy(board: Scoreboard, worker: Worker) -> None:
     half_written = Entry(board.entry(3)._words)
-    half_written._words[8] += 1  # the sequence number is odd
+    half_written._words[8] += 1  # an odd sequence number marks an unfinished write
     event = obituary(board, worker, KILLED, "")
     assert (event.busy, event.useful, event.run) == (True, True, None)
 

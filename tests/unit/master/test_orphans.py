@@ -1,4 +1,4 @@
-"""Children that nobody asked for: orphans of jobs, and workers that die before the template can name them."""
+"""Unknown children: orphans of jobs, and workers that die before the template has named them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ KILLED = int(signal.SIGKILL)
 
 @pytest.fixture
 def core() -> Supervision:
-    made = Supervision((Role.TEMPLATE,), Plan({"root": 1}, 4, Limits(30.0, 20.0, 5.0)), 8)
-    made.handle(ev.Tick(), 1.0)
-    made.handle(ev.Started(Role.TEMPLATE, 11), 1.0)
-    return made
+    supervision = Supervision((Role.TEMPLATE,), Plan({"root": 1}, 4, Limits(30.0, 20.0, 5.0)), 8)
+    supervision.handle(ev.Tick(), 1.0)
+    supervision.handle(ev.Started(Role.TEMPLATE, 11), 1.0)
+    return supervision
 
 
-def asked(core: Supervision) -> ev.Fork:
+def requested_fork(core: Supervision) -> ev.Fork:
     (fork,) = [a for a in core.handle(ev.Ready(Role.TEMPLATE), 1.0) if isinstance(a, ev.Fork)]
     return fork
 
 
 def test_a_worker_that_was_dead_before_it_was_named_is_replaced(core: Supervision) -> None:
-    fork = asked(core)
+    fork = requested_fork(core)
     core.handle(ev.Reaped(50, KILLED), 1.0)
     actions = core.handle(ev.Named(fork.entry, fork.generation, 50), 1.0)
     assert ev.Forget(fork.entry) in actions
@@ -36,7 +36,7 @@ def test_a_worker_that_was_dead_before_it_was_named_is_replaced(core: Supervisio
 
 def test_the_pid_of_an_orphan_may_be_a_later_workers(core: Supervision) -> None:
     core.handle(ev.Reaped(50, KILLED), 0.5)
-    fork = asked(core)
+    fork = requested_fork(core)
     actions = core.handle(ev.Named(fork.entry, fork.generation, 50), 1.0)
     assert ev.Forget(fork.entry) not in actions
     assert core.pools.workers[fork.entry].state is WorkerState.NAMED

@@ -1,4 +1,4 @@
-"""A reload under way, and the one that is asked for meanwhile."""
+"""A reload in progress, and another one that is requested meanwhile."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ NEW = Plan({"root": 2, "root.a": 1}, 6, Limits(10.0, 0.0, 1.0))
 def test_a_second_request_waits_for_the_first() -> None:
     succession = Succession()
     assert succession.begin()
-    assert not succession.begin_queued(), "nothing is queued"
+    assert not succession.begin_queued(), "no reload is queued"
     assert not succession.begin()
-    assert not succession.begin(), "however often it is asked for"
+    assert not succession.begin(), "a third request is queued like the second"
     succession.give_up()
     assert succession.begin_queued()
     assert succession.under_way
     succession.give_up()
-    assert not succession.begin_queued(), "one for all that were queued"
+    assert not succession.begin_queued(), "one reload serves all queued requests"
 
 
 def test_what_comes_after_a_reload_knows_nothing_of_signals_before() -> None:
@@ -51,7 +51,7 @@ def core() -> Supervision:
 
 
 def tell(core: Supervision, *events: ev.Event) -> list[ev.Action]:
-    """What it does about the events, the log left out."""
+    """Handle the events; return the actions other than logging."""
     actions = [action for event in events for action in core.handle(event, 1.0)]
     return [action for action in actions if not isinstance(action, ev.Log)]
 
@@ -78,7 +78,7 @@ def test_the_new_template_brings_the_new_plan_into_force(core: Supervision) -> N
     actions = tell(core, ev.Ready(Role.SUCCESSOR))
     assert actions[:3] == [ev.Succeed(), ev.TellSettings(), ev.TellRetire(1)]
     forks = [action.channel for action in actions if isinstance(action, ev.Fork)]
-    assert forks == ["root", "root.a"], "the first worker of root is there already"
+    assert forks == ["root", "root.a"], "root has its first worker already"
     assert core.children[Role.TEMPLATE].pid == 21
     assert (core.pools.targets, core.pools.max_workers, core.limits) == (NEW.targets, 6, NEW.limits)
     assert core.succession.root_change == 0

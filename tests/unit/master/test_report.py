@@ -1,4 +1,4 @@
-"""What the service manager and the log are told of the service, word by word."""
+"""The service's status in the words of the service manager and the log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEADS = {0: "leads", 1: "stands by"}
 
 @pytest.fixture
 def core() -> Supervision:
-    """Two workers of root: the first has said hello, the second is still to come."""
+    """A master with two workers of root: the first has said hello, the second has not started yet."""
     running = Supervision((Role.TEMPLATE, Role.DISPATCHER), Plan({"root": 2}, 4, Limits(30.0, 20.0, 5.0)), 8)
     for event in (
         ev.Tick(), ev.Started(Role.TEMPLATE, 11), ev.Started(Role.DISPATCHER, 12),
@@ -46,7 +46,9 @@ def test_it_is_ready_when_every_database_is_known(core: Supervision) -> None:
     assert not is_ready(core, DATABASES, {})
     assert not is_ready(core, DATABASES, {0: "leads"})
     assert is_ready(core, DATABASES, LEADS)
-    assert is_ready(core, DATABASES, {0: "leads", 1: "away"}), "a restart would not bring it back"
+    assert is_ready(core, DATABASES, {0: "leads", 1: "away"}), (
+        "ready although a database is away, since a restart would not bring it back"
+    )
 
 
 @pytest.mark.parametrize("role", [Role.TEMPLATE, Role.DISPATCHER])

@@ -1,4 +1,4 @@
-"""When the master's document is written: not often, but always before an entry of the scoreboard is cleared."""
+"""The master's document is written rarely, but always before an entry of the scoreboard is cleared."""
 
 from __future__ import annotations
 

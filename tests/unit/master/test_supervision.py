@@ -1,4 +1,4 @@
-"""The master's life, told as events and what it does about them."""
+"""The master's core: events go in, actions come out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def of(kind: type[A], actions: list[ev.Action]) -> list[A]:
 
 
 class World:
-    """A master and its time."""
+    """The core of a master, and its clock."""
 
     def __init__(
         self, *roles: Role, pools: dict[str, int] | None = None, most: int = 8, exporter: bool = False
@@ -42,7 +42,7 @@ class World:
         self.core = Supervision(roles, plan, 16)
 
     def tell(self, *events: ev.Event) -> list[ev.Action]:
-        """What it does about the events."""
+        """Handle the events at the current time; return the actions."""
         return [action for event in events for action in self.core.handle(event, self.now)]
 
     def after(self, seconds: float) -> list[ev.Action]:
@@ -50,7 +50,7 @@ class World:
         return self.tell(ev.Tick())
 
     def greet(self, fork: ev.Fork, pid: int) -> list[ev.Action]:
-        """A worker that was asked for is there."""
+        """A requested worker was forked and says hello."""
         return self.tell(
             ev.Named(fork.entry, fork.generation, pid), ev.Hello(fork.entry, fork.generation, pid, pid)
         )
@@ -59,7 +59,7 @@ class World:
 def up(
     pools: dict[str, int] | None = None, most: int = 8, exporter: bool = False
 ) -> tuple[World, list[ev.Fork]]:
-    """A master with template and dispatcher, and the workers that it asked for."""
+    """A master with template and dispatcher, and the workers that it has requested."""
     world = World(Role.TEMPLATE, Role.DISPATCHER, pools=pools, most=most, exporter=exporter)
     world.tell(ev.Tick(), *(ev.Started(role, PIDS[role]) for role in (Role.TEMPLATE, Role.DISPATCHER)))
     forks = of(ev.Fork, world.tell(ev.Ready(Role.DISPATCHER), ev.Ready(Role.TEMPLATE)))
@@ -123,7 +123,7 @@ def test_a_phase_cannot_be_gone_back_to() -> None:
     assert shutdown.phase is Phase.DRAINING
 
 
-# up
+# start
 
 
 def test_the_server_first_then_whoever_uses_it() -> None:
@@ -192,7 +192,7 @@ def test_a_worker_that_was_idle_died_of_nothing_that_a_job_did() -> None:
 
 
 def test_what_an_idle_worker_hung_for_is_charged_to_no_job() -> None:
-    """It may have claimed one between the last look and its end: job 0 would name that."""
+    """Job 0 is charged only if the worker may have claimed a job between the last look and its death."""
     worker = Worker(0, 1, "root", 0.0, pid=50, start_time=1)
     run = ev.Run(0, 7, 1)
     charge = Charge(0, 0, "worker 50 hung", Cause.NONE, Step.KILLED, 1.0)
@@ -208,7 +208,7 @@ def test_a_worker_may_be_reaped_before_anybody_names_it() -> None:
     assert of(ev.Fork, world.tell(ev.Reaped(50, DIED))) == []
     actions = world.tell(ev.Named(fork.entry, fork.generation, 50))
     assert of(ev.Forget, actions) == [ev.Forget(fork.entry)]
-    assert [again.channel for again in of(ev.Fork, actions)] == ["root"]
+    assert [action.channel for action in of(ev.Fork, actions)] == ["root"]
 
 
 def test_a_hello_may_be_read_after_the_death() -> None:
@@ -220,7 +220,7 @@ def test_a_hello_may_be_read_after_the_death() -> None:
 
 
 def test_who_does_not_say_hello_in_time_is_ended_or_given_up() -> None:
-    """First by the signal that leaves its tracebacks, then by the one that leaves nothing."""
+    """It first gets SIGABRT, which writes its tracebacks, and then SIGKILL."""
     world, forks = up({"root": 2})
     world.tell(ev.Named(forks[0].entry, forks[0].generation, 50))
     actions = world.after(BOOT + 1)
@@ -240,8 +240,8 @@ def test_with_the_template_go_those_that_have_not_said_hello() -> None:
     assert of(ev.Forget, actions) == [ev.Forget(forks[1].entry)]
     assert of(ev.Exec, actions) == [ev.Exec(Role.TEMPLATE)]
     assert of(ev.Fork, actions) == []
-    (again,) = of(ev.Fork, world.tell(ev.Started(Role.TEMPLATE, 21), ev.Ready(Role.TEMPLATE)))
-    assert again.generation > forks[1].generation
+    (fork,) = of(ev.Fork, world.tell(ev.Started(Role.TEMPLATE, 21), ev.Ready(Role.TEMPLATE)))
+    assert fork.generation > forks[1].generation
     assert of(ev.Introduce, world.tell(ev.Hello(forks[1].entry, forks[1].generation, 51, 1))) == []
 
 
@@ -266,7 +266,7 @@ def test_workers_that_retire_cost_nothing() -> None:
     for pid in range(50, 70):
         world.greet(forks[0], pid)
         forks = of(ev.Fork, world.tell(ev.Reaped(pid, LEFT)))
-        assert forks, "at once"
+        assert forks, "the worker is replaced at once"
         world.tell(*(ev.Recovered(entry, generation) for entry in range(16) for generation in range(40)))
 
 
@@ -287,7 +287,7 @@ def test_later_on_it_is_tried_again() -> None:
     assert world.core.phase is Phase.RUNNING
 
 
-# demand
+# workers on demand
 
 
 def test_what_is_wanted_goes_before_what_is_kept_ready_and_never_beyond_the_most() -> None:
@@ -306,7 +306,9 @@ def test_a_worker_that_came_while_it_was_asked_for_is_not_asked_for_again() -> N
     world, _ = up({"root": 0}, most=8)
     (fork,) = of(ev.Fork, world.tell(ev.Wanted({"root.a": 1})))
     world.greet(fork, 50)
-    assert of(ev.Fork, world.tell(ev.Wanted({"root.a": 1}))) == [], "said before it was introduced"
+    assert of(ev.Fork, world.tell(ev.Wanted({"root.a": 1}))) == [], (
+        "the dispatcher sent this before it knew the new worker"
+    )
     assert len(of(ev.Fork, world.tell(ev.Wanted({"root.a": 2})))) == 1
 
 
@@ -315,7 +317,7 @@ def test_forks_in_flight_are_bounded() -> None:
     assert len(forks) == 8
 
 
-# down
+# shutdown
 
 
 def test_term_lets_running_jobs_finish_then_everything_ends_in_order() -> None:
@@ -327,8 +329,8 @@ def test_term_lets_running_jobs_finish_then_everything_ends_in_order() -> None:
         ev.Signal(11, signal.SIGTERM, False),
         ev.Signal(50, signal.SIGTERM, False),
     ]
-    assert of(ev.Signal, world.after(GRACE - 1)) == [], "told once, not every second"
-    assert of(ev.Exec, world.tell(ev.Reaped(11, LEFT))) == [], "nothing is started any more"
+    assert of(ev.Signal, world.after(GRACE - 1)) == [], "each worker is signalled once, not every second"
+    assert of(ev.Exec, world.tell(ev.Reaped(11, LEFT))) == [], "no process is started during the shutdown"
     world.tell(ev.Reaped(50, LEFT))
     assert of(ev.Signal, world.tell(ev.Recovered(fork.entry, fork.generation))) == [
         ev.Signal(12, signal.SIGTERM, False)
@@ -419,16 +421,18 @@ def test_an_exporter_that_dies_is_started_again_and_nothing_else_happens() -> No
     actions = world.tell(ev.Reaped(13, DIED))
     assert [action for action in actions if not isinstance(action, ev.Log)] == []
     world.now += EXPORTER_PAUSE - 0.1
-    assert of(ev.Exec, world.tell(ev.Tick())) == [], "whoever kills it without a pause does not keep us busy"
+    assert of(ev.Exec, world.tell(ev.Tick())) == [], (
+        "the back-off applies when the exporter is killed again and again"
+    )
     world.now += 0.1
     assert of(ev.Exec, world.tell(ev.Tick())) == [ev.Exec(Role.EXPORTER)]
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_a_reload_replaces_the_exporter_or_ends_it(wanted: bool) -> None:
+@pytest.mark.parametrize("exporter", [True, False])
+def test_a_reload_replaces_the_exporter_or_ends_it(exporter: bool) -> None:
     world, _ = with_exporter()
-    plan = Plan({"root": 1}, 8, Limits(GRACE, BOOT, 5.0), wanted)
+    plan = Plan({"root": 1}, 8, Limits(GRACE, BOOT, 5.0), exporter)
     world.tell(ev.Reload(), ev.Compiled(plan), ev.Started(Role.SUCCESSOR, 21))
     actions = world.tell(ev.Ready(Role.SUCCESSOR))
     assert ev.Signal(13, signal.SIGKILL, False) in actions
-    assert of(ev.Exec, world.tell(ev.Reaped(13, DIED))) == ([ev.Exec(Role.EXPORTER)] if wanted else [])
+    assert of(ev.Exec, world.tell(ev.Reaped(13, DIED))) == ([ev.Exec(Role.EXPORTER)] if exporter else [])

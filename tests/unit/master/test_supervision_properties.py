@@ -1,4 +1,4 @@
-"""The master's core in a world where everything may die or answer at any time, in any order."""
+"""The master's core while every process may die or answer at any time, in any order."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ KILLED, ENDED, CRASHED = int(signal.SIGKILL), 0, 1 << 8
 
 @dataclass
 class Process:
-    """A worker of the world: what exists, whatever the master knows of it."""
+    """A worker as it really is, whatever the master knows of it."""
 
     pid: int
     entry: int
     generation: int
     greeted: bool = False
     reaped: bool = False
-    told: bool = False  # the dispatcher of now knows that it is dead
+    told: bool = False  # the current dispatcher knows that the worker is dead
     recovered: bool = False
 
 
@@ -51,23 +51,23 @@ class World(RuleBasedStateMachine):
         )
         self.roles: dict[Role, int] = {}
         self.exec_asked: list[Role] = []
-        self.requests: list[ev.Fork] = []  # that the template has not looked at
-        self.unnamed: list[Process] = []  # forked, the template has not said so
-        self.workers: dict[int, Process] = {}  # every one that ever was, by pid
+        self.requests: list[ev.Fork] = []  # requests that the template has not read
+        self.unnamed: list[Process] = []  # workers that the template has forked and not reported
+        self.workers: dict[int, Process] = {}  # every worker that ever existed, by pid
         self.asked: dict[tuple[int, int], str] = {}
         self.signals = 0
         self.exited: int | None = None
-        # by machine, as the log tells them: "master", or the generation of a worker
+        # the logged state by machine: "master", or the generation of a worker
         self.states: dict[object, object] = {"master": Phase.RUNNING.value}
 
-    # the shell: carries out what the core says, and checks it
+    # the shell: carries out the core's actions, and checks them
 
     def tell(self, event: ev.Event) -> None:
         assert self.exited is None
         for action in self.core.handle(event, self.now):
-            assert self.exited is None, "nothing comes after Exit"
+            assert self.exited is None, "no action may follow Exit"
             self.carry_out(action)
-        # the shell starts processes while it carries out, and says so at once
+        # the shell starts a process while it carries out the action, and reports it at once
         while self.exec_asked and self.exited is None:
             role = self.exec_asked.pop()
             self.pids += 1
@@ -76,7 +76,7 @@ class World(RuleBasedStateMachine):
 
     def carry_out(self, action: ev.Action) -> None:
         if isinstance(action, ev.Exec):
-            assert action.role not in self.roles, "one process a role"
+            assert action.role not in self.roles, "a second process of one role was started"
             self.exec_asked.append(action.role)
             if action.role is Role.DISPATCHER:
                 for worker in self.workers.values():
@@ -85,15 +85,15 @@ class World(RuleBasedStateMachine):
             assert Role.TEMPLATE in self.roles
             for worker in self.workers.values():
                 if worker.entry == action.entry and worker.greeted:
-                    assert worker.recovered, "an entry is given away before its worker is recovered"
-            assert (action.entry, action.generation) not in self.asked, "a generation is used once"
+                    assert worker.recovered, "an entry was reused before its worker was recovered"
+            assert (action.entry, action.generation) not in self.asked, "a generation was used twice"
             self.asked[action.entry, action.generation] = action.channel
             self.requests.append(action)
         elif isinstance(action, ev.Signal):
             self.signals += 1
             target = self.workers.get(action.pid)
             assert action.pid in self.roles.values() or (target is not None and not target.reaped), (
-                "a signal for a pid that may be somebody else's by now"
+                "a signal was sent to a pid that may have been reused"
             )
         elif isinstance(action, ev.Introduce):
             worker = self.workers[action.pid]
@@ -109,7 +109,9 @@ class World(RuleBasedStateMachine):
         elif isinstance(action, ev.Log) and action.text == "state changed":
             step = dict(action.context)
             machine = step.get("generation", "master")
-            assert step["old"] == self.states.get(machine, WorkerState.ASKED.value), "a step is missing"
+            assert step["old"] == self.states.get(machine, WorkerState.ASKED.value), (
+                "a state change was not logged"
+            )
             self.states[machine] = step["new"]
 
     @initialize()
@@ -124,7 +126,7 @@ class World(RuleBasedStateMachine):
         self.now += seconds
         self.tell(ev.Tick())
 
-    # processes of a role
+    # deaths of processes with a role
 
     @precondition(lambda self: self.exited is None and self.roles)
     @rule(data=st.data())
@@ -140,7 +142,7 @@ class World(RuleBasedStateMachine):
         pid = self.roles.pop(role)
         if role is Role.TEMPLATE:
             self.requests.clear()
-            # what it forked and did not name: those that have not said hello see the end of their link
+            # its unreported workers that have not said hello see the end of their link and leave
             self.unnamed.clear()
         self.tell(ev.Reaped(pid, status))
 
@@ -176,9 +178,9 @@ class World(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_worker_says_hello(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from([w for w in self.living() if not w.greeted]))
-        known = self.core.pools.match(worker.entry, worker.generation)
-        if known is None:
-            return  # its link is closed: nobody hears it
+        slot = self.core.pools.match(worker.entry, worker.generation)
+        if slot is None:
+            return  # the link is closed, so the message is lost
         worker.greeted = True
         self.tell(ev.Hello(worker.entry, worker.generation, worker.pid, worker.pid))
 
@@ -206,8 +208,8 @@ class World(RuleBasedStateMachine):
     )
     @rule(data=st.data())
     def the_dispatcher_recovers(self, data: st.DataObject) -> None:
-        left = [w for w in self.workers.values() if w.told and not w.recovered]
-        worker = data.draw(st.sampled_from(left))
+        unrecovered = [w for w in self.workers.values() if w.told and not w.recovered]
+        worker = data.draw(st.sampled_from(unrecovered))
         worker.recovered = True
         self.tell(ev.Recovered(worker.entry, worker.generation))
 
@@ -224,12 +226,12 @@ class World(RuleBasedStateMachine):
             return
         before = repr(current)
         self.tell(kind(entry, generation, *{ev.Named: (20_000,), ev.Hello: (20_000, 1)}.get(kind, ())))
-        now = self.core.pools.workers.get(entry)
+        slot = self.core.pools.workers.get(entry)
         if current is not None:
-            assert now is not None
-            assert now.pid != 20_000
-            if now.generation == current.generation and current.state.value != "named":
-                assert repr(now) == before
+            assert slot is not None
+            assert slot.pid != 20_000
+            if slot.generation == current.generation and current.state.value != "named":
+                assert repr(slot) == before
 
     @precondition(lambda self: self.exited is None and Role.DISPATCHER in self.roles)
     @rule(channels=st.dictionaries(st.sampled_from(CHANNELS), st.integers(0, 9)))
@@ -249,12 +251,12 @@ class World(RuleBasedStateMachine):
         assert self.exited == 0
 
     def teardown(self) -> None:
-        """Whatever happened: told to end, it ends in bounded time and with a bounded number of signals."""
+        """Whatever happened before, a shutdown takes bounded time and a bounded number of signals."""
         if self.exited is None:
             self.tell(ev.EndSoon())
         began, before = self.now, self.signals
         while self.exited is None:
-            assert self.now - began <= GRACE + RECOVERY_PATIENCE + 3, "it does not come to an end"
+            assert self.now - began <= GRACE + RECOVERY_PATIENCE + 3, "the shutdown takes too long"
             assert self.signals - before <= 20 + 2 * len(self.workers)
             self.obey_kills()
             if self.exited is None:
@@ -262,7 +264,7 @@ class World(RuleBasedStateMachine):
                 self.tell(ev.Tick())
 
     def obey_kills(self) -> None:
-        """Processes die of what they are sent; nobody answers any more."""
+        """Processes die of the signals they get; none answers any more."""
         if self.core.phase is not Phase.DRAINING:
             for worker in self.living():
                 worker.reaped = True
@@ -294,7 +296,7 @@ class World(RuleBasedStateMachine):
         if Role.DISPATCHER in self.roles:
             for worker in self.workers.values():
                 if worker.greeted and worker.reaped and not worker.recovered:
-                    assert worker.told, f"nobody knows that {worker} is dead"
+                    assert worker.told, f"the dispatcher does not know that {worker} is dead"
 
     @invariant()
     def the_next_moment_is_to_come(self) -> None:

@@ -1,4 +1,4 @@
-"""What is said to a service manager, and when."""
+"""The messages to a service manager, and when they are sent."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from queuemaster.master.systemd import Announcer, Notifier
 @pytest.fixture
 def end() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
-        opened.bind("")  # a name without a path, of the kernel's choice: a path may be too long for a socket
+        opened.bind("")  # an abstract name that the kernel chooses, since a path may be too long for a socket
         opened.setblocking(False)
         yield opened
 
 
 def address(end: socket.socket) -> str:
-    """As a service manager writes it."""
+    """The address as a service manager writes it."""
     return f"@{end.getsockname()[1:].decode()}"
 
 
-def heard(end: socket.socket) -> list[str]:
+def read_messages(end: socket.socket) -> list[str]:
     messages = []
     while True:
         try:
@@ -52,19 +52,19 @@ def test_no_watchdog_is_meant_for_us(environ: dict[str, str]) -> None:
     notifier = Notifier.take(environ)
     assert notifier.watchdog == 0.0
     assert Announcer(notifier).wait(0.0) > 60
-    notifier.send("READY=1")  # to nobody
+    notifier.send("READY=1")  # nobody listens
 
 
 def test_what_finds_no_room_is_sent_later_in_order(end: socket.socket) -> None:
     notifier = Notifier(address(end))
     for number in range(2000):
         notifier.send(f"X={number}")
-    first = heard(end)
-    assert len(first) < 2000, "there was room for all: the test proves nothing"
+    first = read_messages(end)
+    assert len(first) < 2000, "the socket took every message: the test proves nothing"
     messages = list(first)
     while len(messages) < 2000:
         notifier.flush()
-        later = heard(end)
+        later = read_messages(end)
         assert later
         messages += later
     assert messages == [f"X={number}" for number in range(2000)]
@@ -73,23 +73,23 @@ def test_what_finds_no_room_is_sent_later_in_order(end: socket.socket) -> None:
 def test_each_thing_is_said_in_its_time(end: socket.socket) -> None:
     announcer = Announcer(Notifier(address(end), watchdog=10.0))
     announcer.look(False, "starting", 100.0)
-    assert heard(end) == ["STATUS=starting", "WATCHDOG=1"]
+    assert read_messages(end) == ["STATUS=starting", "WATCHDOG=1"]
     assert announcer.wait(101.0) == 4.0
     announcer.look(True, "running", 100.5)
-    assert heard(end) == [f"READY=1\nMAINPID={os.getpid()}"]
+    assert read_messages(end) == [f"READY=1\nMAINPID={os.getpid()}"]
     announcer.look(True, "running", 101.5)
     announcer.look(True, "running", 102.5)
-    assert heard(end) == ["STATUS=running"]
+    assert read_messages(end) == ["STATUS=running"]
     announcer.look(True, "running", 105.0)
-    assert heard(end) == ["WATCHDOG=1"]
+    assert read_messages(end) == ["WATCHDOG=1"]
     announcer.reloading()
     announcer.reloaded()
-    reloading, ready = heard(end)
+    reloading, ready = read_messages(end)
     assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert ready == "READY=1"
     announcer.stopping(2.5)
     announcer.stopping(2.5)
-    assert heard(end) == ["STOPPING=1\nEXTEND_TIMEOUT_USEC=2500000"]
+    assert read_messages(end) == ["STOPPING=1\nEXTEND_TIMEOUT_USEC=2500000"]
 
 
 def test_ready_is_not_said_by_one_that_is_stopping(end: socket.socket) -> None:
@@ -97,4 +97,4 @@ def test_ready_is_not_said_by_one_that_is_stopping(end: socket.socket) -> None:
     announcer.stopping(1.0)
     announcer.look(True, "", 1.0)
     announcer.reloaded()
-    assert heard(end) == ["STOPPING=1\nEXTEND_TIMEOUT_USEC=1000000"]
+    assert read_messages(end) == ["STOPPING=1\nEXTEND_TIMEOUT_USEC=1000000"]

@@ -1,4 +1,4 @@
-"""Which workers are ended, for what, and in which steps."""
+"""Which workers are ended, for which cause, and in which steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KILL = [ev.Signal(50, signal.SIGKILL, True)]
 
 
 class Scene:
-    """One worker, looked at every half second; it runs its job 7, attempt 2, since START."""
+    """One worker that runs job 7, attempt 2, since START; the watch looks at it every half second."""
 
     def __init__(self, heartbeat_timeout: float = HEARTBEAT, **limits: int) -> None:
         self.now = START
@@ -43,7 +43,7 @@ class Scene:
         return Reading(0, 1, 50, snapshot, self.cpu, self.memory)
 
     def pass_time(self, seconds: float) -> list[ev.Action]:
-        """What is done meanwhile."""
+        """Let time pass; return the actions of the watch."""
         end, actions = self.now + seconds, self.watch.look([self.reading], self.now)
         while self.now < end:
             self.now = min(self.now + INTERVAL, end)
@@ -73,11 +73,11 @@ def test_a_run_over_its_time_is_asked_to_stop_then_aborted_then_killed() -> None
     assert scene.pass_time(0.5) == ABORT
     assert scene.pass_time(ABORT_GRACE - 0.5) == []
     assert scene.pass_time(0.5) == KILL
-    assert scene.pass_time(100.0) == [], "it is killed once"
+    assert scene.pass_time(100.0) == [], "the worker is killed only once"
     charge = scene.watch.charge(0, 1)
     assert charge is not None
     assert (charge.text, charge.limit) == ("timeout after 10 s", True)
-    assert scene.watch.charge(0, 1) is None, "it is charged once"
+    assert scene.watch.charge(0, 1) is None, "the job is charged only once"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_run_that_stops_in_time_is_not_charged() -> None:
     scene = Scene(timeout=10 * SECOND)
     assert len(scene.pass_time(10.5)) == 1
     scene.snapshot = scene.snapshot._replace(job=8, attempt=1, since=int(scene.now * SECOND))
-    assert scene.pass_time(9.0) == [], "the next job is not ended for the last one"
+    assert scene.pass_time(9.0) == [], "the next job is not ended because of the previous one"
     assert scene.watch.charge(0, 1) is None
 
 
@@ -116,7 +116,7 @@ def test_a_worker_without_a_heartbeat_is_aborted_at_once() -> None:
     scene = Scene()
     scene.beats = False
     assert scene.pass_time(HEARTBEAT) == []
-    assert scene.pass_time(0.5) == ABORT, "it could not read a request"
+    assert scene.pass_time(0.5) == ABORT, "a hung worker cannot read a request to stop"
     assert scene.pass_time(ABORT_GRACE) == KILL
     charge = scene.watch.charge(0, 1)
     assert charge is not None
@@ -161,8 +161,8 @@ def test_a_look_that_is_a_little_late_does_not_start_the_time_anew() -> None:
 
 def test_a_cancelled_run_is_asked_to_stop_once() -> None:
     scene = Scene()
-    assert scene.watch.cancel(scene.reading, 7, 1, scene.now) == [], "another attempt"
-    assert scene.watch.cancel(scene.reading, 8, 2, scene.now) == [], "another job"
+    assert scene.watch.cancel(scene.reading, 7, 1, scene.now) == [], "the request was for another attempt"
+    assert scene.watch.cancel(scene.reading, 8, 2, scene.now) == [], "the request was for another job"
     (request,) = scene.watch.cancel(scene.reading, 7, 2, scene.now)
     assert isinstance(request, ev.AskToStop)
     assert request.cause is Cause.CANCEL
@@ -180,5 +180,7 @@ def test_a_process_has_longer_for_its_first_sign_of_life_than_for_the_next() -> 
         watch.look([], now)
         now += INTERVAL
     assert watch.silent_too_long(float("inf"), START, START + BOOT + 0.5)
-    assert watch.silent_too_long(1.5, START, now), "it has spoken before, so it must go on"
+    assert watch.silent_too_long(1.5, START, now), (
+        "a process that has sent a heartbeat must go on sending them"
+    )
     assert not watch.silent_too_long(1.0, START, now)

@@ -1,4 +1,4 @@
-"""Where another runner's choices differ from ours, as it is seen from one look to the next."""
+"""Differences between another runner's choices and ours, found by comparing successive looks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def job(number: int, channel: str = "root", priority: int = 10) -> SeenJob:
 
 
 class Eyes:
-    """Looks at the queue of a runner that a test plays."""
+    """Looks at the queue, with a test in the role of the other runner."""
 
     def __init__(self, channels: str) -> None:
         self.now = 100.0

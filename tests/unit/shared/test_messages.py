@@ -1,4 +1,4 @@
-"""Every message survives encode and decode; nothing else than a message comes out of decode."""
+"""Every message survives encode and decode, and decode returns nothing but messages."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ JSON = st.recursive(
 
 @given(every_message(), st.data())
 def test_a_field_of_another_type_gives_a_message_or_is_refused(message: Message, data: st.DataObject) -> None:
-    """Whatever stands in a field, decode raises nothing else, and a field never has a type that it does not declare."""
+    """Whatever a field contains, decode raises only its own error, and every field has its declared type."""
     document = json.loads(encode(message))
     name = data.draw(st.sampled_from(sorted(document)))
     document[name] = data.draw(JSON)
@@ -123,10 +123,12 @@ def test_what_is_too_long_is_not_sent() -> None:
 
 @pytest.mark.parametrize("name", ["root.channel", 'root."\\\x01', "root.ü€😀"])
 def test_more_channels_than_one_message_holds(name: str) -> None:
-    wanted = {f"{name}{number}": number for number in range(20_000)}
-    message = messages.WorkersWanted.fitting(wanted)
+    counts = {f"{name}{number}": number for number in range(20_000)}
+    message = messages.WorkersWanted.fitting(counts)
     assert LONGEST * 0.99 < len(encode(message)) <= LONGEST
-    assert list(message.channels) == list(wanted)[: len(message.channels)], "the first ones, in their order"
+    assert list(message.channels) == list(counts)[: len(message.channels)], (
+        "the message holds the first channels, in their order"
+    )
     assert messages.WorkersWanted.fitting({"root": 2}) == messages.WorkersWanted({"root": 2})
 
 

@@ -1,4 +1,4 @@
-"""Packets between processes, at the end of one of them."""
+"""Packets between two processes, at one end of their socket."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ ALL = frozenset(messages.MESSAGES.values())
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = wire.pair()
-    yield ours, theirs
-    ours.close()
-    theirs.close()
+    own_end, peer_end = wire.pair()
+    yield own_end, peer_end
+    own_end.close()
+    peer_end.close()
 
 
 Ends = tuple[socket.socket, socket.socket]
 
 
 def test_what_was_said_before_the_end_arrives_though_the_other_has_not_read_all(ends: Ends) -> None:
-    ours, theirs = ends
+    own_end, peer_end = ends
     released = messages.Released(1, leaving=False, broken=False)
-    wire.send(theirs, released)
-    wire.send(ours, RETIRE)
-    theirs.close()
-    received = wire.receive(ours, ALL)
+    wire.send(peer_end, released)
+    wire.send(own_end, RETIRE)
+    peer_end.close()
+    received = wire.receive(own_end, ALL)
     assert received is not None
     assert received.message == released
-    assert wire.receive(ours, ALL) is None
+    assert wire.receive(own_end, ALL) is None
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_what_is_no_message_is_logged_and_passed_over(
     ends: Ends, packet: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "_refusals", LogLimit())
-    ours, theirs = ends
-    theirs.send(packet)
-    wire.send(theirs, RETIRE)
-    received = wire.receive(ours, ALL)
+    own_end, peer_end = ends
+    peer_end.send(packet)
+    wire.send(peer_end, RETIRE)
+    received = wire.receive(own_end, ALL)
     assert received is not None
     assert received.message == RETIRE
     assert [record.getMessage() for record in caplog.records] == ["message refused"]
@@ -76,11 +76,11 @@ def test_refusals_are_logged_once_in_a_while(
     ends: Ends, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "_refusals", LogLimit())
-    ours, theirs = ends
+    own_end, peer_end = ends
     for _ in range(50):
-        theirs.send(b"garbage")
-    wire.send(theirs, RETIRE)
-    assert wire.receive(ours, ALL) is not None
+        peer_end.send(b"garbage")
+    wire.send(peer_end, RETIRE)
+    assert wire.receive(own_end, ALL) is not None
     assert len(caplog.records) == 1
 
 
@@ -90,44 +90,44 @@ def test_refusals_are_logged_once_in_a_while(
 def test_a_message_with_other_descriptors_than_its_own_is_refused_and_none_stays_open(
     ends: Ends, message: messages.Message, count: int
 ) -> None:
-    ours, theirs = ends
+    own_end, peer_end = ends
     before = len(os.listdir("/proc/self/fd"))
-    wire.send(theirs, message, [0] * count)
-    wire.send(theirs, RETIRE)
-    received = wire.receive(ours, ALL)
+    wire.send(peer_end, message, [0] * count)
+    wire.send(peer_end, RETIRE)
+    received = wire.receive(own_end, ALL)
     assert received is not None
     assert (received.message, received.fds) == (RETIRE, [])
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_more_descriptors_than_any_message_has_are_refused_and_none_stays_open(ends: Ends) -> None:
-    ours, theirs = ends
+    own_end, peer_end = ends
     before = len(os.listdir("/proc/self/fd"))
-    wire.send(theirs, RETIRE, [0] * 100)
-    wire.send(theirs, RETIRE)
-    assert wire.receive(ours, ALL) is not None
+    wire.send(peer_end, RETIRE, [0] * 100)
+    wire.send(peer_end, RETIRE)
+    assert wire.receive(own_end, ALL) is not None
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_message_for_another_process_is_refused_and_its_descriptors_are_closed(ends: Ends) -> None:
-    ours, theirs = ends
+    own_end, peer_end = ends
     before = len(os.listdir("/proc/self/fd"))
-    wire.send(theirs, messages.ApplySettings(), [0])
-    wire.send(theirs, RETIRE)
-    received = wire.receive(ours, messages.WORKER_READS)
+    wire.send(peer_end, messages.ApplySettings(), [0])
+    wire.send(peer_end, RETIRE)
+    received = wire.receive(own_end, messages.WORKER_READS)
     assert received is not None
     assert received.message == RETIRE
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_an_empty_packet_with_descriptors_is_no_end(ends: Ends) -> None:
-    ours, theirs = ends
+    own_end, peer_end = ends
     before = len(os.listdir("/proc/self/fd"))
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 0]))
-    theirs.sendmsg([b""], [rights])
-    theirs.send(b"")
-    wire.send(theirs, RETIRE)
-    received = wire.receive(ours, ALL)
+    peer_end.sendmsg([b""], [rights])
+    peer_end.send(b"")
+    wire.send(peer_end, RETIRE)
+    received = wire.receive(own_end, ALL)
     assert received is not None
     assert received.message == RETIRE
     assert len(os.listdir("/proc/self/fd")) == before

@@ -1,4 +1,4 @@
-"""The counters of work: added up, and the same after a way through JSON."""
+"""The counters of work: they add up, and survive JSON."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ counts = st.builds(
 
 @given(counts, counts)
 def test_adding_adds_every_number(first: WorkCounts, second: WorkCounts) -> None:
-    both = first + second
-    assert both == second + first
+    total = first + second
+    assert total == second + first
     for outcome in OUTCOMES:
-        assert both.outcomes[outcome] == first.outcomes[outcome] + second.outcomes[outcome]
-    assert sum(both.duration) == sum(first.duration) + sum(second.duration)
-    assert sum(both.wait) == sum(first.wait) + sum(second.wait)
+        assert total.outcomes[outcome] == first.outcomes[outcome] + second.outcomes[outcome]
+    assert sum(total.duration) == sum(first.duration) + sum(second.duration)
+    assert sum(total.wait) == sum(first.wait) + sum(second.wait)
     assert first + WorkCounts() == first
 
 

@@ -1,4 +1,4 @@
-"""Every gate, from facts alone: what is open, what is shut, who is named."""
+"""Every gate, decided from facts alone: whether it is open or shut, and which jobs and people it names."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def channels(text: str, *overrides: Override) -> Channels:
     return Channels(Tree(parse_channels(text).channels), {"sales": overrides})
 
 
-def gate(name: str, known: Facts, tree: Channels | None) -> Gate:
-    return next(each for each in answer(known, tree).gates if each.name == name)
+def gate(name: str, given_facts: Facts, tree: Channels | None) -> Gate:
+    return next(candidate for candidate in answer(given_facts, tree).gates if candidate.name == name)
 
 
 def test_a_job_that_is_over_or_runs_has_one_gate() -> None:
     for state in ("done", "failed", "cancelled", "started"):
         result = answer(facts(state), channels("root:1"))
-        assert [each.name for each in result.gates] == ["state"]
+        assert [candidate.name for candidate in result.gates] == ["state"]
         assert not result.waits
 
 
@@ -167,8 +167,8 @@ def test_pause_says_by_whom() -> None:
     live = gate("pause", facts(), channels("root:1,mail:1", Override("root.mail", paused=True)))
     assert (live.verdict, "live, in database sales" in live.says) == (SHUT, True)
     tree = Tree(parse_channels("root:1,mail:1").channels)
-    two = {"sales": (Override("root.mail", 1),), "crm": (Override("root.mail", paused=True),)}
-    assert "live, in database crm;" in gate("pause", facts(), Channels(tree, two)).says
+    overrides = {"sales": (Override("root.mail", 1),), "crm": (Override("root.mail", paused=True),)}
+    assert "live, in database crm;" in gate("pause", facts(), Channels(tree, overrides)).says
     resumed = gate("pause", facts(), channels("root:1,mail:1:paused", Override("root.mail", paused=False)))
     assert resumed.verdict is OPEN
 
@@ -199,16 +199,16 @@ def test_worker() -> None:
     assert gate("worker", facts(sessions={"root": 2}), tree).verdict is UNKNOWN
     late = facts(created_ago=60.0)
     assert "no worker of root.mail has come for it in 1 min" in gate("worker", late, tree).says
-    held = replace(late, running=(other("a", "started"),))
-    assert gate("worker", held, tree).verdict is UNKNOWN
+    full = replace(late, running=(other("a", "started"),))
+    assert gate("worker", full, tree).verdict is UNKNOWN
 
 
 def test_what_somebody_must_do_is_told_first_and_the_rest_is_named() -> None:
-    known = facts(eta_in=5.0, running=(other("a", "started"),), leader=Leader(False))
-    result = answer(known, channels("root:1,mail:1:paused"))
+    state = facts(eta_in=5.0, running=(other("a", "started"),), leader=Leader(False))
+    result = answer(state, channels("root:1,mail:1:paused"))
     assert result.summary.startswith("It waits because no supervisor serves database sales")
     assert result.summary.endswith("Shut as well: pause, eta, capacity.")
-    problem = answer(replace(known, schema_problem="its schema is older"), channels("root:1"))
+    problem = answer(replace(state, schema_problem="its schema is older"), channels("root:1"))
     assert problem.summary.startswith("It waits because no supervisor of this version accepts sales")
 
 

@@ -1,4 +1,4 @@
-"""How long a worker goes on by one grant."""
+"""How long a worker goes on with one grant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from queuejobs.worker.runtimes.grant_use import GrantUse
 
 
 class Surroundings:
-    """Says what a test wants it to say."""
+    """A stand-in for the worker, with the answers that a test sets."""
 
     def __init__(self) -> None:
         self.off = False

@@ -1,4 +1,4 @@
-"""How a run of an Odoo job that raised ends: what the addon itself would store, and where we differ from it."""
+"""How a run of an Odoo job that raised ends: as the addon would store it, except where we differ."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LockNotAvailable(psycopg2.OperationalError):
 def errors() -> Iterator[Any]:
     """The addon's error classes, from the stand-in for Odoo."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", "UTC")  # Odoo's import sets it
+        patch.setenv("TZ", "UTC")  # importing Odoo sets it
         patch.syspath_prepend(ODOOLIKE)
         yield process.addon("exception")
         for name in [name for name in sys.modules if name.partition(".")[0] == "odoo"]:
@@ -51,7 +51,7 @@ def decided(
     return endings.decided(error, row, RetrySettings(**settings), config)
 
 
-def shown(end: endings.End) -> tuple[str | None, str | None, str | None]:
+def error_of(end: endings.End) -> tuple[str | None, str | None, str | None]:
     return end.ending.exc_name, end.ending.exc_message, end.ending.exc_info
 
 
@@ -61,7 +61,7 @@ def test_any_other_error_fails_the_job_at_once(errors: Any) -> None:
     except ValueError as error:
         end = decided(error)
     assert (end.ending.state, end.ending.delay, end.retry, end.result) == ("failed", None, 1, None)
-    name, message, info = shown(end)
+    name, message, info = error_of(end)
     assert (name, message) == ("ValueError", "it is broken")
     assert info is not None
     assert info.startswith("Traceback")
@@ -71,7 +71,7 @@ def test_any_other_error_fails_the_job_at_once(errors: Any) -> None:
 def test_a_failure_of_the_business_has_the_addons_name(errors: Any) -> None:
     end = decided(errors.FailedJobError("no token"), on_error="retry")
     assert end.ending.state == "failed"
-    assert shown(end)[:2] == ("odoo.addons.queue_job.exception.FailedJobError", "no token")
+    assert error_of(end)[:2] == ("odoo.addons.queue_job.exception.FailedJobError", "no token")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_retry_waits_as_long_as_with_the_addon(
 ) -> None:
     end = decided(errors.RetryableJobError("not yet", seconds=seconds), retry, pattern=pattern)
     assert (end.ending.state, end.ending.delay, end.ending.counted) == ("pending", delay, True)
-    assert (end.retry, end.result, shown(end)) == (retry + 1, "not yet", NO_ERROR)
+    assert (end.retry, end.result, error_of(end)) == (retry + 1, "not yet", NO_ERROR)
 
 
 def test_a_range_in_a_pattern_is_drawn_from(errors: Any) -> None:
@@ -107,11 +107,11 @@ def test_max_retries_counts_executions_and_the_last_one_fails_with_the_addons_er
     assert decided(errors.RetryableJobError("not yet"), 3).ending.state == "pending"
     end = decided(errors.RetryableJobError("not yet"), 4)
     assert (end.ending.state, end.retry) == ("failed", 5)
-    name, message, info = shown(end)
+    name, message, info = error_of(end)
     assert name == "odoo.addons.queue_job.exception.FailedJobError"
     assert message == "Max. retries (5) reached: not yet"
     assert info is not None
-    assert "RetryableJobError: not yet" in info  # its cause
+    assert "RetryableJobError: not yet" in info  # the cause of the error
     assert decided(errors.RetryableJobError("not yet"), 1_000, limit=0).ending.state == "pending"
 
 
@@ -123,7 +123,7 @@ def test_a_try_that_is_ignored_leaves_the_counter(errors: Any) -> None:
 def test_a_conflict_in_the_database_costs_no_try_and_leaves_no_error(errors: Any) -> None:
     end = decided(LockNotAvailable("locked"), 4, conflicts=CONCURRENCY_LIMIT - 1)
     assert (end.ending.state, end.ending.delay, end.retry) == ("pending", CONCURRENCY_DELAY, 4)
-    assert (end.result, shown(end)) == ("locked", NO_ERROR)
+    assert (end.result, error_of(end)) == ("locked", NO_ERROR)
     assert decided(LockNotAvailable("locked"), conflicts=CONCURRENCY_LIMIT).ending.state == "failed"
 
 
@@ -131,17 +131,17 @@ def test_a_timeout_is_tried_again_and_says_so(errors: Any) -> None:
     """The addon has no timeouts: this rule is ours, and so is the error that the job shows meanwhile."""
     end = decided(TimeoutJobError("timeout after 3 s"), 1)
     assert (end.ending.state, end.ending.delay, end.retry) == ("pending", 20, 2)
-    assert shown(end)[:2] == ("queuejobs.exception.TimeoutJobError", "timeout after 3 s")
+    assert error_of(end)[:2] == ("queuejobs.exception.TimeoutJobError", "timeout after 3 s")
     assert decided(TimeoutJobError("timeout after 3 s"), 4).ending.state == "failed"
 
 
 def test_the_policy_retry_is_ours_and_shows_the_error_of_the_last_try(errors: Any) -> None:
     end = decided(ValueError("it is broken"), 2, on_error="retry")
     assert (end.ending.state, end.ending.delay, end.retry) == ("pending", 40, 3)
-    assert (end.result, shown(end)[:2]) == ("it is broken", ("ValueError", "it is broken"))
+    assert (end.result, error_of(end)[:2]) == ("it is broken", ("ValueError", "it is broken"))
 
 
 def test_what_recovery_decided_is_stored_as_it_is() -> None:
     row = {"retry": 2, "doom_name": "Died", "doom_message": "killed", "doom_info": "three times"}
     end = endings.doomed(row)
-    assert (end.ending.state, end.retry, shown(end)) == ("failed", 2, ("Died", "killed", "three times"))
+    assert (end.ending.state, end.retry, error_of(end)) == ("failed", 2, ("Died", "killed", "three times"))

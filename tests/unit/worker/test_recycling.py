@@ -20,10 +20,10 @@ MIB = 1 << 20
 
 
 class Loaded:
-    """A source of numbers that returns the same share of every range, and records the ranges."""
+    """A random source that returns the same share of every range, and records the ranges."""
 
     def __init__(self, share: float) -> None:
-        self._share = share  # 0: the lower bound, 1: the upper bound
+        self._share = share  # 0 is the lower bound, 1 the upper bound
         self.rolled: list[tuple[float, float]] = []
 
     def uniform(self, a: float, b: float) -> float:
@@ -36,13 +36,13 @@ def recycling(share: float = 0.5, **limits: Any) -> Recycling:
 
 
 def leaves_after(worker: Recycling) -> int:
-    """How many jobs the worker runs until it leaves."""
+    """How many jobs the worker runs before it leaves."""
     return next(count for count in range(1, 10_000) if worker.reason(BORN, 0, count))
 
 
 def test_without_limits_it_stays() -> None:
     worker = recycling()
-    assert {worker.reason(BORN + 1e9, 1 << 50, ran) for ran in range(1000)} == {None}
+    assert {worker.reason(BORN + 1e9, 1 << 50, count) for count in range(1000)} == {None}
 
 
 def test_the_dice_are_rolled_once_for_jobs_and_age_together() -> None:

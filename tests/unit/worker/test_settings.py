@@ -1,4 +1,4 @@
-"""Templates and workers read from the service's JSON what holds for each channel."""
+"""Templates and workers read the settings of each channel from the service's JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ channels = root:4,
 
 @pytest.fixture
 def settings(tmp_path: Path) -> WorkerSettings:
-    """As the master hands them down, for this configuration."""
+    """The settings that the master hands down for this configuration."""
     conf = tmp_path / "queuemaster.conf"
     conf.write_text(CONF)
     return parse(json.loads(compile_settings(conf, {}, [], {}).settings.to_json()))

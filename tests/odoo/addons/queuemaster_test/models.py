@@ -1,4 +1,4 @@
-"""Jobs of every kind. What they did is in the rows of one model."""
+"""Jobs of every kind. Each writes its effects as rows of one model."""
 
 import json
 import os
@@ -18,7 +18,7 @@ class Effect(models.Model):
     note = fields.Char()
 
     def init(self):
-        # a sequence is not rolled back: it tells runs apart that leave nothing else
+        # a sequence is not rolled back, so it counts runs that leave no other trace
         self.env.cr.execute("create sequence if not exists queuemaster_runs")
 
     def _run_number(self):
@@ -65,8 +65,8 @@ class Effect(models.Model):
 
     def where(self):
         env = self.env
-        shown = {"uid": env.uid, "su": env.su, "company": env.company.id, "context": dict(env.context)}
-        return json.dumps(shown)
+        facts = {"uid": env.uid, "su": env.su, "company": env.company.id, "context": dict(env.context)}
+        return json.dumps(facts)
 
     def sleep(self, seconds):
         time.sleep(seconds)
@@ -79,7 +79,7 @@ class Effect(models.Model):
         while time.monotonic() < deadline:
             try:
                 sum(range(10_000))
-            except Exception:  # as code does that swallows everything
+            except Exception:  # like application code that swallows every exception
                 continue
 
     def eat(self, mebibytes):
@@ -100,7 +100,7 @@ class Effect(models.Model):
 
     def sleep_with_a_child(self, seconds):
         child = subprocess.Popen(["sleep", "600"])
-        # seen from outside although nothing is committed
+        # visible to other sessions although nothing is committed
         self.env.cr.execute("select setval('queuemaster_runs', %s)", (child.pid,))
         time.sleep(seconds)
 

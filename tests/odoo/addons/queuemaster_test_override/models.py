@@ -1,4 +1,4 @@
-"""An override of what the addon writes, as queue_job_batch has one. Each call leaves a row."""
+"""Overrides the ``write`` of jobs, as queue_job_batch does. Each call leaves a row."""
 
 from odoo import fields, models
 
