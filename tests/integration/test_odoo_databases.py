@@ -67,7 +67,7 @@ class Landlord:
             cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
     def databases(self) -> list[str]:
-        """Drop the role and everything that it owns."""
+        """The names of the databases that it owns."""
         with self.admin.cursor() as cursor:
             cursor.execute(
                 "select datname from pg_database where datdba = %s::regrole order by 1", (self.name,)
