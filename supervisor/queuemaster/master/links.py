@@ -143,7 +143,6 @@ class WorkerLinks:
         ``hello`` is called with the worker's first message, never if the worker dies before it.
         """
         ours, theirs = wire.pair()
-        wire.ask_credentials(ours)
         outbox = self._outboxes[entry] = Outbox(ours)
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(outbox, hello))
         self._words[entry] = os.memfd_create("queuemaster-last-words", os.MFD_CLOEXEC)
@@ -156,7 +155,6 @@ class WorkerLinks:
             return  # what was there was no hello, which may still come
         self._selector.unregister(outbox.socket)
         if received is not None:  # else the worker died first: reaped, or asked for again at its deadline
-            outbox.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
             hello(received)
 
     def descriptor(self, entry: int) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import logging
 import os
-import select
 import socket
 import struct
 import time
@@ -27,7 +26,7 @@ _refusals = LogLimit()
 
 
 class Received(NamedTuple):
-    """One message. ``pid`` is what the kernel says of the sender, 0 unless the socket asks for it."""
+    """One message. ``pid`` is what the kernel says of the sender."""
 
     message: Message
     fds: List[int]
@@ -35,13 +34,14 @@ class Received(NamedTuple):
 
 
 def pair() -> Tuple[socket.socket, socket.socket]:
-    """Two connected ends. Neither is inherited unless it is handed over."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """Two connected ends. Neither is inherited unless it is handed over.
 
-
-def ask_credentials(end: socket.socket) -> None:
-    """From now on packets that arrive here tell their sender's pid."""
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    Every packet tells its sender's pid: an empty one is told from the end by that.
+    """
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return ends
 
 
 def send(end: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
@@ -66,7 +66,7 @@ def receive(end: socket.socket, accepted: Collection[Type[Message]]) -> Optional
             # the peer closed its end with packets of ours unread, and its own packets come after this error
             continue
         fds, pid = _read_ancillary(ancillary)
-        if not data and not fds and _is_closed(end):
+        if not data and not ancillary:
             return None
         try:
             return Received(_understand(data, flags, fds, accepted), fds, pid)
@@ -79,13 +79,6 @@ def receive(end: socket.socket, accepted: Collection[Type[Message]]) -> Optional
                     _log, logging.WARNING, "message refused",
                     bytes=len(data), why=str(error), left_out=left_out or None,
                 )  # fmt: skip
-
-
-def _is_closed(end: socket.socket) -> bool:
-    """Whether nothing comes any more. An empty packet reads like the end, which only poll tells apart."""
-    poll = select.poll()
-    poll.register(end, select.POLLRDHUP)
-    return bool(poll.poll(0))
 
 
 def _understand(data: bytes, flags: int, fds: List[int], accepted: Collection[Type[Message]]) -> Message:
