@@ -9,6 +9,8 @@ T ?=
 PYTEST_ARGS ?=
 
 SHELL := /bin/bash
+# hundreds of processes start in the tests: none of them should compile our modules anew
+unexport PYTHONDONTWRITEBYTECODE
 # scripts in .venv/bin are never called by name: their first line breaks on a path with a space
 PY := .venv/bin/python
 # -qq: errors only, not what pip thinks of the machine

@@ -6,13 +6,17 @@ import array
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from queuejobs.shared import messages, wire
 from queuejobs.shared.log_limit import LogLimit
 
+WORKERS = Path(__file__).parents[3] / "workers"
 RETIRE = messages.Retire()
 ALL = frozenset(messages.MESSAGES.values())
 
@@ -131,3 +135,24 @@ def test_an_empty_packet_with_descriptors_is_no_end(ends: Ends) -> None:
     assert received is not None
     assert received.message == RETIRE
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    "patching", ["", "from gevent import monkey; monkey.patch_all()"], ids=["plain", "gevent"]
+)
+def test_the_end_is_the_end_and_an_empty_packet_is_none(patching: str) -> None:
+    """In the dispatcher, too, where gevent replaces what the standard library knows of sockets."""
+    script = f"""
+{patching}
+from queuejobs.shared import messages, wire
+ours, theirs = wire.pair()
+theirs.send(b"")
+wire.send(theirs, messages.Retire())
+theirs.send(b"")
+theirs.close()
+received = wire.receive(ours, messages.WORKER_READS)
+assert received is not None and received.message == messages.Retire()
+assert wire.receive(ours, messages.WORKER_READS) is None
+assert wire.receive(ours, messages.WORKER_READS) is None
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, cwd=WORKERS)
