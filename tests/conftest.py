@@ -28,7 +28,7 @@ from support.testserver import VARIABLE, session_server
 _PATIENCE = 30.0
 _HERE = Path(__file__).parent
 
-# a script that runs something in the background has it ignore SIGINT, and so would the commands that tests start
+# what a script starts in the background ignores SIGINT, and so would the commands that the tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

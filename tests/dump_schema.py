@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def dump(dsn: str) -> str:
-    """What a client of any server from PostgreSQL 14 on can execute."""
+    """The dump of the schema, as statements that every server from PostgreSQL 14 on executes."""
     beside_the_server = embedded.find_binaries() / "pg_dump"
     program = beside_the_server if beside_the_server.exists() else shutil.which("pg_dump")
     if program is None:
@@ -46,7 +46,7 @@ def dump(dsn: str) -> str:
     kept = [
         line
         for line in ran.stdout.splitlines()
-        # comments at the top level, commands of psql, and a setting that older servers do not have
+        # without comments at the top level, commands of psql, and a setting that older servers do not have
         if line and not line.startswith(("--", "\\", "SET transaction_timeout"))
     ]
     return "\n".join(kept) + "\n"

@@ -28,7 +28,7 @@ class Shown(Model):
         """The ids plus a hundred."""
         return [int(number) + 100 for number in self.ids]
 
-    # called after the final failure
+    # failures, and the methods that are called after the final one
 
     @job_function(on_fail_method="tell", retry_pattern={1: 0})
     def fail_at_last(self, word: str) -> None:

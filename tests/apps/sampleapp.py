@@ -180,7 +180,7 @@ class Sample(Model):
             child.wait()
 
     def leave_an_orphan(self, marker: str) -> None:
-        """Start a process that outlives the job and has no parent, and wait until its pid is in ``marker``."""
+        """Start a process that outlives the job and its own parent, and wait until its pid is in ``marker``."""
         script = f"setsid sleep 600.4712 & echo $! >> {marker}"
         subprocess.run(["sh", "-c", script], check=True)
 

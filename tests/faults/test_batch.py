@@ -163,7 +163,7 @@ def test_what_may_not_share_a_transaction_runs_alone(jobs: Queue, database: str,
 
 
 def enqueue(jobs: Queue, number: int, method: str) -> None:
-    """A job of a model that only the supervised application has."""
+    """Enqueue a job of the model ``apart``, which only the supervised application has."""
     jobs.rows(
         "insert into queuemaster.queue_job (uuid, model_name, method_name, records, priority)"
         " values (%s, 'apart', %s, %s, %s)",
@@ -184,7 +184,7 @@ def test_a_reload_ends_it(jobs: Queue, database: str, tmp_path: Path) -> None:
         jobs.wait_for(first.uuid, "started")
         before = running.one("worker", "root.b").pid
         running.process.send_signal(signal.SIGHUP)
-        # it is told to retire like the worker of root.a, and is replaced at once
+        # the worker of root.b is told to retire like that of root.a, and is replaced at once
         wait_until(
             lambda: (
                 before not in [worker.pid for worker in running.children("worker", "root.b")]
@@ -250,7 +250,7 @@ def in_batch(jobs: Queue, running: Supervised, job: int) -> None:
 
 
 def three_jobs(jobs: Queue) -> list[int]:
-    """Three jobs for one batch; the second waits until the test lets go."""
+    """Enqueue three jobs for one batch, of which the second waits until the test lets go; return their ids."""
     delayed = [jobs.sample(n).delayable(channel="root.a") for n in range(3)]
     stored = jobs.env.delay_many(
         [sample.write_and_wait(1) if n == 1 else sample.write() for n, sample in enumerate(delayed)]

@@ -33,7 +33,7 @@ class Odoo(OcaSession):
         self.rows(EFFECTS)
 
     def call(self, method: str, *arguments: Any, **columns: Any) -> int:
-        """Add a job that calls a method of the stand-in's only model; return its uuid."""
+        """Add a job that calls a method of the stand-in's only model; return its id."""
         return self.add(method_name=method, arguments=list(arguments), **columns)
 
     def job(self, job: int) -> dict[str, Any]:
@@ -143,12 +143,12 @@ def test_jobs_wait_while_modules_change(odoo: Odoo, database: str, tmp_path: Pat
         odoo.rows("insert into ir_module_module (name, state) values ('sale', 'to upgrade')")
         wait_until(lambda: "jobs wait: modules are changing" in running.log, PATIENCE)
         second = odoo.call("work")
-        # after one more round it still waits
+        # after another look for changing modules it still waits
         odoo.rows("select pg_sleep(3)")
         assert odoo.state(second) == "pending"
         odoo.rows("update ir_module_module set state = 'installed'")
         odoo.ends(second, "done")
-        # the new process runs the new code
+        # a new template brings the new code
         wait_until(lambda: running.one("template").pid != template, PATIENCE)
 
 
@@ -246,7 +246,7 @@ def test_a_worker_whose_session_was_ended_takes_the_next_job(
         wait_until(lambda: odoo.value(session_ended, session[0]), PATIENCE, "the session to end")
         odoo.ends(odoo.call("work", "again"), "done")
         assert running.one("worker").pid == worker
-        # the worker is idle, so the dispatcher announces a job to it in advance
+        # the dispatcher wakes the idle worker before it grants the job, so the loss is found before the claim
         assert running.log.count("lost session settled") == 1
         assert "claim failed" not in running.log
 

@@ -101,7 +101,7 @@ def test_highest_priority_first(database: str, tmp_path: Path) -> None:
             waiting.setdefault(channel, set()).add(job)
         for step in transitions(jobs):
             if step.new != "started" or step.job not in waiting[step.channel]:
-                continue  # only first starts count: a requeued job may start late
+                continue  # only first starts count: a job that is tried again may start late
             waiting[step.channel].discard(step.job)
             better = sum(keys[other] < keys[step.job] for other in waiting[step.channel])
             assert better < CAPACITY[step.channel], (step, better)

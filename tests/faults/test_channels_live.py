@@ -91,7 +91,7 @@ def test_limits_survive_a_restart_and_a_crash_of_the_dispatcher_until_cleared(
     database: str, tmp_path: Path
 ) -> None:
     channels = "root:4,mail:2,free:1"
-    change(database, "mail", "--pause")  # no job is running now
+    change(database, "mail", "--pause")  # no supervisor is running yet
     with queue(database) as jobs:
         job = jobs.sample(1).with_delay(channel="root.mail").write()
         for _ in range(2):

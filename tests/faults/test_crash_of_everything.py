@@ -144,13 +144,13 @@ def test_a_supervisor_that_stands_still_is_deposed(database: str, tmp_path: Path
             jobs.wait_for(held_job.uuid, "started")
             with standing_still(first):
                 next_job = jobs.sample(2).with_delay().write_and_wait(2)
-                # the test writes the half minute that has to pass; everything else is real
+                # instead of waiting, the test makes the last heartbeat half a minute older; everything else is real
                 jobs.rows("update queuemaster.leader set beat = beat - interval '31 seconds'")
                 row = jobs.wait_for(next_job.uuid, "started")
                 assert psutil.Process(row["worker_pid"]).ppid() == second.process.pid
                 assert "ended the session of a leader that did not beat" in second.log
                 assert jobs.job(held_job.uuid)["state"] == "started", (
-                    "its session is alive, so it may still finish"
+                    "the session of its worker is alive, so the job may still finish"
                 )
                 late = jobs.sample(3).with_delay().write()
                 jobs.rows("select pg_advisory_unlock(4711, 2)")

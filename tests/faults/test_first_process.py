@@ -1,4 +1,4 @@
-"""As process 1 of a container without an init: it reaps orphans, obeys signals, and leaves no process behind."""
+"""The supervisor as process 1 of a container without init: it reaps orphans, obeys signals and leaves no process."""
 
 from __future__ import annotations
 

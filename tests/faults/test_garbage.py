@@ -82,7 +82,10 @@ ROLES = ("template", "dispatcher", "worker", "master")
 
 @pytest.mark.parametrize("sender", ROLES)
 def test_no_process_ends_by_it(running: Supervised, jobs: Queue, sender: str) -> None:
-    """The master's packets reach all other processes; theirs reach the master or the dispatcher."""
+    """Packets of the master reach every other process, and those of the dispatcher the master and the workers.
+
+    Those of the template reach the master, and those of a worker the dispatcher.
+    """
     jobs.sample(1).with_delay().write()
     jobs.wait_until_drained()
     pids = {role: running.one(role).pid for role in ROLES[:-1]} | {"master": running.process.pid}

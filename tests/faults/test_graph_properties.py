@@ -126,7 +126,7 @@ def store(jobs: Queue, nodes: Sequence[Node], acts: Sequence[Act], model: Model)
 
 
 def carry_out(jobs: Queue, stored: Sequence[Job], acts: Sequence[Act], model: Model) -> None:
-    """Do all of them in one transaction, so that no job starts in between."""
+    """Perform the actions in one transaction, so that no job starts between two of them."""
     with transaction(jobs):
         perform(jobs, stored, acts, model)
 

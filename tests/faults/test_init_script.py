@@ -130,7 +130,7 @@ def test_what_is_not_there(script: InitScript) -> None:
 
 
 def test_who_may_not(database: str) -> None:
-    """An ordinary user calls the script; root runs this test as nobody."""
+    """An ordinary user calls the script: the user nobody, if root runs the tests."""
     user = NOBODY if os.geteuid() == 0 else None
     place = Path(tempfile.mkdtemp(prefix="qm-", dir="/tmp"))
     try:

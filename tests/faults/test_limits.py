@@ -29,7 +29,7 @@ WAYS = [
 
 
 def test_a_runaway_ends_at_its_timeout(database: str, tmp_path: Path) -> None:
-    """Each way has its own channel with one worker, so the next job of the channel runs in the same worker."""
+    """Each way has a channel with one slot, whose next job shows that its worker goes on or was replaced."""
     channels = ",".join(["root:6", *(f"{number}:1" for number in range(len(WAYS)))])
     with queue(database) as jobs, supervised(database, tmp_path, channels, SOON) as running:
         runaways = [
@@ -96,7 +96,7 @@ def test_limits_of_jobs_and_of_their_functions(database: str, tmp_path: Path) ->
             assert message in row["exc_message"], (where, how, running.log)
             assert row["exc_name"].rpartition(".")[2] in ("LimitJobError", "JobKilled")
         assert left_children(tmp_path) == [], "the job's child processes end with it"
-        # 0 lifts the channel's limit. For the limited job, children that it has waited for count too.
+        # cpu=0 lifts the channel's limit of 1 s; without it a job is ended for the processor time of its child
         unlimited = jobs.sample(2).with_delay(channel="free", cpu=0, max_retries=1).use_children(2.5, False)
         limited = jobs.sample(2).with_delay(channel="free", max_retries=1).use_children(60, False)
         jobs.wait_for(unlimited.uuid, "done")
@@ -187,7 +187,7 @@ def test_a_worker_that_does_not_beat(database: str, tmp_path: Path, job_of: str)
         job = sample.run_away(job_of) if job_of != "stopped" else sample.stop()
         row = jobs.wait_for(job.uuid, "failed")
         assert "hung: no heartbeat for" in row["exc_message"]
-        assert "sampleapp.py" in row["exc_info"], "the row has the tracebacks of its threads"
+        assert "sampleapp.py" in row["exc_info"], "the row has the tracebacks of the worker's threads"
         assert "worker's last words" in running.log
 
 

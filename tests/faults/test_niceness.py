@@ -11,7 +11,7 @@ import pytest
 from support.supervised import queue, supervised
 
 pytestmark = pytest.mark.timeout(200)
-# PR_CAPBSET_DROP, CAP_SYS_NICE. An ordinary user does not have the capability and cannot drop it.
+# PR_CAPBSET_DROP of CAP_SYS_NICE: root without it. An ordinary user does not have it, and the call fails.
 WITHOUT_PRIVILEGE = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(24, 23, 0, 0, 0)

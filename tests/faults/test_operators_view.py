@@ -50,7 +50,7 @@ def test_status_and_why_name_the_job_that_holds_the_slot(database: str, tmp_path
         def busy() -> dict[str, Any] | None:
             status = document(tmp_path, "status")
             slots = status["channels"].get("root.mail", {}).get("in_use")
-            # a worker adopted from an earlier dispatcher has a slot too, before the new one leads
+            # a worker that was just handed to the dispatcher has a slot too, before the dispatcher leads
             leads = any(state and state["leader"] for state in status["databases"].values())
             at_work = status["channels"]["root.mail"]["workers"]["busy"] == 1
             return status if leads and slots == 1 and at_work else None

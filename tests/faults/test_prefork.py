@@ -34,7 +34,7 @@ def test_prefork_says_how_many_are_kept_ready(database: str, tmp_path: Path) -> 
             lambda: len(running.children("worker", "root.b [idle]")) == 2, PATIENCE, lambda: running.log
         )
         (ready,) = running.children("worker", "root.a")
-        # the master asks for all ready workers at once, before the first of them can do a job
+        # the master requests all workers that are kept ready at once, before the first of them can do a job
         row = jobs.wait_for(jobs.sample(1).with_delay(channel="root.a").write().uuid, "done")
         assert row["worker_pid"] == ready.pid
         assert len(workers(running)) == 3, "one worker of a, two of b, none of root"

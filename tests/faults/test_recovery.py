@@ -195,7 +195,7 @@ def test_int_or_a_second_term_ends_at_once_and_gives_the_try_back(
 def test_a_database_that_is_away_keeps_no_slot_of_another(
     database: str, jobs: Queue, server: ServerPlan, template: str, tmp_path: Path
 ) -> None:
-    """A worker's death is settled only in the database whose job it ran."""
+    """The slot of a dead worker waits only for the database that the worker worked for."""
     with new_database(server, template) as far:
         with supervised(database, tmp_path, "root:1", options=["--database", far]) as running:
             wait_until(lambda: "all databases ready" in running.log, PATIENCE, lambda: running.log)

@@ -271,7 +271,7 @@ def test_descriptors_stay_flat_over_many_reloads_under_load(
 
 
 def test_root_capacity_by_signals(jobs: Queue, running: Supervised) -> None:
-    """TTIN raises root's capacity to 3 and a new dispatcher keeps it; TTOU lowers it to exactly 2."""
+    """Two TTIN raise root's capacity from 1 to 3, and a new dispatcher keeps it; one TTOU lowers it to exactly 2."""
 
     def change(signum: int, capacity: int) -> None:
         before = log_count(capacity)

@@ -102,9 +102,7 @@ def test_a_better_job_does_not_wait_for_the_end_of_a_slice(
         row = jobs.wait_for(urgent.uuid, "done")
         place = starts(jobs).index(row["id"])
         jobs.wait_until_drained()
-    assert place < before + JOBS / 2, (
-        "the urgent job did not interrupt the slice, which would have run to the end"
-    )
+    assert place < before + JOBS / 2, "the urgent job did not interrupt the slice"
     assert claimed_with_an_end(jobs) > 0
     assert most_at_once(jobs)["root"] == 1
 
@@ -122,7 +120,7 @@ def test_channels_take_turns_by_their_keys(jobs: Queue, database: str, tmp_path:
     with supervised(database, tmp_path, "root:1,a:1,b:1"):
         jobs.wait_until_drained()
     order = starts(jobs)
-    # 40 without turns
+    # the distance would be up to 40 if the channels did not take turns
     assert max(abs(place - rank) for rank, place in enumerate(map(sorted(order).index, order))) <= 20, order
 
 

@@ -42,7 +42,7 @@ def untouched(server: ServerPlan) -> Iterator[str]:
 
 @pytest.fixture
 def odoo(database: str) -> Iterator[OcaSession]:
-    """A session as Odoo opens it."""
+    """A session that stores and changes jobs as Odoo does."""
     opened = OcaSession(database)
     yield opened
     opened.close()
@@ -144,7 +144,7 @@ def test_check_says_that_limits_in_forms_are_not_read(conf: Path, odoo: OcaSessi
         " insert into queue_job_channel values ('root', 0, null, null, false), ('root.sale', 2, null, null, false)"
     )
     message = "limits in the forms of channels are not read (root.sale)"
-    # the addon ignores it too when channels are given
+    # the addon ignores these limits too when ``channels`` is given
     assert message not in invoke("check", "-c", conf).stderr
     conf.write_text(conf.read_text().replace("channels = root:2", "max_capacity = 2"))
     assert message in invoke("check", "-c", conf).stderr

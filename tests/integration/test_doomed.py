@@ -21,7 +21,7 @@ CAUSE = "worker 7 died: SIGSEGV"
 
 
 def fail_for_good(database: str, app: Session, kind: str = "death", **columns: Any) -> int:
-    """Store a job and let its worker die with the last try; the job's id."""
+    """Store a job whose worker dies in the last try; return its id."""
     job = app.add(**{"on_fail": True, "max_retries": 1, "identity_key": "it", **columns})
     die(database, app, job, kind)
     return job

@@ -308,7 +308,7 @@ def test_the_default_directory_follows_the_desktop_standard(monkeypatch: pytest.
     monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
     expected = "/var/lib/queuemaster/postgresql" if os.geteuid() == 0 else "/somewhere/queuemaster/postgresql"
     assert str(paths.default_data_dir()) == expected
-    # the database name that the README gives to applications
+    # the README calls the function by this name
     assert embedded.default_data_dir is paths.default_data_dir
 
 

@@ -31,7 +31,7 @@ def shown_records(jobs: Queue, *numbers: int) -> Any:
 
 
 def postponed(jobs: Queue, uuid: str) -> dict[str, Any]:
-    """Wait until the job has an eta in the future."""
+    """Wait until the job is pending with an eta; return its row."""
     return wait_until(partial(_postponed, jobs, uuid), PATIENCE, f"job {uuid} to wait for its time")
 
 

@@ -35,7 +35,7 @@ def database(server: ServerPlan, request: pytest.FixtureRequest) -> Iterator[str
 
 @pytest.fixture
 def odoo(database: str) -> Iterator[OcaSession]:
-    """A session as Odoo opens it."""
+    """A session that stores and changes jobs as Odoo does."""
     opened = OcaSession(database)
     yield opened
     opened.close()

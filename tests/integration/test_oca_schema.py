@@ -170,7 +170,7 @@ def test_a_service_does_not_serve_a_newer_one(odoo: OcaSession, database: str, t
 
 
 def test_views_that_odoo_dropped_come_back(odoo: OcaSession, service: Connection) -> None:
-    """Odoo rewrites the table when it changes the type of a column."""
+    """Odoo drops the views on a column when it changes the column's type."""
     before = catalogue(odoo.cursor)
     for view in ("queue_job", "queue_job_edge"):
         odoo.rows(f"drop view queuemaster.{view} cascade")

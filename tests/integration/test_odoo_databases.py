@@ -184,7 +184,7 @@ def test_databases_that_nobody_named_are_found_when_the_server_is_back(
             PATIENCE,
             "both databases in the status",
         )
-        # neither database has the addon: the command reports that instead of failing
+        # neither database has the addon: the command is refused with a message, and not with a traceback
         result = queuemaster_("jobs", "list", "--set", f"pidfile={tmp_path / 'pid'}")
         assert_refused(result, "has led in no database", "odoo_crm, odoo_sales")
     finally:

@@ -92,14 +92,14 @@ def test_channels_are_looked_through_page_by_page(session: Session, monkeypatch:
         names_read += [entry.channel for entry in page]
         after = names_read[-1]
     assert sorted(names_read) == sorted(names), (
-        "each channel is read once, in the order of the database's collation"
+        "each channel is read once, in whatever order the database sorts"
     )
     assert Retention("db", ages()).work(session.cursor) == CHECK
     assert remaining(session) == set()
 
 
 def test_what_others_keep_for_ever_is_not_read(session: Session) -> None:
-    """Looking for due jobs reads a few pages of each channel, however many and old the jobs are."""
+    """Looking for jobs to remove reads a few pages of each channel, however many and old its jobs are."""
     session.rows(
         "insert into queuemaster.queue_job (uuid, model_name, method_name, records, state, channel, date_done)"
         " select n::text, 'm', 'm', '{}', 'done', 'root.' || case when n <= 20000 then 'kept' else 'c' || n %% 40"

@@ -111,7 +111,7 @@ def test_the_states_of_a_job_are_those_that_the_table_allows(session: Session) -
 def test_the_schema_of_a_release_becomes_todays(
     session: Session, server: object, template: str, release: Path
 ) -> None:
-    """The dump of the next release, which ``make schema-dump`` writes before it is released."""
+    """``make schema-dump`` writes the dump of a release before it is released."""
     session.rows(release.read_text())
     session.rows("reset all")
     assert catalogue(session.cursor), "the dump contains a schema"

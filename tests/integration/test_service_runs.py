@@ -21,7 +21,7 @@ from support.supervised import PATIENCE, Queue, command, environment, queue, sup
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-SHORT = 8.0  # seconds, for an attempt that is expected to hang
+SHORT = 8.0  # seconds within which at least one more job must get done
 
 
 @pytest.fixture

@@ -62,5 +62,5 @@ def new_odoo(
 
 @pytest.fixture
 def odoo(new_odoo: Callable[[], Odoo]) -> Odoo:
-    """A fresh clone of Odoo's database."""
+    """A fresh clone of the template database."""
     return new_odoo()

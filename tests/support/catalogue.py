@@ -10,7 +10,7 @@ _QUERIES = (
     # tables, views, sequences, indexes, composite types
     """select format('%%s %%s %%s %%s', relkind, relname, relpersistence, reloptions)
          from pg_class where relnamespace = %(schema)s::regnamespace""",
-    # by their position among those that were not dropped
+    # columns, by their position among those that were not dropped
     """select format('column %%s.%%s %%s %%s notnull=%%s identity=%%s generated=%%s default=%%s', relname,
                      row_number() over (partition by attrelid order by attnum), attname,
                      format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated,
@@ -27,7 +27,7 @@ _QUERIES = (
     """select format('view %%s: %%s', viewname, definition) from pg_views where schemaname = %(schema)s""",
     """select format('sequence %%s', to_jsonb(pg_sequences) - 'last_value' - 'sequenceowner')
          from pg_sequences where schemaname = %(schema)s""",
-    # with its arguments, volatility, settings and body
+    # functions, each with its arguments, volatility, settings and body
     """select format('function: %%s', pg_get_functiondef(oid)) from pg_proc
         where pronamespace = %(schema)s::regnamespace and prokind <> 'a'""",
     """select format('type %%s %%s', typname, typtype) from pg_type

@@ -122,7 +122,7 @@ class OcaSession(Session):
         return str(self.value("select uuid from public.queue_job where id = %s", job))
 
     def depend(self, child: int, *parents: int) -> None:
-        """Let the child wait for the parents: as the addon, in the JSON of both sides."""
+        """Let the child wait for the parents; as the addon does, write it into the JSON of both sides."""
         for job, key, other in [
             *((child, "depends_on", parent) for parent in parents),
             *((parent, "reverse_depends_on", child) for parent in parents),

@@ -67,7 +67,7 @@ def bound_the_log(server: ServerPlan) -> None:
 
 
 def remove_leftovers(server: ServerPlan) -> None:
-    """Drop the databases and roles that tests left which were killed, and templates with another schema."""
+    """Drop the databases and roles that killed tests left behind, and templates with another schema."""
     kept = ("postgres", "template0", "template1", _template_name())
     with connected(embedded.dsn(server, "postgres")) as admin, admin.cursor() as cursor:
         cursor.execute("select datname from pg_database where datname <> all(%s)", (list(kept),))

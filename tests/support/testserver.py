@@ -68,7 +68,7 @@ def kept_server(directory: Path) -> Iterator[ServerPlan]:
 
 
 def stop_all(directory: Path) -> None:
-    """End the servers of all places, and wait for it."""
+    """End the servers of all places, and wait until they have ended."""
     for place in sorted(directory.iterdir()) if directory.exists() else ():
         pid = _holder(place)
         if pid:
@@ -104,7 +104,7 @@ def _running(place: Path) -> ServerPlan | None:
 
 
 def _start(place: Path) -> ServerPlan:
-    _wait_for_end(place)  # whoever has lost its server is on its way out
+    _wait_for_end(place)  # a holder that has lost its server is about to end
     (place / "server").unlink(missing_ok=True)
     log = place / "log"
     with log.open("w") as stream:
@@ -147,7 +147,7 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _holder(place: Path) -> int | None:
-    """The process that holds a server there; 0 if it has not written its pid yet."""
+    """The pid of the process that holds a server there; 0 if it has not written it yet, None if there is none."""
     with contextlib.suppress(FileNotFoundError), (place / "held").open() as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -125,7 +125,7 @@ def _defined(body: list[ast.stmt], prefix: str = "") -> set[str]:
 
 
 def missing(page: Path, repository: Repository) -> Iterator[str]:
-    """Every name on a page that does not exist."""
+    """Every name on the page for which nothing exists."""
     text = page.read_text()
     own = OF_THE_READER.get(page.name, set())
     prose = BLOCK.sub("", text)

@@ -134,7 +134,7 @@ def order(tree: Imports) -> list[str]:
 
 
 def loaded(tree: Imports, start: str) -> set[str]:
-    """Every module that an import of ours loads, including the ``__init__`` of each package."""
+    """Every module that is loaded with one of ours, including the ``__init__`` of each package."""
     visited: set[str] = set()
     waiting = [start]
     while waiting:

@@ -74,7 +74,7 @@ class Queue:
         ready = sorted(job.key for job in pending if job.eta <= now)
         delayed = min((job.key for job in pending if job.eta > now), default=None)
         failed = any(job.state == "failed" for job in self.jobs.values() if job.channel == stored)
-        for _ in range(2):  # an empty answer counts only for a read without a bound, which is the second
+        for _ in range(2):  # an empty answer counts only for a read without a bound
             head.read(ready, False, delayed, failed)
         return head
 

@@ -313,7 +313,7 @@ class Dispatching(RuleBasedStateMachine):
         self.heads[run.place].ended()
 
     def _settle_step(self) -> bool:
-        """Deliver one message; False if none is under way."""
+        """Take one step, such as delivering a message or starting a job; False if there is none to take."""
         dirty = [place for place, head in self.heads.items() if head.dirty]
         waiting = [run for run in self.runs if not run.answered]
         over = [run for run in self.runs if run.ended]

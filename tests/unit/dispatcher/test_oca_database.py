@@ -20,7 +20,7 @@ UUID = "3f0e7a52-98a1-4f51-9f0a-1b2c3d4e5f60"
 
 
 class World:
-    """A database whose duties only write down when they are run."""
+    """A database whose duties only record that they ran."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
@@ -39,7 +39,7 @@ class World:
         self.database._begin_duties()
 
     def turn(self, now: float) -> list[str]:
-        """What a turn at this time does."""
+        """Take a turn at this time; return the names of the duties that ran."""
         self.now, self.done = now, []
         self.database._turn(Mock())
         return self.done

@@ -11,7 +11,7 @@ from queuemaster.exporter.rate_limiter import RateLimiter
 
 
 class Clock:
-    """A clock that only ``sleep`` moves."""
+    """A clock that moves only by ``sleep``, and where a test sets it."""
 
     def __init__(self) -> None:
         self.now = 100.0

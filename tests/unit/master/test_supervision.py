@@ -422,7 +422,7 @@ def test_an_exporter_that_dies_is_started_again_and_nothing_else_happens() -> No
     assert [action for action in actions if not isinstance(action, ev.Log)] == []
     world.now += EXPORTER_PAUSE - 0.1
     assert of(ev.Exec, world.tell(ev.Tick())) == [], (
-        "the back-off applies when the exporter is killed again and again"
+        "a new exporter starts only after a pause, so repeated kills do not keep the master busy"
     )
     world.now += 0.1
     assert of(ev.Exec, world.tell(ev.Tick())) == [ev.Exec(Role.EXPORTER)]

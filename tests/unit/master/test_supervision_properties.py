@@ -126,7 +126,7 @@ class World(RuleBasedStateMachine):
         self.now += seconds
         self.tell(ev.Tick())
 
-    # deaths of processes with a role
+    # processes with a role get ready and die
 
     @precondition(lambda self: self.exited is None and self.roles)
     @rule(data=st.data())

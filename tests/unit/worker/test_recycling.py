@@ -1,4 +1,4 @@
-"""When a worker is replaced: its limits are drawn once, and the first one that is exceeded is the reason."""
+"""When a worker is replaced: its limits are drawn once, and the first exceeded one in a fixed order is the reason."""
 
 from __future__ import annotations
 

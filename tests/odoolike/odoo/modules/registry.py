@@ -4,7 +4,7 @@ _registries = {}
 
 
 class Registry:
-    """The registry of a database; there is one of each."""
+    """The registry of a database; each database has one."""
 
     def __new__(cls, database):
         if database not in _registries:
