@@ -24,7 +24,7 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds."""
+    """How long the master waits for workers, in seconds."""
 
     graceful_timeout: float
     heartbeat_timeout: float  # 0: never
@@ -163,12 +163,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class EndSoon:
-    """TERM: let running jobs finish, within ``graceful_timeout``."""
+    """TERM: let running jobs finish, within ``graceful_timeout``. The second one means the same as :class:`EndNow`."""
 
 
 @dataclass(frozen=True)
 class EndNow:
-    """INT, QUIT, a second TERM."""
+    """INT, QUIT: do not wait for running jobs."""
 
 
 @dataclass(frozen=True)
