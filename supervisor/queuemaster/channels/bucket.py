@@ -16,7 +16,7 @@ class Bucket:
 
     rate: float
     burst: int
-    empty_at: float  # a new bucket is empty: starts before it are not known
+    empty_at: float  # a new bucket is empty: it does not know the starts before its creation
 
     def opening(self) -> float:
         """The time from which there is a token."""
