@@ -41,9 +41,8 @@ class DispatchHub:
         self._scheduler = Scheduler(self.tree, time.monotonic())
         self._tell_master = tell_master
         self._max_workers = settings.max_workers
-        self._orphans: Counter[tuple[int, str]] = (
-            Counter()
-        )  # (database, channel): slots of runs that are not ours
+        # by database and channel: slots of runs that none of our workers does
+        self._orphans: Counter[tuple[int, str]] = Counter()
         self._wanted: dict[str, int] | None = None  # what the master was told last
         self.draining = False
         self.standings: dict[int, Standing] = {}  # by database

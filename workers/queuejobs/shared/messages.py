@@ -175,9 +175,8 @@ class WorkersWanted(Message):
         fitting: Dict[str, int] = {}
         room = LONGEST - 100  # bytes, less the frame
         for name, count in channels.items():
-            room -= (
-                len(_ENCODER.encode({name: count}).encode("utf-8", "backslashreplace")) - 1
-            )  # braces, less a comma
+            # encoded alone the entry has two braces, in the message one comma
+            room -= len(_ENCODER.encode({name: count}).encode("utf-8", "backslashreplace")) - 1
             if room < 0:
                 break
             fitting[name] = count

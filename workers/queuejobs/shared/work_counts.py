@@ -48,9 +48,8 @@ class WorkCounts:
 
     outcomes: Dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     duration: List[int] = field(default_factory=lambda: [0] * HISTOGRAM)  # of each run
-    wait: List[int] = field(
-        default_factory=lambda: [0] * HISTOGRAM
-    )  # from a job's creation to its first start
+    # from a job's creation to its first start
+    wait: List[int] = field(default_factory=lambda: [0] * HISTOGRAM)
 
     @property
     def useful(self) -> bool:

@@ -147,9 +147,8 @@ def run_embedded(settings: Settings, pidfile_fd: int, leave_terminal: Callable[[
     try:
         database = embedded_database(plan)
         upgrade(database)
-        note(
-            f"embedded PostgreSQL in {data_dir}: applications connect to {database.dsn!r}"
-        )  # no password is in it
+        # this DSN contains no password
+        note(f"embedded PostgreSQL in {data_dir}: applications connect to {database.dsn!r}")
         served = replace(settings, databases=(database,), server=plan if plan.pid else None)
         become_master(served, pidfile_fd, leave_terminal)
     except embedded.EmbeddedError as error:

@@ -84,9 +84,8 @@ def _purge(connection: Connection, states: list[str], age: Age) -> int:
     removed = 0
     with connection.cursor() as cursor:
         for step in due(lambda: cursor, states, age):
-            if isinstance(
-                step, int
-            ):  # how many channels were looked at, which only the dispatcher paces itself by
+            # an int is how many channels were looked at: the dispatcher needs it to pace itself, a command does not
+            if isinstance(step, int):
                 continue
             place: PurgeCursor | None = START
             while place is not None:

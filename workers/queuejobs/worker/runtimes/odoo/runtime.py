@@ -132,9 +132,8 @@ class OdooRuntime(Runtime):
     def _perform(self, job: JobRun, function: JobFunction, _batch: Batch) -> RunOutcome:
         session, row = job.session, job.row
         assert session.connection is not None
-        job.use.run_was_stopped = (
-            False  # of an earlier job of the slice, whose end the addon had stored already
-        )
+        # it may still be true of an earlier job of the slice: stopped when the addon had stored that job's end already
+        job.use.run_was_stopped = False
         database = self._names[session.database]
         thread: Any = threading.current_thread()
         thread.dbname, thread.uid = database, row["user_id"]  # read by Odoo's logging and some addons
