@@ -21,7 +21,7 @@ STATES = (*FINISHED, FAILED)
 
 
 class Ages:
-    """After how long jobs go, by the channels as configured."""
+    """After how long jobs are removed, by the channels as configured."""
 
     def __init__(self, settings: Settings) -> None:
         self._tree = Tree(settings.channels)

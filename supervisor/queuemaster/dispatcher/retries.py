@@ -9,7 +9,8 @@ from queuejobs.shared.standing import Standing
 # seconds
 FIRST_DELAY, LONGEST_DELAY = 0.1, 15.0
 NOT_SERVED_DELAY = 30.0
-QUARANTINE_AFTER, QUARANTINE_WITHIN, QUARANTINE = 5, 300.0, 300.0  # errors, in seconds; for so many seconds
+# so many errors within this time; then for this time
+QUARANTINE_AFTER, QUARANTINE_WITHIN, QUARANTINE = 5, 300.0, 300.0
 
 
 class Retry(NamedTuple):

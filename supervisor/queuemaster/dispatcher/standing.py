@@ -42,7 +42,7 @@ class StandingKeeper:
         self.current: Standing | None = None  # None: not known yet
 
     def change(self, standing: Standing, reason: str = "", **details: Any) -> None:
-        """From now on. ``reason``: why it is away, in quarantine or not served; another reason is a change, too.
+        """Change the standing. ``reason``: why it is away, in quarantine or not served; another reason is a change.
 
         Raises IllegalTransition when it cannot follow the standing before, which is a bug of ours.
         """

@@ -80,13 +80,13 @@ select worker.id, worker.host, worker.boot_id, worker.pid, worker.start_time
  order by worker.id
 """
 
-# Seconds since the last start in each channel that throttles.
+# Seconds since the last start, by stored channel.
 _LAST_STARTS = """
 select channel, extract(epoch from queuemaster.utc_now() - max(date_started))::double precision
   from queuemaster.queue_job where channel = any(%s) and date_started is not null group by channel
 """
 
-# The net under release_children: waiting jobs all of whose parents are done.
+# What release_children has missed: the parents of waiting jobs all of whose parents are done.
 _STRANDED = """
 select distinct edge.parent_id
   from queuemaster.queue_job_edge edge join queuemaster.queue_job child on child.id = edge.child_id
@@ -207,7 +207,7 @@ def dead(cursor: Any) -> list[tuple[int, Process]]:
 
 
 def last_starts(cursor: Any, names: list[str]) -> dict[str, float]:
-    """Seconds since the last start, per channel."""
+    """Seconds since the last start, by stored channel; channels without one are missing."""
     cursor.execute(_LAST_STARTS, (names,))
     return dict(cursor.fetchall())
 
