@@ -30,7 +30,7 @@ class Message:
     DESCRIPTORS: ClassVar[int] = 0
 
 
-# from the master to processes of a role
+# between the master and the processes of several roles
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class SliceTerms:
 
     seconds: float
     jobs: int
-    until: Optional[Key]  # the job of this key, and those behind it, are another channel's turn
+    until: Optional[Key]  # from this key on it is another channel's turn
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a run of a job can end, and the counters of it: how many runs ended how, how long they took and had waited.
+"""How a run of a job can end, and the counters: runs by how they ended, how long they took, how long jobs had waited.
 
 One type for a worker's entry of the scoreboard, for the master's sums of workers that are gone, for the document that
 the master publishes and for the exporter's metrics.

@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
 
 class SliceBounds(NamedTuple):
-    """Which jobs a slice may go on with, by the grant that it is."""
+    """Which jobs a slice may go on with, by the terms of its grant."""
 
     epoch: int
     channel: str  # as stored

@@ -171,7 +171,7 @@ def _fork(
 
 @contextlib.contextmanager
 def _leaving_words_in(words: int) -> Iterator[None]:
-    """What is forked meanwhile has the tracebacks of a fatal signal written there, from its first moment on."""
+    """Have each process that is forked meanwhile write its tracebacks there at a fatal signal, from its start on."""
     enabled = faulthandler.is_enabled()  # by PYTHONFAULTHANDLER, for one
     faulthandler.enable(words, all_threads=True)
     try:
@@ -184,7 +184,7 @@ def _leaving_words_in(words: int) -> Iterator[None]:
 
 
 def _end(middle: int) -> None:
-    """A child that hangs, and what it has started: SIGABRT for its tracebacks, then SIGKILL. It is not reaped."""
+    """End a child that hangs, and what it has started: SIGABRT for its tracebacks, then SIGKILL. Does not reap it."""
     os.kill(middle, signal.SIGABRT)
     deadline = time.monotonic() + ABORT_GRACE
     how = os.WEXITED | os.WNOHANG | os.WNOWAIT

@@ -57,17 +57,17 @@ class _Run(NamedTuple):
 
     @property
     def session(self) -> Session:
-        """Ours, beside Odoo's cursor."""
+        """Our session, beside that of Odoo's cursor."""
         return self.job.session
 
     @property
     def row(self) -> Dict[str, Any]:
-        """As it was claimed."""
+        """The job's row as it was claimed."""
         return self.job.row
 
     @property
     def started(self) -> bool:
-        """By the claim; else it is enqueued, and the addon starts it."""
+        """Whether the claim has started the job; else it is enqueued, and the addon starts it."""
         return bool(self.row["started_by_claim"])
 
 
