@@ -123,7 +123,7 @@ class RunningJobNames:
         self._known: dict[JobKey, JobName] = {}
 
     def serve(self, databases: Iterable[DatabaseConfig]) -> None:
-        """The databases to read from now on."""
+        """Read these databases from now on."""
         self._databases = {database.id: database for database in databases}
 
     def of(self, jobs: Iterable[JobKey]) -> Mapping[JobKey, JobName]:

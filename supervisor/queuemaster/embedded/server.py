@@ -118,7 +118,7 @@ def wait_ready(plan: ServerPlan, process: subprocess.Popen[bytes], timeout: floa
 
 
 def stop(pid: int, timeout: float = 30.0) -> None:
-    """Fast shutdown: open transactions are rolled back. After ``timeout`` an immediate one.
+    """Fast shutdown: open transactions are rolled back. After ``timeout`` an immediate one, in the end SIGKILL.
 
     Returns when the process has ended; one that is our child is left to be reaped.
     """

@@ -49,7 +49,7 @@ class Channels:
 
     @cached_property
     def tree(self) -> Tree:
-        """With the live changes."""
+        """The tree with the live changes."""
         every = [override for of_database in self.overrides.values() for override in of_database]
         return Tree(overridden(self.configured, every))
 

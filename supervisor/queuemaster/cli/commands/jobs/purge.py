@@ -80,7 +80,7 @@ def purge(
 
 
 def _purge(connection: Connection, states: list[str], age: Age) -> int:
-    """Remove all that are due, in batches of a transaction each; how many."""
+    """Remove all jobs that are due, in batches of one transaction each; returns how many."""
     removed = 0
     with connection.cursor() as cursor:
         for step in due(lambda: cursor, states, age):
