@@ -23,7 +23,7 @@ ALIASES = {
     "limit_memory_hard": "memory",
 }
 
-# Options of OCA's runner that stand in many odoo.conf, and what is said about each.
+# Options of OCA's runner that stand in many odoo.conf, and the warning about each.
 OF_OCA = {
     **dict.fromkeys(
         ("scheme", "host", "port", "http_auth_user", "http_auth_password"),
@@ -202,7 +202,7 @@ class Options(BaseModel):
         Settings.unknown_model_grace, description="how long a job may wait for a model or method to exist"
     )
     poll_interval: Annotated[float, BeforeValidator(_positive_seconds)] = Field(
-        Settings.poll_interval, description="how often each database is polled when no notification comes"
+        Settings.poll_interval, description="how often each database is polled, in case a notification was lost"
     )
     slice: Duration = Field(
         Settings.slice,

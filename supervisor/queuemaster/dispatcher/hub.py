@@ -34,7 +34,7 @@ _log = logging.getLogger("queuemaster.dispatcher")
 
 
 class DispatchHub:
-    """The dispatcher's state and decisions; greenlets call it, none of its methods waits."""
+    """The dispatcher's state and decisions; greenlets call it, and none of its methods but run() waits."""
 
     def __init__(self, settings: Settings, tell_master: TellMaster) -> None:
         self._live = LiveLimits(settings.channels)

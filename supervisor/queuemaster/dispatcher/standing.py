@@ -32,7 +32,7 @@ class NotServed(Exception):
 
 
 class StandingKeeper:
-    """The standing of one database. Every change is logged once, and told to the hub."""
+    """The standing of one database. Every change is logged once; the hub is told each new standing, not each reason."""
 
     def __init__(self, database: int, name: str, hub: Hub) -> None:
         self._database = database

@@ -119,7 +119,7 @@ class Entry:
     # the master
 
     def reserve(self, generation: int, boot_deadline: int) -> None:
-        """Clear the entry for a new worker; before the fork, so that a hang at boot is seen."""
+        """Clear the entry for a new worker, before it is forked."""
         for word in range(_WORDS):
             self._words[word] = 0
         self._words[_GENERATION] = generation

@@ -76,7 +76,7 @@ def run(
 ) -> None:
     """Run the supervisor, in the foreground, until it is stopped.
 
-    With --daemon the command returns when the application is imported and the databases are served.
+    With --daemon the command returns when the application is imported and each database was tried.
     """
     # without a handler SIGTERM does not end the first process of a container
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(EXIT_TERMINATED))

@@ -64,7 +64,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Ready:
-    """A process of this role is ready: the server answers, the application is imported, databases are served."""
+    """A process of this role is ready: the server answers, the application is imported, the dispatcher connects."""
 
     role: Role
 
