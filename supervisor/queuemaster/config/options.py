@@ -202,7 +202,8 @@ class Options(BaseModel):
         Settings.unknown_model_grace, description="how long a job may wait for a model or method to exist"
     )
     poll_interval: Annotated[float, BeforeValidator(_positive_seconds)] = Field(
-        Settings.poll_interval, description="how often each database is polled, in case a notification was lost"
+        Settings.poll_interval,
+        description="how often each database is polled, in case a notification was lost",
     )
     slice: Duration = Field(
         Settings.slice,
