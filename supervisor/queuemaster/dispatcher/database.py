@@ -224,7 +224,7 @@ class QueueDatabase:
         self._duties.work(cursor, time.monotonic)
 
     def _wait(self, connection: Connection) -> None:
-        """Until a notification, a wake-up, or the next duty is due."""
+        """Wait for a notification or a wake-up, or until the next duty is due; then act on the notifications."""
         # a notification that came along with the answer of a query does not make the socket readable
         if not connection.notifies:
             moment = min(self._steady.moment(), self._duties.moment())

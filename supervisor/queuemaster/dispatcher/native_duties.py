@@ -144,7 +144,7 @@ class Cancel(Duty):
 
 
 class Promote(Duty):
-    """Let delayed jobs compete when their eta is reached."""
+    """Take the eta off delayed jobs that are due: from then on they are ready."""
 
     name = "promote"
 

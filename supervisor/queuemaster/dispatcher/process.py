@@ -172,7 +172,7 @@ class Dispatcher:
 
 
 def _end(greenlet: Any) -> None:
-    """After a bug in one greenlet the dispatcher would only look alive: end it, the master starts another."""
+    """End the process after a bug in one greenlet: it would only look alive. The master starts another."""
     _log.error("dispatcher ends: %r", greenlet.exception, exc_info=greenlet.exc_info)
     logging.shutdown()
     os._exit(70)

@@ -34,7 +34,7 @@ class Outbox:
         self._outbox: deque[tuple[Message, list[int]]] = deque()
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Now if possible, else when :meth:`flush` gets it through; nothing if the child is gone."""
+        """Send now if possible, else when :meth:`flush` gets it through. Does nothing if the child is gone."""
         self._outbox.append((message, [os.dup(fd) for fd in fds]))
         self.flush()
 

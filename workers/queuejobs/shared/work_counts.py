@@ -53,7 +53,7 @@ class WorkCounts:
 
     @property
     def useful(self) -> bool:
-        """At least one run came to an end that was not the end of its worker or connection."""
+        """Whether at least one run came to an end that was not the end of its worker or connection."""
         return any(number for name, number in self.outcomes.items() if name != RunOutcome.LOST.value)
 
     def __add__(self, other: WorkCounts) -> WorkCounts:
@@ -64,7 +64,7 @@ class WorkCounts:
         )
 
     def to_json(self) -> WorkCountsDocument:
-        """As it stands in the master's document."""
+        """The counters as they stand in the master's document."""
         return {"outcomes": self.outcomes, "duration": self.duration, "wait": self.wait}
 
     @classmethod

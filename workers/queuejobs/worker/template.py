@@ -78,7 +78,7 @@ class _Groups:
             self._due = False
 
     def lead(self) -> None:
-        """In a child that was just forked."""
+        """In a child that was just forked: become the leader of a group, if the fork was ours."""
         if self._due:
             self._due = False
             os.setpgid(0, 0)
@@ -199,7 +199,7 @@ def _fork_again(
     request: messages.Fork, fds: List[int], tell: int, told: int,
     control: socket.socket, board: Scoreboard, options: settings.WorkerSettings,
 ) -> NoReturn:  # fmt: skip
-    """In the middle process and the worker. Both leave through os._exit, whatever happens."""
+    """Run the middle process and the worker. Both leave through os._exit, whatever happens."""
     status = 1
     try:
         pid = _groups.fork()

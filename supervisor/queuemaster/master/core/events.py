@@ -156,7 +156,7 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Wanted:
-    """By channel the workers that the dispatcher could use now, existing ones included."""
+    """How many workers the dispatcher could use now, by channel, existing ones included."""
 
     channels: dict[str, int]
 

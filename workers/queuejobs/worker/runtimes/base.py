@@ -212,7 +212,7 @@ class Runtime:
             return None
 
     def _limits(self, row: Mapping[str, Any], function: JobFunction) -> RunLimits:
-        """Of each limit the job's own, else its function's, else its channel's."""
+        """The limits of a run: of each the job's own, else its function's, else its channel's."""
 
         def limit(name: str, by_channel: float) -> float:
             values = (row.get(name), getattr(function, name), by_channel)
