@@ -94,7 +94,7 @@ def _read_entry(entry: str, reading: _Reading) -> None:
     if name in reading.named:
         reading.warn(entry, f"{name} was given before ({reading.named[name]}); this entry replaces all of it")
     if "" in name.split("."):
-        reading.warn(entry, "the name has an empty part; is a dot too many?")
+        reading.warn(entry, "the name has an empty part; is there a dot too many?")
     reading.numbered.discard(name)
     capacity: int | None = 1
     if len(items) > 1:
@@ -136,7 +136,7 @@ def _split_keys(entry: str, items: list[str], reading: _Reading) -> dict[str, st
             raise ChannelSyntaxError(entry, f"{item!r} has more than one '='; expected key or key=value")
         key = parts[0]
         if not key:
-            reading.warn(entry, f"an option without a name ({item!r}) is ignored; is a colon too many?")
+            reading.warn(entry, f"an option without a name ({item!r}) is ignored; is there a colon too many?")
             continue
         if key in keys or key in ("name", "capacity"):
             raise ChannelSyntaxError(entry, f"{key} is given twice; expected each option once")

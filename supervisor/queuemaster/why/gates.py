@@ -153,7 +153,7 @@ def eta(facts: Facts) -> Gate:
         return _open("eta", "it has no time to wait for")
     why = ", after a try that was not the last" if facts.job.retry else ""
     if wait <= 0:
-        return _shut("eta", "its time has come: the leader is about to let it compete")
+        return _shut("eta", "its time has come: the leader is about to make it ready")
     return _shut("eta", f"its time has not come: due in {lasting(wait)}{why}")
 
 
