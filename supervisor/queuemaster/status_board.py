@@ -65,13 +65,13 @@ class MasterStatus(TypedDict):
     started: float  # seconds since 1970
     pools: dict[str, PoolStatus]
     workers: list[WorkerStatus]
-    children: dict[str, ChildStatus]  # by role: template, dispatcher, exporter, server
+    children: dict[str, ChildStatus]  # by role: template, successor, dispatcher, exporter, server
     restarts: dict[str, dict[str, int]]  # by channel and cause
     counters: dict[str, WorkCountsDocument]  # by channel: what workers that are gone have done
 
 
 class ChannelStatus(TypedDict):
-    """A channel as it counts now, live changes included."""
+    """A channel with the limits in force, live changes included."""
 
     capacity: int | None  # None: unlimited, bounded by the ancestors
     effective: int
@@ -137,7 +137,7 @@ class DocumentSlot(Generic[Document]):
         return (time.monotonic_ns() - seen) / 1e9 if seen else float("inf")
 
     def read(self) -> Document | None:
-        """The last document; None when there is none yet."""
+        """The last document; None when there is none yet, or every try to read it met a write."""
         for _ in range(_TRIES):
             count = self._words[_COUNT]
             if not count:
@@ -169,7 +169,7 @@ class StatusBoard:
 
     @classmethod
     def view(cls, fd: int) -> StatusBoard:
-        """For reading only."""
+        """The board over this descriptor, for reading only."""
         return cls(fd, mmap.PROT_READ)
 
     @classmethod

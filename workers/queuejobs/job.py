@@ -126,9 +126,9 @@ class Job:
         return self._act("cancel")
 
     def requeue(self) -> Job:
-        """Run a failed, done or cancelled job again from the beginning; :class:`JobError` in any other state.
+        """Run a failed, done or cancelled job again from the beginning. Returns itself, read again.
 
-        Returns itself, read again.
+        A job that still waits stays as it is; :class:`JobError` for one that is enqueued or started.
         """
         return self._act("requeue")
 

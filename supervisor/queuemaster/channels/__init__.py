@@ -3,13 +3,13 @@
 ``parse``     a configuration string → channels and warnings
 ``tree``      channels → where a job belongs, what bounds it, how many workers to keep ready
 ``keys``      what the values of a channel's keys mean
-``override``  what an operator changed live → the channels as they count
+``override``  what an operator changed live → the channels with the limits in force
 ``bucket``    the tokens of a channel with a rate
 ``heads``     what is known of the ready jobs of one stored channel of one database
 ``schedule``  slots in use, and the candidate that starts next
 
 Channels are pipes that flow into one another: a job takes a slot in its own channel and in each one on
-the way down to the root, so the narrowest pipe of the way is what counts.
+the way down to the root, so the narrowest pipe on the way sets the limit.
 """
 
 from __future__ import annotations

@@ -16,22 +16,22 @@ class Bucket:
 
     rate: float
     burst: int
-    empty_at: float  # a new bucket is empty: starts before it are not known
+    empty_at: float  # a new bucket is empty: it does not know the starts before its creation
 
     def opening(self) -> float:
         """The time from which there is a token."""
         return self.empty_at + 1 / self.rate
 
     def taken(self, now: float) -> Bucket:
-        """After a start. Never refused: without a token the bucket goes into debt."""
+        """The bucket after a start. Never refused: without a token it goes into debt."""
         return replace(self, empty_at=self._counted_from(now) + 1 / self.rate)
 
     def given_back(self) -> Bucket:
-        """After a start that came to nothing."""
+        """The bucket after a start that came to nothing: its token is back."""
         return replace(self, empty_at=self.empty_at - 1 / self.rate)
 
     def changed(self, rate: float, burst: int, now: float) -> Bucket:
-        """With the same tokens, as many as the new burst holds, under another rate."""
+        """The bucket under another rate and burst, with the same tokens as far as the new burst holds them."""
         if (rate, burst) == (self.rate, self.burst):
             return self
         tokens = (now - self._counted_from(now)) * self.rate

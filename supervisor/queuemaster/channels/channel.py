@@ -16,13 +16,14 @@ class ChannelConfig:
     paused: bool = False
     prefork: int | None = None  # workers kept ready; None: the effective capacity
     rate: float = 0.0  # starts a second, in this channel and below it
-    burst: int = 1  # starts that a time without any may save up
-    # a channel that leaves one of these at its default inherits the value of the nearest channel above: Tree.inherited
-    timeout: float = 0.0
-    memory: int = 0
-    cpu: float = 0.0
+    burst: int = 1  # starts that may be saved up while none happens
+    # a channel that leaves one of these at its default inherits the value of the nearest channel above, but for batch:
+    # see Tree.inherited
+    timeout: float = 0.0  # seconds that a job may run, 0: no limit
+    memory: int = 0  # bytes, 0: no limit
+    cpu: float = 0.0  # seconds of processor time, 0: no limit
     max_jobs: int = 0  # a worker is replaced after so many
-    batch: int = 1  # jobs in one transaction
+    batch: int = 1  # jobs in one transaction, at most
     on_error: str = ""  # "fail" or "retry"
     nice: int = 0
     retention: float | None = None  # seconds; 0: for ever

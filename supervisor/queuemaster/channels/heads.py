@@ -33,8 +33,8 @@ window, and the window's end makes it dirty). A job leaves Q by a claim of ours,
 anyone else, unreported (cancelled, purged): then a grant for it comes back, or starts another job, and
 a return empties the window and makes the head dirty. So after any event the head is dirty or right, and a
 dirty head is read again. A notification does not put its key into ``ready``: it may arrive later than the
-claim of its own job, and a channel must not get its turn for a job that is gone. What has been looked at since
-(``seen``) may be put there.
+claim of its own job, and a channel must not get its turn for a job that is gone. A job that was read from the database
+after its notification (``seen``) may be put there.
 
 *No spinning.* A row that an application's transaction holds locked is ready for the read and not there for
 the claim. The second return in a row makes the head rest, for twice as long each time, until something

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from queuejobs.shared.amounts import SIZES, is_off, read_duration, read_size
 
 ERROR_POLICIES = ("fail", "retry")
-GREATEST = 2**31 - 1  # of what is counted: more jobs or workers than there will ever be, and fits everywhere
+GREATEST = 2**31 - 1  # jobs or workers: more than there will ever be, and the largest integer of 32 bits
 SLOWEST = 1e-9  # starts a second; the times that are computed from it must stay exact enough
 
 _PER = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

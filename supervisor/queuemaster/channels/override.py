@@ -20,14 +20,14 @@ class Override:
 
     channel: str  # complete
     capacity: int | None = None  # 0: nothing starts
-    rate: float | None = None  # starts a second, 0: as many as come
+    rate: float | None = None  # starts a second, 0: no limit
     paused: bool | None = None
 
 
 def overridden(
     channels: Iterable[ChannelConfig], overrides: Collection[Override]
 ) -> tuple[ChannelConfig, ...]:
-    """The channels as they count. Overrides of channels that are not configured have no effect."""
+    """The channels with the limits in force. Overrides of channels that are not configured have no effect."""
     return tuple(
         _apply(channel, [override for override in overrides if override.channel == channel.name])
         for channel in channels

@@ -92,9 +92,9 @@ def _read_entry(entry: str, reading: _Reading) -> None:
         raise ChannelSyntaxError(entry, f"the name of the channel is missing; {EXPECTED}")
     name = complete_name(items[0])
     if name in reading.named:
-        reading.warn(entry, f"{name} is given before ({reading.named[name]}); this entry replaces all of it")
+        reading.warn(entry, f"{name} was given before ({reading.named[name]}); this entry replaces all of it")
     if "" in name.split("."):
-        reading.warn(entry, "the name has an empty part; is a dot too many?")
+        reading.warn(entry, "the name has an empty part; is there a dot too many?")
     reading.numbered.discard(name)
     capacity: int | None = 1
     if len(items) > 1:
@@ -136,7 +136,7 @@ def _split_keys(entry: str, items: list[str], reading: _Reading) -> dict[str, st
             raise ChannelSyntaxError(entry, f"{item!r} has more than one '='; expected key or key=value")
         key = parts[0]
         if not key:
-            reading.warn(entry, f"an option without a name ({item!r}) is ignored; is a colon too many?")
+            reading.warn(entry, f"an option without a name ({item!r}) is ignored; is there a colon too many?")
             continue
         if key in keys or key in ("name", "capacity"):
             raise ChannelSyntaxError(entry, f"{key} is given twice; expected each option once")
@@ -165,7 +165,7 @@ def _apply_keys(
     if "burst" in keys and not channel.rate:
         reading.warn(entry, "burst has no meaning without a rate, for instance rate=5/s:burst=10")
     if channel.batch > 1 and (channel.sequential or channel.throttle or channel.rate):
-        reading.warn(entry, "batch has no effect where each start is waited for: sequential, throttle, rate")
+        reading.warn(entry, "batch has no effect beside sequential, throttle or rate: each job starts alone")
     return channel
 
 
@@ -197,7 +197,7 @@ def _read_throttle(entry: str, value: str | None, reading: _Reading) -> float:
     if not math.isfinite(seconds):
         raise ChannelSyntaxError(entry, f"throttle={value} is no number of seconds; expected: throttle=5")
     if seconds < 0:
-        reading.warn(entry, f"throttle={value} is less than nothing and does not slow the channel")
+        reading.warn(entry, f"throttle={value} is negative and does not slow the channel")
         return 0.0
     return seconds
 

@@ -101,7 +101,7 @@ class Scheduler:
                     self._buckets[name] = self._buckets[name].taken(now)
 
     def give_back(self, channel: str) -> None:
-        """A slot that was taken under this name started nothing: its tokens come back. :meth:`release` is separate."""
+        """A slot that was taken under this name started nothing: its tokens come back; the slot by :meth:`release`."""
         for name in self._tree.path(self._tree.resolve(channel)):
             if name in self._buckets:
                 self._buckets[name] = self._buckets[name].given_back()
@@ -121,7 +121,7 @@ class Scheduler:
         return self._in_use[channel]
 
     def started_last(self, channel: str, ago: float, now: float) -> None:
-        """The last start known of a channel, from before this scheduler: its throttles go on from there."""
+        """Count a start that an earlier scheduler made, ``ago`` seconds before ``now``, for the channel's throttles."""
         for name in self._tree.path(self._tree.resolve(channel)):
             self._last_start[name] = max(now - ago, self._last_start.get(name, now - ago))
 

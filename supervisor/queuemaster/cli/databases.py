@@ -156,7 +156,7 @@ def queue_session(database: DatabaseConfig) -> Iterator[Connection]:
 
 
 def require_queue(database: DatabaseConfig) -> None:
-    """Raise :class:`Refusal` unless the database can be reached and has our schema at this version."""
+    """Raise :class:`Refusal` unless the database has a native queue at this version, and sessions of our own."""
     with opened(database) as connection:
         require_native(database, connection)
         connection.autocommit = True

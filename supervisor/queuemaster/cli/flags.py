@@ -35,7 +35,7 @@ def databases_option(command: Command) -> Command:
         "--database",
         metavar="DSN",
         multiple=True,
-        help="A database: name, URI or keywords; repeatable. None named: the embedded PostgreSQL.",
+        help="A database: name, URI or keywords; repeatable. Default: as configured (option database).",
     )(command)
 
 

@@ -27,7 +27,7 @@ class RunningMaster:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The master's process id."""
         return self.process.pid
 
     def gone(self) -> bool:

@@ -103,9 +103,8 @@ def _workers(listed: Iterable[WorkerStatus], scoreboard: Scoreboard) -> list[dic
         worker: dict[str, Any] = {"pid": known["pid"], "channel": known["channel"], "state": known["state"]}
         worker.update(since=None, job=None)
         entry = scoreboard.entry(known["entry"]).snapshot() if known["state"] == "greeted" else None
-        if (
-            entry is not None and entry.generation == known["generation"]
-        ):  # else the entry is another worker's by now
+        # with another generation the entry is another worker's by now
+        if entry is not None and entry.generation == known["generation"]:
             worker["state"] = entry.state.name.lower()
             worker["since"] = max((time.monotonic_ns() - entry.since) / 1e9, 0.0)
             if entry.job:
@@ -124,7 +123,7 @@ class RunningJobNames:
         self._known: dict[JobKey, JobName] = {}
 
     def serve(self, databases: Iterable[DatabaseConfig]) -> None:
-        """The databases to read from now on."""
+        """Read these databases from now on."""
         self._databases = {database.id: database for database in databases}
 
     def of(self, jobs: Iterable[JobKey]) -> Mapping[JobKey, JobName]:

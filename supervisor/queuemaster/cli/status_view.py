@@ -19,7 +19,7 @@ Document = Mapping[str, Any]
 
 
 def view(document: Document, width: int, most: int | None = None) -> Group:
-    """The whole status. ``most``: busy workers that are shown, for a screen that does not scroll."""
+    """The whole status. ``most``: workers that are shown, for a screen that does not scroll; idle ones never are."""
     busy = [worker for worker in document["workers"] if worker["state"] != "idle"]
     busy.sort(key=lambda worker: (worker["job"] is None, -(worker["since"] or 0.0)))
     shown = busy if most is None else busy[: max(most, 1)]

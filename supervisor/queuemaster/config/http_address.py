@@ -20,7 +20,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address. A name is none, but for localhost: it may resolve to anything."""
+    """Whether only this machine reaches the address. False for every name but localhost: it may resolve to anything."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -22,7 +22,7 @@ from queuemaster.config.option_values import OptionText, OptionValue
 from queuemaster.config.options import ALIASES
 
 SECTION = "options"
-# Odoo's option → ours, which it is the default of
+# Odoo's option → the option of ours that it is the default of
 LIMITS = {**ALIASES, "limit_time_real": "timeout"}
 # part of the connection → what it is for
 _CONNECTION = {
@@ -41,7 +41,7 @@ _OF_LIBPQ = {
 }  # fmt: skip
 # how Odoo writes an option that is not set
 _UNSET = frozenset(("", "false", "none"))
-# With env the first line of a program names its interpreter without a directory: the first one on PATH.
+# A first line with env names the interpreter without its directory: it is the first one of that name on PATH.
 _ENV = re.compile(r"(?:/usr)?/bin/env")
 
 
@@ -51,9 +51,8 @@ class OdooFile:
 
     path: Path
     options: Mapping[str, str]  # the section [options], as it stands there
-    runner: Mapping[
-        str, OptionText
-    ]  # options of [queue_job] and the environment that only the addon's runner has
+    # options of [queue_job] and the environment that only the addon's runner has
+    runner: Mapping[str, OptionText]
 
     def option(self, name: str) -> OptionText | None:
         """One of Odoo's options; None when it is not set, for which Odoo writes "False"."""

@@ -23,7 +23,7 @@ ALIASES = {
     "limit_memory_hard": "memory",
 }
 
-# Options of OCA's runner that stand in many odoo.conf, and what is said about each.
+# Options of OCA's runner that stand in many odoo.conf, and the warning about each.
 OF_OCA = {
     **dict.fromkeys(
         ("scheme", "host", "port", "http_auth_user", "http_auth_password"),
@@ -154,7 +154,7 @@ class Options(BaseModel):
         description="beside Odoo: start nothing, only compare decisions with the stock runner",
     )
     max_workers: Annotated[int, BeforeValidator(_number(1, MOST_WORKERS))] = Field(
-        Settings.max_workers, description="workers kept ready in all pools together"
+        Settings.max_workers, description="workers at most, in all pools together"
     )
     user: Annotated[str, BeforeValidator(str.strip)] = Field(
         Settings.user, description="started by root: the user that all but the master run as; empty: root"
@@ -182,14 +182,14 @@ class Options(BaseModel):
         description="how long running jobs may take to finish when the service stops",
     )
     kill_grace: Duration = Field(
-        Settings.kill_grace, description="between asking a worker to stop its job and SIGKILL"
+        Settings.kill_grace, description="between asking a worker to stop its job and killing it"
     )
     heartbeat_timeout: Duration = Field(
         Settings.heartbeat_timeout, description="a worker silent for longer counts as hung; 0: never"
     )
     on_error: Annotated[str, BeforeValidator(_one_of("fail", "retry"))] = Field(
         Settings.on_error,
-        description="what an exception does to its job that is neither RetryableJobError nor FailedJobError",
+        description="what becomes of a job that raises anything but RetryableJobError and FailedJobError",
     )
     retry_delay: Duration = Field(
         Settings.retry_delay,
@@ -202,7 +202,8 @@ class Options(BaseModel):
         Settings.unknown_model_grace, description="how long a job may wait for a model or method to exist"
     )
     poll_interval: Annotated[float, BeforeValidator(_positive_seconds)] = Field(
-        Settings.poll_interval, description="how often each database is polled when no notification comes"
+        Settings.poll_interval,
+        description="how often each database is polled, in case a notification was lost",
     )
     slice: Duration = Field(
         Settings.slice,
@@ -236,7 +237,7 @@ class Options(BaseModel):
         Settings.http, description="where metrics and health are served, HOST:PORT; empty: nowhere"
     )
     http_user: Annotated[str, BeforeValidator(str.strip)] = Field(
-        Settings.http_user, description="who may read them, with http_password"
+        Settings.http_user, description="the user who may read metrics and health, with http_password"
     )
     http_password: Annotated[str, BeforeValidator(str.strip)] = Field(
         Settings.http_password, description="needed, or http_token, to listen beyond loopback"
@@ -263,7 +264,7 @@ class Options(BaseModel):
         ]
 
     def settings(self) -> Settings:
-        """The plain result for the other processes."""
+        """The plain settings for the other processes."""
         values: dict[str, Any] = {name: getattr(self, name) for name in Options.model_fields}
         channels = values.pop("channels").channels
         return Settings(

@@ -45,7 +45,8 @@ class Compiled:
     values: tuple[OptionValue, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()  # beside Odoo: nothing to change, but worth knowing
-    # False beside Odoo when no source names channels: the addon's runner reads its forms
+    # False beside Odoo when no source has the option channels: the addon's runner then reads limits in its forms, which
+    # we do not
     channels_given: bool = True
 
 
@@ -54,9 +55,8 @@ class _Collected:
     """What the sources say: the strongest text of each option, and what is odd or wrong about the rest."""
 
     options: dict[str, OptionText] = field(default_factory=dict)
-    addon: dict[str, OptionText] = field(
-        default_factory=dict
-    )  # options of the addon's runner that are none of ours
+    # options of the addon's runner that are none of ours
+    addon: dict[str, OptionText] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     channels_given: bool = True  # False: they come from max_capacity, or from nowhere

@@ -1,1 +1,1 @@
-"""The process that decides who may start what. It never forks; it may crash or lose a database at any time."""
+"""The process that decides which worker starts which job. It never forks; it may crash or lose a database any time."""

@@ -1,6 +1,6 @@
 """One database: leadership, what is ready there, which workers must be recovered. A greenlet of its own.
 
-One session listens, leads and asks. When it is lost, the leadership and every head go with it; the grants that are
+One session listens, leads and queries. When it is lost, the leadership and every head go with it; the grants that are
 out turn stale by the next epoch. A database that hangs does not keep the others waiting.
 """
 
@@ -79,7 +79,7 @@ class QueueDatabase:
         self._wake.set()
 
     def configure(self, poll_interval: float, retention: Retention) -> None:
-        """From now on."""
+        """These values are in force from now on."""
         self._control.interval = self._promote.interval = self._poll.interval = poll_interval
         self._purge.retention = retention
 
@@ -224,7 +224,7 @@ class QueueDatabase:
         self._duties.work(cursor, time.monotonic)
 
     def _wait(self, connection: Connection) -> None:
-        """Until a notification, a wake-up, or the next duty is due."""
+        """Wait for a notification or a wake-up, or until the next duty is due; then act on the notifications."""
         # a notification that came along with the answer of a query does not make the socket readable
         if not connection.notifies:
             moment = min(self._steady.moment(), self._duties.moment())

@@ -1,11 +1,11 @@
 """What a grant is for: how many jobs of its channel, for how long, and which job of another channel ends it.
 
-A grant for several jobs spares the way over the dispatcher between two of them. But who starts next, over all channels,
-is for the dispatcher to say: a slice ends before the first job that another channel would be granted in its place, and
-at once when such a job comes up, or when one comes before the slice's own.
+With a grant for several jobs (a slice) a worker need not ask the dispatcher between two of them. But the dispatcher
+decides which job of all channels starts next. So a slice ends before the first job of another channel that would be
+granted in its place. It ends at once when such a job becomes ready, or one that comes before the slice's next.
 
-The jobs of a batch are one transaction: a job that takes its worker or the commit down takes all of them back, and
-nobody knows which it was. So after a batch broke, its jobs run one by one, and each is charged for itself.
+The jobs of a batch are one transaction: a job that kills its worker or breaks the commit rolls all of them back, and
+nothing tells which job it was. So after a batch broke, its jobs run one by one, and each is charged for itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from queuejobs.shared.job_key import Key
 from queuejobs.shared.messages import SliceTerms
 from queuemaster.channels import Candidate, Tree
 
-SLICE_JOBS = 64  # at most, so that what is told of them never fills a socket
+SLICE_JOBS = 64  # jobs of a slice, at most: the messages about them never fill a socket
 
 Source = tuple[int, str]  # a database and a stored channel
 
@@ -35,7 +35,7 @@ class OutstandingGrant:
     batch: int  # jobs in one transaction, at most
     bound: Key | None  # no ready job has a lesser key
     slice: SliceTerms | None = None  # None: one job, or one batch
-    claimed: bool = False  # it has become a started row
+    claimed: bool = False  # a job was started by it
     revoked: bool = False  # the worker was told to end its slice or batch
 
     @property
@@ -51,7 +51,7 @@ class BatchSizes:
         self._singles: dict[Source, int] = {}  # grants for one job that are still to be given
 
     def next_size(self, source: Source, tree: Tree, channel: str) -> int:
-        """Of the grant that goes out now. Where starts are counted or ordered, each takes a grant."""
+        """The jobs of the grant that goes out now: one where starts are counted or ordered."""
         singles = self._singles.pop(source, 0)
         if singles > 1:
             self._singles[source] = singles - 1
@@ -81,7 +81,7 @@ class Rivals:
 
 
 def slice_of(seconds: float, following: Key | None, rivals: Iterable[Candidate]) -> SliceTerms | None:
-    """For a grant that goes out now. ``following``: the job known to be ready behind the first, None: none is."""
+    """The terms of a grant that goes out now; None: one job. ``following``: the ready job behind the first."""
     if not seconds or following is None:
         return None
     until = min((rival.key for rival in rivals), default=None)

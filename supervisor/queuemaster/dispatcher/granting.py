@@ -18,14 +18,14 @@ from .database import QueueDatabase
 from .grant import BatchSizes, OutstandingGrant, Rivals, Source, must_end, slice_of
 from .links import Links, LinkState
 
-PASSED_OVER = 0.5  # seconds
+PASSED_OVER = 0.5  # seconds that other channels may go first, until an idle worker leaves for this one
 LONGEST_NAME = 10_000  # characters of a stored channel: a grant is one message
 _log = logging.getLogger("queuemaster.dispatcher")
 
 
 @dataclass(frozen=True)
 class GrantRound:
-    """What could start, as far as the queues go."""
+    """What one grant is decided on: the candidates of all queues, and the state of the workers."""
 
     now: float
     candidates: list[Candidate]
@@ -40,7 +40,7 @@ class Lacking:
     """The channels that need another worker each."""
 
     now: tuple[str, ...]  # they could start a job at once
-    passed: set[str]  # others went first, whose jobs are not as good
+    passed: set[str]  # jobs of other channels went first, although their keys are larger
 
 
 class Granting:
@@ -66,11 +66,11 @@ class Granting:
         self.configure(max_workers, slice_seconds)
 
     def configure(self, max_workers: int, slice_seconds: float) -> None:
-        """From now on."""
+        """These values are in force from now on."""
         self._max_workers, self._slice_seconds = max_workers, slice_seconds
 
     def grant_all(self) -> Lacking:
-        """Whatever can start."""
+        """Grant every job that can start now; returns the channels that lack a worker."""
         while True:
             current = self._look(time.monotonic())
             choice = self._choose(current, current.idle)
@@ -90,7 +90,7 @@ class Granting:
         return Lacking(wanted, set(self._passed))
 
     def end_slices(self) -> None:
-        """Of all workers, batches too: what their grants were given for may not hold any more."""
+        """End the slices and batches of all workers: the reasons for their grants may not hold any more."""
         for link in self._links.values():
             link.end_slice()
 
@@ -130,9 +130,9 @@ class Granting:
         )
 
     def _sends_one_away_for(self, passed: Candidate, current: GrantRound) -> bool:
-        """Whether an idle worker was sent away for the job ``passed``, whose channel has none.
+        """Send an idle worker away for the job ``passed``, whose channel has none; true if one was sent.
 
-        Only at ``max_workers``, and after a while: at once would mean a fork a job where many channels take turns.
+        Only at ``max_workers``, and after a while: at once would mean a fork for each job where channels take turns.
         """
         since = self._passed.setdefault(passed.channel, current.now)
         if current.now < since + PASSED_OVER or not current.no_more:
@@ -204,6 +204,6 @@ class Granting:
         """Those that could start if a worker of the channel ``holder`` and its slot were free."""
         tree = self._scheduler.tree
         for candidate in rivals.of(tree.path(tree.resolve(holder)), source):
-            # where there are no more workers to be had, that one would make room
+            # at max_workers the holder's worker would leave to make room
             if current.no_more or candidate.channel == holder or candidate.channel in current.idle:
                 yield candidate

@@ -18,7 +18,7 @@ from queuemaster.channels import Head
 from . import statements
 
 SPARE = 5000  # heads beyond those of channels in which rows were found
-READS_A_TURN = 4  # an empty read from a bound asks for one of everything
+READS_A_TURN = 4  # rounds: when a read from a bound finds nothing, the head is read again without a bound
 
 
 class HeadTable(dict[str, Head]):
@@ -55,7 +55,7 @@ class HeadTable(dict[str, Head]):
         self.overflowed = False
 
     def forget(self) -> None:
-        """Know nothing any more."""
+        """Forget all heads."""
         self.clear()
         self._room = SPARE
         self.overflowed = False
@@ -71,7 +71,7 @@ class HeadTable(dict[str, Head]):
         return any(head.dirty for head in self.values())
 
     def read(self, cursor: Any, is_sequential: Callable[[str], bool]) -> bool:
-        """Read the heads that are dirty; whether there was any. Raises psycopg2.Error."""
+        """Read the heads that are dirty; true if there was any. Raises psycopg2.Error."""
         dirty = {channel: head for channel, head in self.items() if head.dirty}
         if not dirty:
             return False

@@ -1,4 +1,4 @@
-"""Who may start what: joins the channel tree, the databases and the workers.
+"""Decides which job starts next, and in which worker: joins the channel tree, the databases and the workers.
 
 A slot is in use while one of our workers holds it (see ``workers``), and while a row is started that none of them runs.
 """
@@ -34,16 +34,15 @@ _log = logging.getLogger("queuemaster.dispatcher")
 
 
 class DispatchHub:
-    """The dispatcher's state and decisions; greenlets call it, none of its methods waits."""
+    """The dispatcher's state and decisions; greenlets call it, and none of its methods but run() waits."""
 
     def __init__(self, settings: Settings, tell_master: TellMaster) -> None:
         self._live = LiveLimits(settings.channels)
         self._scheduler = Scheduler(self.tree, time.monotonic())
         self._tell_master = tell_master
         self._max_workers = settings.max_workers
-        self._orphans: Counter[tuple[int, str]] = (
-            Counter()
-        )  # (database, channel): slots of runs that are not ours
+        # by database and channel: slots of runs that none of our workers does
+        self._orphans: Counter[tuple[int, str]] = Counter()
         self._wanted: dict[str, int] | None = None  # what the master was told last
         self.draining = False
         self.standings: dict[int, Standing] = {}  # by database
@@ -77,18 +76,18 @@ class DispatchHub:
 
     @property
     def tree(self) -> Tree:
-        """The channels as they count now."""
+        """The channels with the limits in force."""
         return self._live.tree
 
     def overrides(self, database: int, overrides: tuple[Override, ...]) -> None:
-        """The live limits that a database has; () when we do not lead it any more."""
+        """Apply the live limits of a database; () when another dispatcher leads it."""
         if self._live.change(database, self.databases[database].name, overrides):
             self._scheduler.reconfigure(self.tree, time.monotonic())
             self._granting.end_slices()
             self.changed()
 
     def reconfigure(self, settings: Settings) -> tuple[list[QueueDatabase], list[QueueDatabase]]:
-        """Another configuration: the databases to serve from now on, and those to leave. Running jobs go on."""
+        """Apply another configuration; returns the databases to begin with, and those to leave. Running jobs go on."""
         configured = {config.id: config for config in settings.databases}
         gone = [self.databases.pop(number) for number in set(self.databases) - set(configured)]
         for database in self.databases.values():
@@ -117,12 +116,12 @@ class DispatchHub:
         return kind(config, self, settings.poll_interval, retention)
 
     def reload(self, why: str) -> None:
-        """Other code for the workers: what a SIGHUP does."""
+        """Ask the master for a reload, as SIGHUP does: the workers need other code."""
         event(_log, logging.INFO, "asking for a reload", why=why)
         self._tell_master(messages.ReloadWanted())
 
     def change_root(self, change: int) -> None:
-        """So many slots of root more, or less, than configured."""
+        """Give root so many slots more, or fewer, than configured."""
         self._live.change_root(change)
         event(_log, logging.INFO, "capacity of root changed", capacity=self.tree["root"].capacity)
         self._reshaped()
@@ -181,7 +180,7 @@ class DispatchHub:
             self._orphans[key] = wanted[key]
 
     def standing(self, database: int, standing: Standing) -> None:
-        """What the dispatcher is to a database now. The master tells it to whoever asks whether the service is up."""
+        """What the dispatcher is to a database now. The master needs it to tell whether the service is ready."""
         before, self.standings[database] = self._all_served(), standing
         if self._all_served() and not before:
             names = ",".join(database.name for database in self.databases.values())
@@ -194,7 +193,7 @@ class DispatchHub:
         return all(self.standings.get(number) in fine for number in self.databases)
 
     def started_last(self, channel: str, ago: float) -> None:
-        """The last start that the database remembers, for a channel that throttles."""
+        """The last start of a channel with a throttle, as the database remembers it."""
         self._scheduler.started_last(channel, ago, time.monotonic())
 
     # grants

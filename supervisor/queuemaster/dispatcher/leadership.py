@@ -23,5 +23,5 @@ class Leadership:
         return statements.try_lead(cursor, socket.gethostname())
 
     def depose(self, cursor: Any) -> bool:
-        """Whether there was a leader that did not beat, whose session is ended now. Raises psycopg2.Error."""
+        """End the session of a leader that does not beat; true if there was one. Raises psycopg2.Error."""
         return statements.depose(cursor, DEPOSE_AFTER)

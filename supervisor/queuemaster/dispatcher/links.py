@@ -69,7 +69,7 @@ class Link:
             event(_log, logging.DEBUG, "worker does not listen", worker=self.process.pid, error=str(error))
         except messages.BadMessage as error:
             event(_log, logging.ERROR, "message cannot be sent", worker=self.process.pid, why=str(error))
-            # the worker would be waited for for ever: it leaves, and its slot comes back
+            # else its answer would be waited for for ever: with its link closed it leaves, and its slot comes back
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
 
@@ -91,7 +91,7 @@ class Link:
 
 
 class Links(dict[int, Link]):
-    """By entry."""
+    """The links by entry of the scoreboard."""
 
     def staying(self) -> list[Link]:
         """The workers that may be granted something, now or later."""

@@ -55,7 +55,7 @@ class Recover(Duty):
             self._hub.recovered(death, self._database)
 
     def drop(self) -> None:
-        """We do not lead here: who does recovers what was started in this database."""
+        """We do not lead here: the dispatcher that leads recovers what was started in this database."""
         for death in self._cases.drop():
             self._hub.recovered(death, self._database)
 
@@ -78,7 +78,7 @@ class Sweep(Duty):
 
 
 class WatchOrphans(Duty):
-    """Runs that the takeover found and none of our workers does: each holds a slot until it ends."""
+    """Runs under way at the takeover that none of our workers does: each holds a slot until it ends."""
 
     name = "orphans"
     interval = ORPHAN_POLL
@@ -144,7 +144,7 @@ class Cancel(Duty):
 
 
 class Promote(Duty):
-    """Let delayed jobs compete when their eta is reached."""
+    """Take the eta off delayed jobs that are due: from then on they are ready."""
 
     name = "promote"
 

@@ -1,4 +1,4 @@
-"""A database of Odoo with the addon queue_job: who else may lead it, when its jobs must wait, whose rows it has.
+"""A database of Odoo with the addon queue_job: the other runner that may lead it, and when its jobs must wait.
 
 The queue has the native interface (queuejobs.store.oca), so only this is different here. The addon's own runner leads
 by a lock that we take too: while we hold it, it stands by; when we go, it takes over.

@@ -23,7 +23,7 @@ from .standing import NotServed
 GATE = 2.0  # between two looks for modules on their way in or out
 SIGNAL = 10.0  # between two looks whether Odoo's registry changed
 SETTLED = 30.0  # between two reloads because of that: an upgrade raises the signal often
-LOOK_REST = 0.005  # between two looks for jobs that notifications named: they come once a row change
+LOOK_REST = 0.005  # between two looks for jobs that notifications named: each change of a row sends one
 TOO_MANY = 5000  # uuids; then every channel is looked at instead
 _log = logging.getLogger("queuemaster.dispatcher")
 
@@ -48,7 +48,7 @@ class Gate(Duty):
         return bool(self._busy)
 
     def hasten_on_opening(self, *duties: Duty) -> None:
-        """What to do at once when jobs may start again."""
+        """These duties are due at once when jobs may start again."""
         self._on_opening = duties
 
     def run(self, cursor: Any) -> None:
@@ -68,7 +68,7 @@ class Gate(Duty):
 
 
 class WatchSignal(Duty):
-    """Other code for the workers, when Odoo's registry has changed."""
+    """Ask for a reload when Odoo's registry has changed: the workers need other code."""
 
     name = "signal"
     interval = SIGNAL
@@ -107,7 +107,7 @@ class LookAtChanges(Duty):
             self._uuids.add(uuid)
 
     def forget(self) -> None:
-        """All channels will be looked at."""
+        """Forget the jobs that were named: all channels will be looked at."""
         self._uuids.clear()
 
     def moment(self) -> float:

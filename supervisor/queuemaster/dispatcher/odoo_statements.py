@@ -70,7 +70,7 @@ def take_addon_lock(cursor: Any) -> bool:
 
 
 def displace(cursor: Any) -> bool:
-    """End the session by which the addon's runner leads; whether there was one."""
+    """End the session by which the addon's runner leads; true if there was one."""
     cursor.execute(_DISPLACE, (oca.STOCK_LEADER,))
     return bool(cursor.fetchone()[0])
 

@@ -27,7 +27,8 @@ from .hub import DispatchHub
 from .links import Link
 from .recovery import Death
 
-LAST_WORDS = 0.1  # seconds; a process that a job has left behind may keep its link open
+# seconds to wait for the end of a dead worker's link: a process that a job has left behind may keep it open
+LAST_WORDS = 0.1
 _log = logging.getLogger("queuemaster.dispatcher")
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     if not linux.die_with_parent(options.master):
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the master's business
-    signal.signal(signal.SIGTERM, lambda _signum, _frame: os._exit(0))  # nothing of ours outlives us
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: os._exit(0))  # there is nothing to clean up
     settings = Settings.from_descriptor(options.settings)
     log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers)
     linux.set_title("queuemaster: dispatcher")
@@ -64,7 +65,7 @@ class Dispatcher:
         self._host, self._boot_id = socket.gethostname(), linux.boot_id()
 
     def run(self) -> None:
-        """Take over what the master has, then lead; ends with the master."""
+        """Obey the master: it hands over its workers, then lets us lead. Ends with the master."""
         while (received := wire.receive(self._control, messages.DISPATCHER_READS)) is not None:
             self._obey(received)
         event(_log, logging.WARNING, "the master is gone, dispatcher ends")
@@ -171,7 +172,7 @@ class Dispatcher:
 
 
 def _end(greenlet: Any) -> None:
-    """After a bug in one greenlet the dispatcher would only look alive: end it, the master starts another."""
+    """End the process after a bug in one greenlet: it would only look alive. The master starts another."""
     _log.error("dispatcher ends: %r", greenlet.exception, exc_info=greenlet.exc_info)
     logging.shutdown()
     os._exit(70)

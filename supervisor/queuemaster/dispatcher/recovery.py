@@ -28,7 +28,7 @@ class Death:
     entry: int
     generation: int
     process: Process
-    database: int  # the job's, an index into the configured databases
+    database: int  # the id of the job's database
     blame: recovery.Blame | None
 
 
@@ -48,7 +48,7 @@ class Case:
         return None if blame is not None and blame.job and self.death.database != database else blame
 
     def note_try(self, settled: Mapping[int, int | None], now: float) -> bool:
-        """``settled``: by session the jobs put back, None if it is in the way still. Whether the case is closed."""
+        """``settled``: by session the jobs put back, None if it is still in the way. True if the case is closed."""
         self.put_back += sum(jobs or 0 for jobs in settled.values())
         self.sessions = [worker for worker, jobs in settled.items() if jobs is None]
         if self.sessions:
@@ -76,7 +76,7 @@ class Recovery:
         return [case.death for case in closed]
 
     def drop(self) -> list[Death]:
-        """Another dispatcher leads this database and recovers what was started there."""
+        """Forget all cases, and return them: the next leader recovers what was started in this database."""
         dropped = [case.death for case in self._cases]
         self._cases = []
         return dropped

@@ -21,7 +21,7 @@ STATES = (*FINISHED, FAILED)
 
 
 class Ages:
-    """After how long jobs go, by the channels as configured."""
+    """After how long jobs are removed, by the channels as configured."""
 
     def __init__(self, settings: Settings) -> None:
         self._tree = Tree(settings.channels)
@@ -96,7 +96,7 @@ class Retention:
         return CHECK
 
     def _steps(self) -> Iterator[int]:
-        """One round; yields the cost of each step, in rows."""
+        """One round; yields the cost of each step, in jobs or channels that were looked at."""
         for old in due(lambda: self._cursor, self._ages.states, self._ages.age):
             if isinstance(old, int):
                 yield old

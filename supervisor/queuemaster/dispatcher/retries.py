@@ -9,7 +9,8 @@ from queuejobs.shared.standing import Standing
 # seconds
 FIRST_DELAY, LONGEST_DELAY = 0.1, 15.0
 NOT_SERVED_DELAY = 30.0
-QUARANTINE_AFTER, QUARANTINE_WITHIN, QUARANTINE = 5, 300.0, 300.0  # errors, in seconds; for so many seconds
+# so many errors within this time; then for this time
+QUARANTINE_AFTER, QUARANTINE_WITHIN, QUARANTINE = 5, 300.0, 300.0
 
 
 class Retry(NamedTuple):
@@ -27,16 +28,16 @@ class Retries:
         self._refusals: list[float] = []  # monotonic times
 
     def not_served(self) -> Retry:
-        """There is no queue for us in it now."""
+        """There is no queue for us in the database now."""
         self._delay = NOT_SERVED_DELAY
         return Retry(Standing.NOT_SERVED, self._delay)
 
     def lost(self, *, led: bool) -> Retry:
-        """It could not be reached, or the connection broke; ``led``: while we led it."""
+        """The database could not be reached, or the connection broke; ``led``: while we led it."""
         return self._away(led)
 
     def refused(self, now: float, *, led: bool) -> Retry:
-        """It answers, and does not let us do our work.
+        """The database answers, but does not let us do our work.
 
         When that happens often the database is left alone for a while: the work for it delays the other databases.
         """

@@ -32,7 +32,7 @@ class NotServed(Exception):
 
 
 class StandingKeeper:
-    """The standing of one database. Every change is logged once, and told to the hub."""
+    """The standing of one database. Every change is logged once; the hub is told each new standing, not each reason."""
 
     def __init__(self, database: int, name: str, hub: Hub) -> None:
         self._database = database
@@ -42,7 +42,7 @@ class StandingKeeper:
         self.current: Standing | None = None  # None: not known yet
 
     def change(self, standing: Standing, reason: str = "", **details: Any) -> None:
-        """From now on. ``reason``: why it is away, in quarantine or not served; another reason is a change, too.
+        """Change the standing. ``reason``: why it is away, in quarantine or not served; another reason is a change.
 
         Raises IllegalTransition when it cannot follow the standing before, which is a bug of ours.
         """

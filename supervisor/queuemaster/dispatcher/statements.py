@@ -80,13 +80,13 @@ select worker.id, worker.host, worker.boot_id, worker.pid, worker.start_time
  order by worker.id
 """
 
-# Seconds since the last start in each channel that throttles.
+# Seconds since the last start, by stored channel.
 _LAST_STARTS = """
 select channel, extract(epoch from queuemaster.utc_now() - max(date_started))::double precision
   from queuemaster.queue_job where channel = any(%s) and date_started is not null group by channel
 """
 
-# The net under release_children: waiting jobs all of whose parents are done.
+# What release_children has missed: the parents of waiting jobs all of whose parents are done.
 _STRANDED = """
 select distinct edge.parent_id
   from queuemaster.queue_job_edge edge join queuemaster.queue_job child on child.id = edge.child_id
@@ -131,7 +131,7 @@ def try_lead(cursor: Any, host: str) -> int | None:
 
 
 def depose(cursor: Any, seconds: float) -> bool:
-    """End the session of a leader that has not beaten for so many seconds; whether there was one."""
+    """End the session of a leader that has not beaten for so many seconds; true if there was one."""
     cursor.execute("select queuemaster.depose(%s)", (seconds,))
     return bool(cursor.fetchone()[0])
 
@@ -207,7 +207,7 @@ def dead(cursor: Any) -> list[tuple[int, Process]]:
 
 
 def last_starts(cursor: Any, names: list[str]) -> dict[str, float]:
-    """Seconds since the last start, per channel."""
+    """Seconds since the last start, by stored channel; channels without one are missing."""
     cursor.execute(_LAST_STARTS, (names,))
     return dict(cursor.fetchall())
 
@@ -229,13 +229,13 @@ def next_eta(cursor: Any) -> float | None:
 
 
 def promote(cursor: Any, limit: int) -> int:
-    """Let jobs compete whose eta is reached, ``limit`` at most; how many."""
+    """Take the eta off jobs that are due, ``limit`` at most; returns how many these were."""
     cursor.execute("select queuemaster.promote(%s)", (limit,))
     return int(cursor.fetchone()[0])
 
 
 def release_stranded(cursor: Any) -> int:
-    """Release children that a parent should have released; how many."""
+    """Release children that a parent should have released; returns how many."""
     cursor.execute(_STRANDED)
     released = 0
     for (parent,) in cursor.fetchall():
@@ -245,7 +245,7 @@ def release_stranded(cursor: Any) -> int:
 
 
 def requeue_enqueued(cursor: Any) -> int:
-    """Put rows back that are ``enqueued``, a state that a native queue does not use; how many."""
+    """Put rows back that are ``enqueued``, a state that a native queue does not use; returns how many."""
     cursor.execute(
         "update queuemaster.queue_job set state = 'pending' where id in ("
         " select id from queuemaster.queue_job where state = 'enqueued' order by id for update skip locked)"

@@ -1,4 +1,4 @@
-"""The dispatcher's document on the status board: the channels as they count now, and what it is to each database."""
+"""The dispatcher's document on the status board: the limits in force, and what it is to each database."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class Workers:
         self._changed()
 
     def died(self, death: Death) -> None:
-        """The master reaped a worker. Acknowledged once every database that it may have worked for recovered it."""
+        """The master reaped a worker. It is answered once every database that the worker may have used recovered it."""
         link = self._of(death)
         concerned = set(self._databases)
         if link is not None:
@@ -187,7 +187,7 @@ class Workers:
     def make_room(self, lacking: int, max_workers: int) -> None:
         """At ``max_workers``, idle workers of other pools leave for the ``lacking`` ones that are asked for.
 
-        Each time: those that were busy when they were asked for may be idle now.
+        Called each time: workers that were busy when the others were asked for may be idle now.
         """
         room = max_workers - len(self.links.staying())
         idle = sorted(self.links.idle(), key=lambda link: link.idle_since)

@@ -226,7 +226,7 @@ def _initialise(bindir: Path, data_dir: Path, uid: int, gid: int) -> None:
     except OSError as error:
         raise EmbeddedError(f"{error.filename} cannot be made: {error.strerror}") from error
     command = [str(bindir / "initdb"), "-D", str(unfinished), "-U", SUPERUSER, "-E", "UTF8"]
-    # only we reach the private socket; on loopback anybody may connect, and no password is set
+    # only we reach the private socket; anybody reaches loopback, and is refused there, since no password is set
     command += ["--auth-local=trust", "--auth-host=scram-sha-256"]
     ran = subprocess.run(
         [*command, "--locale=C.UTF-8", "--no-instructions"],

@@ -69,9 +69,8 @@ def start(plan: ServerPlan) -> subprocess.Popen[bytes]:
     parent = os.getpid()
 
     def follow_parent() -> None:
-        signal.pthread_sigmask(
-            signal.SIG_SETMASK, ()
-        )  # the server must not inherit the signals that we block
+        # the server must not inherit the signals that we block
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
         if os.getppid() != parent:  # the parent died before the line above: no signal will come
             os._exit(1)
@@ -119,7 +118,7 @@ def wait_ready(plan: ServerPlan, process: subprocess.Popen[bytes], timeout: floa
 
 
 def stop(pid: int, timeout: float = 30.0) -> None:
-    """Fast shutdown: open transactions are rolled back. After ``timeout`` an immediate one.
+    """Fast shutdown: open transactions are rolled back. After ``timeout`` an immediate one, in the end SIGKILL.
 
     Returns when the process has ended; one that is our child is left to be reaped.
     """

@@ -42,5 +42,5 @@ class Login:
 
 
 def _same(sent: str | None, expected: str) -> bool:
-    """Compared in a time that does not depend on where they differ."""
+    """Whether both are equal, in a time that does not depend on where they differ."""
     return hmac.compare_digest((sent or "").encode(), expected.encode())

@@ -9,7 +9,7 @@ from queuemaster.status_board import MasterStatus
 
 
 def resident(master: MasterStatus) -> dict[str, int]:
-    """Bytes. Of workers the sum: pages that they share with the template are counted for each worker."""
+    """Resident bytes by role. Pages that workers share with the template are counted for each of them."""
     pids = [("master", master["pid"])]
     pids += [(role, child["pid"]) for role, child in master["children"].items()]
     pids += [("worker", worker["pid"]) for worker in master["workers"] if worker["state"] != "dead"]

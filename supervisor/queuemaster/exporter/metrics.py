@@ -1,4 +1,4 @@
-"""The metrics: their names, which are promises, their meanings, and how they are made of a snapshot."""
+"""The metrics: their names, which must not change, their meanings, and how they are made of a snapshot."""
 
 from __future__ import annotations
 

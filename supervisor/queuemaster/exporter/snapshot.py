@@ -21,7 +21,7 @@ class Unsettled(Exception):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """``dispatcher``: None when it has written no document; the last one counts while there is no dispatcher."""
+    """``dispatcher``: None when none has written a document yet; a dispatcher that is gone leaves its last one."""
 
     master: MasterStatus
     master_age: float  # seconds since its loop turned
@@ -32,7 +32,7 @@ class Snapshot:
 
 
 def look(status: StatusBoard, scoreboard: Scoreboard) -> Snapshot | None:
-    """None before the master's first document. Raises :class:`Unsettled`."""
+    """The service as it is now; None before the master's first document. Raises :class:`Unsettled`."""
     for _ in range(_TRIES):
         master = status.master.read()
         if master is None:

@@ -65,7 +65,7 @@ class Remembered:
 
 
 def application(settings: Settings, status: StatusBoard, scoreboard: Scoreboard) -> Flask:
-    """Probes need no login, but see the reasons only with it: reasons name databases."""
+    """The pages. Probes need no login, but get the reasons, which name databases, only with it."""
     app = Flask("queuemaster.exporter")
     registry = CollectorRegistry()
     registry.register(QueueCollector(settings, status, scoreboard))

@@ -33,7 +33,7 @@ def launch(
     control: socket.socket,
     become: Account | None,
 ) -> subprocess.Popen[bytes]:
-    """Start it; it arms its parent-death signal itself, being who it will be.
+    """Start the process. It arms its parent-death signal itself: a change of user would clear an earlier one.
 
     ``shared``: descriptors of the shared memory, by name; ``control``: its end of the link to us.
     """
@@ -42,7 +42,7 @@ def launch(
     environment = {**os.environ, **(become.environment() if become else {})}
     if role in (Role.TEMPLATE, Role.SUCCESSOR):
         command = [settings.python or sys.executable, str(_BOOTSTRAP)]
-        # it keeps our own working directory off our path; the application's is the application's business
+        # it keeps the working directory off our path; whether it is on the application's, the application decides
         environment.pop("PYTHONSAFEPATH", None)
     else:
         command = [sys.executable, "-m", f"queuemaster.{role.value}"]
@@ -72,6 +72,6 @@ def signal_group(pid: int, signum: int) -> None:
         # it leads no group yet: its group is that of its parent, the process between the template and it
         group = os.getpgid(pid)
     if group == os.getpgrp():
-        os.kill(pid, signum)  # never ours, in which the template is too
+        os.kill(pid, signum)  # never our own group: the template is in it, too
     else:
         os.killpg(group, signum)

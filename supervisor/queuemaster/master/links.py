@@ -34,7 +34,7 @@ class Outbox:
         self._outbox: deque[tuple[Message, list[int]]] = deque()
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Now if possible, else when :meth:`flush` gets it through; nothing if the child is gone."""
+        """Send now if possible, else when :meth:`flush` gets it through. Does nothing if the child is gone."""
         self._outbox.append((message, [os.dup(fd) for fd in fds]))
         self.flush()
 
@@ -79,7 +79,7 @@ class RoleLinks:
         self._outboxes: dict[Role, Outbox] = {}
 
     def open(self, role: Role) -> socket.socket:
-        """For a process to come: its end of the link, to be closed here once it has inherited it."""
+        """Open the link to a process to come. Returns its end, to be closed here once the process has inherited it."""
         ours, theirs = wire.pair()
         outbox = self._outboxes[role] = Outbox(ours)
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._read(outbox))
@@ -130,7 +130,7 @@ class RoleLinks:
 
 
 class WorkerLinks:
-    """By entry of the scoreboard."""
+    """The links to workers, and the files of their last words, by entry of the scoreboard."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
@@ -138,7 +138,7 @@ class WorkerLinks:
         self._words: dict[int, int] = {}
 
     def open(self, entry: int, hello: Callable[[wire.Received], None]) -> tuple[socket.socket, int]:
-        """For a worker to come: its end of the socket, to be closed here once it is sent, and its file.
+        """Open the link to a worker to come. Returns its end, to be closed here once it is sent, and its file.
 
         ``hello`` is called with the worker's first message, never if the worker dies before it.
         """

@@ -58,7 +58,7 @@ def processor_times(since: Mapping[int, int]) -> dict[int, int]:
 
     A worker leads its group. The group's other processes count too, since a job may compute in a child; but not those
     that are older than the run: an earlier job has left them behind. The list of all processes is read once for all
-    groups, which costs two system calls for each process of others.
+    groups, which costs one system call for each other process of the machine.
     """
     used = dict.fromkeys(since, 0)
     for name in os.listdir("/proc") if since else ():

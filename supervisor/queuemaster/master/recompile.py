@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from queuemaster.config.compiled import MEMORY, Settings, keep_ids
 
-# options that cannot change any more: their files are locked, their privileges dropped, at the start
+# options that take effect at the start only: a pid file is locked, a user chosen, a kind of queue served
 _FOR_LIFE = ("pidfile", "user", "group", "odoo", "shadow")
 
 
@@ -39,7 +39,7 @@ def start(command: Sequence[str]) -> Compilation:
 
 
 def finish(compilation: Compilation, status: int, current: Settings) -> tuple[Settings, str]:
-    """The settings to follow ``current``, and warnings. Raises :class:`Refused`. Closes the descriptors."""
+    """The settings that replace ``current``, and warnings. Raises :class:`Refused`. Closes the descriptors."""
     messages = os.pread(compilation.errors, 65536, 0).decode(errors="replace").strip()
     try:
         if status != 0:

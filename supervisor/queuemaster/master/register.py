@@ -33,7 +33,7 @@ def path_beside(pidfile: Path) -> Path:
 
 
 def write(path: Path, children: Iterable[Registered]) -> None:
-    """Replace the file at once: a reader sees the old or the new one."""
+    """Replace the file atomically: a reader sees the old or the new one."""
     content = {"boot_id": boot_id(), "children": [vars(child) for child in children]}
     temporary = path.with_name(path.name + ".new")
     temporary.write_text(json.dumps(content))

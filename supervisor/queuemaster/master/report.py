@@ -99,7 +99,7 @@ def _job(reading: Reading, databases: Mapping[int, str], now: float) -> dict[str
 
 
 def open_log(settings: Settings) -> None:
-    """Open the log of the settings. A master that is root makes its file one of the other processes' user."""
+    """Open the log of the settings. A master that is root gives the file to the user of the other processes."""
     become = account(settings.user, settings.group)
     owner = (become.uid, become.gid) if become else None
     log.configure(settings.log_level, settings.log_format, settings.logfile, settings.log_handlers, owner)

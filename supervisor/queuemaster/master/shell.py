@@ -52,9 +52,7 @@ class Master:
         self._shared = {"scoreboard": self._board.fd, "status": status.fd}
         self._status_writer = StatusWriter(status)
         roles = (Role.SERVER,) if settings.server is not None else ()
-        self._core = Supervision(
-            (*roles, Role.TEMPLATE, Role.DISPATCHER), _plan(settings), ENTRIES
-        )  # fmt: skip
+        self._core = Supervision((*roles, Role.TEMPLATE, Role.DISPATCHER), _plan(settings), ENTRIES)
         self._selector = selectors.DefaultSelector()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._roles = RoleLinks(self._selector, self._hear)
@@ -332,7 +330,7 @@ class Master:
         self._exit = action.status
 
     def _write_register(self) -> None:
-        """All children that must not outlive us, in case we are killed."""
+        """Write down all children that must not outlive us, in case we are killed."""
         if self._register is None:
             return
         pids = [(child.pid, role.value, False) for role, child in self._core.children.items() if child.pid]

@@ -25,13 +25,13 @@ class Notifier:
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Notifier:
-        """As the environment says. The variables are removed from it: children are not to use the socket."""
+        """The notifier that the environment describes. Its variables are removed: children must not use the socket."""
         address, usec, pid = (environ.pop(name, "") for name in _VARIABLES)
         ours = usec.isdigit() and pid in ("", str(os.getpid()))
         return cls(address, int(usec) / 1e6 if ours else 0.0)
 
     def send(self, *assignments: str) -> None:
-        """One message of several assignments, ``READY=1``."""
+        """Send one message of assignments such as ``READY=1``."""
         if self._socket is not None:
             self._unsent.append("\n".join(assignments).encode())
             self.flush()

@@ -96,7 +96,7 @@ class Comparison:
         return self._tree.resolve(job.channel)
 
     def _sequential_limits(self, snapshot: Snapshot) -> tuple[set[str], dict[str, Key]]:
-        """Sequential channels: those with a failed job; the least key that is not due of the others."""
+        """The sequential channels with a failed job; by sequential channel the least key of a job that is not due."""
 
         def sequential(stored: str) -> bool:
             return self._tree[self._tree.resolve(stored)].sequential

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 FIRST = 50  # ready jobs that are read of each stored channel
 
-# a job, in the order of its key: priority, date_created, id
+# a job: its uuid, its channel, and its key (priority, date_created, id)
 _JOB = (
     "uuid::text, channel::text, priority, to_char(date_created, 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), id::bigint"
 )

@@ -77,7 +77,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class FirstJobs:
-    """The first of many jobs: ``shown`` are the first of ``count``."""
+    """The first of possibly many jobs: ``shown`` are the first of ``count``."""
 
     shown: tuple[OtherJob, ...] = ()
     count: int = 0

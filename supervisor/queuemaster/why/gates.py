@@ -49,7 +49,7 @@ class Channels:
 
     @cached_property
     def tree(self) -> Tree:
-        """With the live changes."""
+        """The tree with the live changes."""
         every = [override for of_database in self.overrides.values() for override in of_database]
         return Tree(overridden(self.configured, every))
 
@@ -153,7 +153,7 @@ def eta(facts: Facts) -> Gate:
         return _open("eta", "it has no time to wait for")
     why = ", after a try that was not the last" if facts.job.retry else ""
     if wait <= 0:
-        return _shut("eta", "its time has come: the leader is about to let it compete")
+        return _shut("eta", "its time has come: the leader is about to make it ready")
     return _shut("eta", f"its time has not come: due in {lasting(wait)}{why}")
 
 

@@ -28,7 +28,7 @@ def _prctl(option: int, argument: object) -> None:
 
 
 def set_title(title: str) -> None:
-    """What ps shows. Without setproctitle only the thread's name, 15 characters of it."""
+    """Set what ps shows; without setproctitle only the name of this thread, 15 characters of it."""
     if setproctitle is not None:
         setproctitle(title)
     else:

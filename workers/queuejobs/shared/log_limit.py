@@ -8,7 +8,7 @@ INTERVAL = 60.0  # seconds
 
 
 class LogLimit:
-    """Of one kind of event in one process."""
+    """The limit for one kind of event in one process."""
 
     def __init__(self, interval: float = INTERVAL) -> None:
         self._interval = interval

@@ -30,7 +30,7 @@ class Message:
     DESCRIPTORS: ClassVar[int] = 0
 
 
-# from the master to processes of a role
+# between the master and the processes of several roles
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,8 @@ class WorkersWanted(Message):
         fitting: Dict[str, int] = {}
         room = LONGEST - 100  # bytes, less the frame
         for name, count in channels.items():
-            room -= (
-                len(_ENCODER.encode({name: count}).encode("utf-8", "backslashreplace")) - 1
-            )  # braces, less a comma
+            # encoded alone the entry has two braces, in the message one comma
+            room -= len(_ENCODER.encode({name: count}).encode("utf-8", "backslashreplace")) - 1
             if room < 0:
                 break
             fitting[name] = count
@@ -215,7 +214,7 @@ class SliceTerms:
 
     seconds: float
     jobs: int
-    until: Optional[Key]  # the job of this key, and those behind it, are another channel's turn
+    until: Optional[Key]  # from this key on it is another channel's turn
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class EntrySnapshot(NamedTuple):
     boot_deadline: int
     heartbeat: int
     state: State
-    database: int  # index into the configured databases
+    database: int  # the id of a configured database
     job: int  # 0: none; if the worker is busy, it is claiming one
     attempt: int
     since: int  # when the state began
@@ -68,7 +68,7 @@ class RunLimits(NamedTuple):
 
     timeout: int = 0  # ns
     cpu: int = 0  # ns
-    cpu_before: int = 0  # ns
+    cpu_before: int = 0  # ns that the worker had used when the run began: no limit, but cpu counts from there
     memory: int = 0  # bytes
 
 
@@ -100,7 +100,7 @@ class Scoreboard:
 
     @classmethod
     def view(cls, fd: int) -> Scoreboard:
-        """For reading only."""
+        """The board over this descriptor, for reading only."""
         return cls(fd, mmap.PROT_READ)
 
     def entry(self, index: int) -> Entry:
@@ -119,7 +119,7 @@ class Entry:
     # the master
 
     def reserve(self, generation: int, boot_deadline: int) -> None:
-        """Clear the entry for a new worker; before the fork, so that a hang at boot is seen."""
+        """Clear the entry for a new worker, before it is forked."""
         for word in range(_WORDS):
             self._words[word] = 0
         self._words[_GENERATION] = generation

@@ -18,8 +18,8 @@ class Cause(enum.IntEnum):
 class DeathKind(str, enum.Enum):
     """How the end of a worker is charged to its run. The values go into the database."""
 
-    DEATH = "death"  # it died of itself
-    LIMIT = "limit"  # it was killed for what it used
+    DEATH = "death"  # it died by itself, or was killed because it hung
+    LIMIT = "limit"  # it was killed since its run passed a limit or was cancelled, and did not stop
 
 
 def describe(cause: Cause, value: int, limit: int) -> str:

@@ -1,6 +1,6 @@
 """Reads what JSON gives into frozen dataclasses, by their annotations: nothing of another type gets through.
 
-JSON comes from other processes and from whoever may NOTIFY, so it may be anything at all.
+JSON comes from other processes, perhaps of another version, so it may be anything at all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a run of a job can end, and the counters of it: how many runs ended how, how long they took and had waited.
+"""How a run of a job can end, and the counters: runs by how they ended, how long they took, how long jobs had waited.
 
 One type for a worker's entry of the scoreboard, for the master's sums of workers that are gone, for the document that
 the master publishes and for the exporter's metrics.
@@ -48,13 +48,12 @@ class WorkCounts:
 
     outcomes: Dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     duration: List[int] = field(default_factory=lambda: [0] * HISTOGRAM)  # of each run
-    wait: List[int] = field(
-        default_factory=lambda: [0] * HISTOGRAM
-    )  # from a job's creation to its first start
+    # from a job's creation to its first start
+    wait: List[int] = field(default_factory=lambda: [0] * HISTOGRAM)
 
     @property
     def useful(self) -> bool:
-        """At least one run came to an end that was not the end of its worker or connection."""
+        """Whether at least one run came to an end that was not the end of its worker or connection."""
         return any(number for name, number in self.outcomes.items() if name != RunOutcome.LOST.value)
 
     def __add__(self, other: WorkCounts) -> WorkCounts:
@@ -65,7 +64,7 @@ class WorkCounts:
         )
 
     def to_json(self) -> WorkCountsDocument:
-        """As it stands in the master's document."""
+        """The counters as they stand in the master's document."""
         return {"outcomes": self.outcomes, "duration": self.duration, "wait": self.wait}
 
     @classmethod

@@ -49,7 +49,7 @@ def act(cr: Any, name: str, uuid: str, result: Optional[str] = None) -> Optional
 
 
 def refusal(name: str, uuid: str, state: str) -> Optional[str]:
-    """Why an action that left a job in ``state`` did nothing, and what can be done instead; None: it did something."""
+    """Why an action that left a job in ``state`` did nothing, and what is possible; None: done, or not needed."""
     action = ACTIONS[name]
     if state in action.leads_to:
         return None

@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
 
 class SliceBounds(NamedTuple):
-    """Which jobs a slice may go on with, by the grant that it is."""
+    """Which jobs a slice may go on with, by the terms of its grant."""
 
     epoch: int
     channel: str  # as stored
@@ -159,7 +159,7 @@ def started(cursor: Any, run: Run, worker: int) -> Optional[Dict[str, Any]]:
 
 
 def release_children(cursor: Any, row: Mapping[str, Any]) -> int:
-    """Release the children of a done job that wait for no other parent; how many these were."""
+    """Release the children of a done job that wait for no other parent; returns how many these were."""
     cursor.execute("select queuemaster.release_children(%s)", (row["id"],))
     return int(cursor.fetchone()[0])
 

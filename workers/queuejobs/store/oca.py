@@ -25,7 +25,7 @@ INDEXES: Dict[str, str] = {
     "queuemaster_failed": "(channel) where state = 'failed'",
 }
 
-# From 19 on tables of which only the last row matters, before that sequences.
+# Queries for the signals: Odoo has them in sequences, from 19 on in tables of which only the last row matters.
 _SIGNALS = r"""
 select case relkind when 'S' then format('select last_value from public.%I', relname)
                     else format('select max(id) from public.%I', relname) end
@@ -69,7 +69,7 @@ class Installed(NamedTuple):
     """Whether a database is one that we can serve. ``problem`` is empty when it is."""
 
     problem: str
-    busy: str  # modules on their way in or out: jobs must wait
+    busy: str  # why jobs must wait: modules on their way in or out, or the addon's trigger is missing
 
 
 class Installation(NamedTuple):
@@ -132,9 +132,9 @@ def registry_signal(cursor: Any) -> int:
 
 
 def install(connection: Any) -> bool:
-    """Make our schema what this program needs; whether anything was changed.
+    """Make our schema what this program needs; true if anything was changed.
 
-    ``connection`` is outside a transaction; everything is one. The tables keep their rows. Raises
+    ``connection`` is outside a transaction; all of it is done in one. The tables keep their rows. Raises
     :class:`~queuejobs.store.schema.SchemaError` when a newer program made it.
     """
     with connection, connection.cursor() as cursor:
@@ -171,7 +171,7 @@ def newer(cursor: Any) -> str:
 
 
 def uninstall(connection: Any) -> bool:
-    """Remove our schema and our indexes; whether there was anything. The addon's rows stay as they are."""
+    """Remove our schema and our indexes; true if there was anything. The addon's rows stay as they are."""
     with connection, connection.cursor() as cursor:
         there = is_installed(cursor)
         if there:
@@ -194,7 +194,7 @@ def missing_or_present(cursor: Any, present: bool = False) -> List[str]:
 
 
 def features(cursor: Any) -> Features:
-    """Read from the catalogue, never guessed from a version."""
+    """The features of this database, read from its catalogue, never guessed from a version."""
     cursor.execute("select to_regclass('public.queue_job_lock') is not null")
     lock_table = cursor.fetchone()[0]
     cursor.execute(_SIGNALS)
@@ -222,7 +222,7 @@ def _installed(cursor: Any) -> Optional[Installation]:
 
 
 def _views_stand(cursor: Any) -> bool:
-    """Odoo drops views on a column whose type it changes."""
+    """Whether our views are there: Odoo drops views on a column whose type it changes."""
     cursor.execute(
         "select to_regclass('queuemaster.queue_job') is not null"
         " and to_regclass('queuemaster.queue_job_edge') is not null"

@@ -41,7 +41,7 @@ def lock_job(cursor: Any, row: Mapping[str, Any]) -> None:
 
 
 def begin_run(cursor: Any, row: Mapping[str, Any]) -> Optional[str]:
-    """The first statement in the transaction of a started job: :func:`odoo_signal`, None: the run was taken away."""
+    """Begin the transaction of a started job; returns :func:`odoo_signal`, or None: the run was taken away."""
     cursor.execute(
         "select queuemaster.odoo_signal() where queuemaster.begin_run(%s, %s, %s)",
         (row["id"], row["attempt"], row["worker_id"]),

@@ -32,7 +32,7 @@ def sessions_of(cursor: Any, process: Process) -> List[int]:
 
 
 def recover(cursor: Any, worker: int, blame: Optional[Blame] = None) -> Optional[int]:
-    """End the session of a dead worker if it still stands, and put back what the worker left started; how many rows.
+    """End the session of a dead worker if it still stands, and put back what it left started; returns how many rows.
 
     None: its lock is still held, or an application holds a row locked; ask again soon. The session is found by its
     lock, since stored pids get reused. Without blame the death was an interruption, and the tries are given back.

@@ -113,7 +113,7 @@ def require_current(connection: Any) -> None:
 
 
 def refuse_oca(cursor: Any) -> None:
-    """A table ``queue_job`` of the addon means that jobs are enqueued there, not in our schema."""
+    """Raise OcaDatabaseError where the addon's table ``queue_job`` is: jobs are enqueued there, not in our schema."""
     cursor.execute(
         "select table_schema from information_schema.columns"
         " where table_name = 'queue_job' and column_name = 'job_function_id' and table_schema <> %s limit 1",

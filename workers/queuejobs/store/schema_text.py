@@ -79,6 +79,6 @@ def _chosen(text: str, present: Sequence[str]) -> Iterator[str]:
 
 
 def checksum(sql: str) -> str:
-    """Of what a text does: its comments and its layout may be improved without making it another one."""
+    """The checksum of what a text does: comments and layout do not count, so that they can be improved."""
     # no string in our SQL contains two hyphens
     return hashlib.sha256(" ".join(re.sub(r"--.*", "", sql).split()).encode()).hexdigest()

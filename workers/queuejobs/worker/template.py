@@ -78,7 +78,7 @@ class _Groups:
             self._due = False
 
     def lead(self) -> None:
-        """In a child that was just forked."""
+        """In a child that was just forked: become the leader of a group, if the fork was ours."""
         if self._due:
             self._due = False
             os.setpgid(0, 0)
@@ -171,7 +171,7 @@ def _fork(
 
 @contextlib.contextmanager
 def _leaving_words_in(words: int) -> Iterator[None]:
-    """What is forked meanwhile has the tracebacks of a fatal signal written there, from its first moment on."""
+    """Have each process that is forked meanwhile write its tracebacks there at a fatal signal, from its start on."""
     enabled = faulthandler.is_enabled()  # by PYTHONFAULTHANDLER, for one
     faulthandler.enable(words, all_threads=True)
     try:
@@ -184,7 +184,7 @@ def _leaving_words_in(words: int) -> Iterator[None]:
 
 
 def _end(middle: int) -> None:
-    """A child that hangs, and what it has started: SIGABRT for its tracebacks, then SIGKILL. It is not reaped."""
+    """End a child that hangs, and what it has started: SIGABRT for its tracebacks, then SIGKILL. Does not reap it."""
     os.kill(middle, signal.SIGABRT)
     deadline = time.monotonic() + ABORT_GRACE
     how = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -199,7 +199,7 @@ def _fork_again(
     request: messages.Fork, fds: List[int], tell: int, told: int,
     control: socket.socket, board: Scoreboard, options: settings.WorkerSettings,
 ) -> NoReturn:  # fmt: skip
-    """In the middle process and the worker. Both leave through os._exit, whatever happens."""
+    """Run the middle process and the worker. Both leave through os._exit, whatever happens."""
     status = 1
     try:
         pid = _groups.fork()

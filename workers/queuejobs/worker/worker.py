@@ -38,7 +38,7 @@ def run(
     """
     faulthandler.enable(words, all_threads=True)
     if not wait_for_parent(request.master) or not die_with_parent(request.master):
-        return  # the master is gone, and with it the work and whoever would reap this process
+        return  # the master is gone: nothing gives this process work, and nothing reaps it
     entry = board.entry(request.entry)
     _be_nice(request.channel, settings.channels[request.channel].nice)
     interrupter = Interrupter(entry)
@@ -54,7 +54,7 @@ def run(
 
 
 def _be_nice(channel: str, nice: int) -> None:
-    """Its jobs run all the same when the kernel refuses: going below 0 takes a privilege."""
+    """Set the niceness. If the kernel refuses, jobs run all the same: going below 0 takes a privilege."""
     if not nice:
         return
     try:
@@ -84,7 +84,7 @@ class Worker:
         self._title = f"queuemaster: worker {request.channel}"
 
     def serve(self) -> None:
-        """Until the link ends: both master and dispatcher are gone, or we drain."""
+        """Answer messages until the link ends: master and dispatcher are gone, the worker drains or is replaced."""
         self._idle()
         self._tell(messages.Hello(start_time(os.getpid())))
         while True:
@@ -127,11 +127,11 @@ class Worker:
             self._link.shutdown(socket.SHUT_RD)
 
     def draining(self) -> bool:
-        """No job may be started any more."""
+        """Whether no job may be started any more."""
         return self._heartbeat.draining()
 
     def called_off(self) -> bool:
-        """Any pending message ends the slice, and so does the drain."""
+        """Whether the slice must end: any pending message ends it, and so does the drain."""
         return self.draining() or bool(select.select([self._link], [], [], 0)[0])
 
     def worn_out(self, jobs_run: int) -> Optional[str]:
@@ -140,7 +140,7 @@ class Worker:
         return self._recycling.reason(time.monotonic(), memory, jobs_run)
 
     def claimed(self, number: int, job: int) -> None:
-        """By the grant of this number a job was started."""
+        """Show and report that a job was started by the grant of this number."""
         set_title(f"{self._title} [job {job}]")
         self._tell(messages.Claimed(number, job))
 
@@ -157,7 +157,7 @@ class Worker:
 
 
 class GrantOrders:
-    """What a worker's surroundings say while it uses one grant."""
+    """What a runtime must ask and tell while it uses one grant: see :class:`~.runtimes.grant_use.Orders`."""
 
     def __init__(self, worker: Worker, number: int) -> None:
         self._worker = worker
@@ -166,7 +166,7 @@ class GrantOrders:
         self.called_off = worker.called_off
 
     def worn_out(self, jobs_run: int) -> bool:
-        """The worker should be replaced when it has run so many jobs by this grant."""
+        """Whether the worker should be replaced when it has run so many jobs by this grant."""
         return bool(self._worker.worn_out(jobs_run))
 
     def claimed(self, job: int) -> None:

@@ -38,7 +38,7 @@ _MEANING = {
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def demo(jobs: int, channels: str, kill: int, as_json: bool) -> None:
-    """Run sample jobs while workers are killed, and count their effects. Exit code 1 if one is missing."""
+    """Run sample jobs while workers are killed, and count their effects. Exit code 1 if any is missing or surplus."""
     try:
         parsed = parse_channels(channels)
     except ChannelSyntaxError as error:

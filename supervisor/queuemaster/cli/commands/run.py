@@ -34,6 +34,7 @@ from queuemaster.shadow.watch import watch
 
 START_TIMEOUT = 60.0  # seconds, for the embedded server
 EXIT_TERMINATED = 128 + signal.SIGTERM
+# signals that mean something to the master, and would end this command
 _OF_THE_MASTER = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 TAKE_OVER_TIMEOUT = 15.0  # seconds, for the server of a master that was killed to end
 
@@ -42,7 +43,11 @@ TAKE_OVER_TIMEOUT = 15.0  # seconds, for the server of a master that was killed 
 @configured
 @databases_option
 @click.option("--app", metavar="MODULE", multiple=True, help="A module that registers models; repeatable.")
-@click.option("--python", metavar="PATH", help="The application's interpreter. Default: this one.")
+@click.option(
+    "--python",
+    metavar="PATH",
+    help="The application's interpreter. Default: Odoo's beside Odoo, else this one.",
+)
 @channels_option
 @click.option(
     "--http", metavar="HOST:PORT", help="Metrics and health there; '' for nowhere. Default: 127.0.0.1:8079."
@@ -71,7 +76,7 @@ def run(
 ) -> None:
     """Run the supervisor, in the foreground, until it is stopped.
 
-    With --daemon the command returns when the application is imported and the databases are served.
+    With --daemon the command returns when the application is imported and each database was tried.
     """
     # without a handler SIGTERM does not end the first process of a container
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(EXIT_TERMINATED))
@@ -97,7 +102,7 @@ def run(
     settings = replace(preflight(configuration.settings, away=note), command=tuple(sys.argv[1:]))
     _advise(configuration, settings)
     leave_terminal = detach(Path(settings.logfile)) if daemon else keep_terminal
-    # the pid file makes us known: until the master has its handlers, signals meant for it would end us
+    # from the pid file others know us: signals for the master would end us until it has its handlers
     signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_MASTER)
     pidfile_fd = lock(Path(settings.pidfile))
     register.outwait(register.path_beside(Path(settings.pidfile)), settings.graceful_timeout, note)
@@ -107,7 +112,7 @@ def run(
 
 
 def keep_terminal() -> None:
-    """Stay in the foreground."""
+    """Stay in the foreground: there is nothing to do."""
 
 
 def _advise(configuration: Compiled, settings: Settings) -> None:
@@ -147,9 +152,8 @@ def run_embedded(settings: Settings, pidfile_fd: int, leave_terminal: Callable[[
     try:
         database = embedded_database(plan)
         upgrade(database)
-        note(
-            f"embedded PostgreSQL in {data_dir}: applications connect to {database.dsn!r}"
-        )  # no password is in it
+        # this DSN contains no password
+        note(f"embedded PostgreSQL in {data_dir}: applications connect to {database.dsn!r}")
         served = replace(settings, databases=(database,), server=plan if plan.pid else None)
         become_master(served, pidfile_fd, leave_terminal)
     except embedded.EmbeddedError as error:

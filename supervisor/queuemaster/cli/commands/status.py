@@ -69,9 +69,8 @@ def _watch(master: RunningMaster, supervisor: Supervisor, names: RunningJobNames
     out = console()
     with contextlib.suppress(KeyboardInterrupt), Live(console=out, screen=True, auto_refresh=False) as live:
         while not master.gone():
-            with contextlib.suppress(
-                NoStatus
-            ):  # the master reloads, or has just ended: the settings known so far will do
+            # while the master reloads, or when it has just ended, the settings known so far will do
+            with contextlib.suppress(NoStatus):
                 supervisor = replace(supervisor, settings=settings_of(master.pid))
                 names.serve(supervisor.settings.databases)
             document = status_document(supervisor, names.of)

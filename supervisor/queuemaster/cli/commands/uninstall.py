@@ -61,7 +61,7 @@ def require_no_supervisor(database: DatabaseConfig) -> None:
 
 
 def remove(database: DatabaseConfig, ask: Callable[[str], None], native: bool) -> str:
-    """Remove our schema; what was done, in words. ``native``: a native queue too. Raises Refusal, Declined."""
+    """Remove our schema; returns what was done, in words. ``native``: a native queue too. Raises Refusal, Declined."""
     with opened(database) as connection:
         try:
             return _remove(database, connection, ask, native)

@@ -135,7 +135,7 @@ def _open_all(
 
 
 def _schema_problem(connection: Connection) -> str:
-    """Why a supervisor of this version would refuse the database, which can still be read."""
+    """Why a supervisor of this version would refuse the database, which can still be read; empty: it would not."""
     try:
         with connection, connection.cursor() as cursor:
             if oca.is_installed(cursor):

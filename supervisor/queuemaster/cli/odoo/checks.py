@@ -98,9 +98,8 @@ def _advice(facts: Mapping[str, OdooFacts], channels_given: bool) -> list[str]:
 
 def require_odoo(settings: Settings, become: Account | None) -> None:
     """Raise :class:`Refusal` unless the interpreter can import Odoo as the user of the service."""
-    if (
-        not settings.python or shutil.which(settings.python) is not None
-    ):  # require_program has said that it is missing
+    # of a missing interpreter require_program has told already
+    if not settings.python or shutil.which(settings.python) is not None:
         odoo_version(settings, become)
 
 

@@ -48,7 +48,7 @@ def preflight(settings: Settings, away: Callable[[str], None] | None = None) -> 
                 if away is None:
                     problems.append(refusal.message)
                 else:
-                    away(f"{refusal.message}\n  starting without; the databases are found when it is back")
+                    away(f"{refusal.message}\n  starting without them: they are found when it is back")
         # Odoo's databases need no preparation: the dispatcher waits for one without the addon
         for database in () if settings.odoo else settings.databases:
             attempt(partial(require_queue, database))

@@ -42,5 +42,5 @@ class Child:
 
 
 def exporter() -> Child:
-    """The exporter, which is never restarted without a pause: a killed exporter costs jobs no processor."""
+    """The exporter. It is never restarted without a pause: one that keeps dying takes no processor from jobs."""
     return Child(backoff=Backoff(least=EXPORTER_PAUSE))

@@ -53,7 +53,7 @@ def exit_cause(status: int, stopped_for: Cause | None) -> ExitCause:
 
 
 class Counters:
-    """All by channel. ``revision`` changes with each change of a number."""
+    """All numbers are by channel. ``revision`` changes with each change of a number."""
 
     def __init__(self) -> None:
         self.revision = 0

@@ -24,7 +24,7 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds."""
+    """How long the master waits for workers, in seconds."""
 
     graceful_timeout: float
     heartbeat_timeout: float  # 0: never
@@ -64,7 +64,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Ready:
-    """A process of this role is ready: the server answers, the application is imported, databases are served."""
+    """A process of this role is ready: the server answers, the application is imported, the dispatcher connects."""
 
     role: Role
 
@@ -156,19 +156,19 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Wanted:
-    """By channel the workers that the dispatcher could use now, existing ones included."""
+    """How many workers the dispatcher could use now, by channel, existing ones included."""
 
     channels: dict[str, int]
 
 
 @dataclass(frozen=True)
 class EndSoon:
-    """TERM: let running jobs finish, within ``graceful_timeout``."""
+    """TERM: let running jobs finish, within ``graceful_timeout``. The second one means the same as :class:`EndNow`."""
 
 
 @dataclass(frozen=True)
 class EndNow:
-    """INT, QUIT, a second TERM."""
+    """INT, QUIT: do not wait for running jobs."""
 
 
 @dataclass(frozen=True)

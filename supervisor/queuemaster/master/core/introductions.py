@@ -8,7 +8,7 @@ from .reload import Succession
 
 
 def introduce(worker: Worker) -> ev.Introduce:
-    """For a worker that said hello."""
+    """How a worker that said hello is handed to the dispatcher."""
     return ev.Introduce(worker.entry, worker.generation, worker.channel, worker.pid, worker.start_time)
 
 

@@ -22,13 +22,14 @@ INTERVAL = 0.5  # seconds between two looks
 STALL = 2.0  # a look that comes so many seconds too late: the master was stopped, or the machine
 ABORT_GRACE = 2.0  # seconds that a worker has to write its tracebacks
 BOOT = 20.0  # seconds that a process has for its first sign of life, at least
-MEMORY_GRACE = 1.0  # seconds instead of kill_grace: the run may take all memory of the machine meanwhile
+# seconds, where kill_grace is longer: the run may take all memory of the machine meanwhile
+MEMORY_GRACE = 1.0
 
 
 class Step(enum.Enum):
     """The last step that was taken to end a worker."""
 
-    ASKED = "asked"
+    ASKED = "asked"  # to stop its run; one that hangs is not asked, and the next step is due at once
     ABORTED = "aborted"
     KILLED = "killed"
 
@@ -42,7 +43,7 @@ class Charge:
     text: str
     cause: Cause  # NONE: the worker hung
     step: Step
-    deadline: float  # of the step
+    deadline: float  # when the next step is due
 
     @property
     def limit(self) -> bool:

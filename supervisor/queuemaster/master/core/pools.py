@@ -71,7 +71,7 @@ class Pools:
     generation: int = 0
 
     def alive(self) -> list[Worker]:
-        """All workers that are not dead, those included that are still to come."""
+        """All workers that are not dead, also those that are still to come."""
         return [worker for worker in self.workers.values() if worker.state is not WorkerState.DEAD]
 
     def by_pid(self, pid: int) -> Worker | None:

@@ -88,7 +88,7 @@ class Shutdown:
         return actions + kills
 
     def _nothing_left_to_do(self, waiting: list[Worker], now: float) -> bool:
-        """All workers are reaped and recovered, or there is no dispatcher that could recover them."""
+        """All workers are reaped, and recovered too, unless no dispatcher runs or RECOVERY_PATIENCE has passed."""
         if any(worker.state is not WorkerState.DEAD for worker in waiting):
             return False
         return not waiting or not self._children[Role.DISPATCHER].pid or now >= self._deadline

@@ -76,7 +76,7 @@ class Runtime:
     # what each kind of queue does in its own way
 
     def _take(self, session: Session, cursor: Any, grant: Grant) -> Optional[Dict[str, Any]]:
-        """Claim a job by a grant."""
+        """Claim a job by a grant; None: there is none to start."""
         return claims.claim(
             cursor, grant.epoch, grant.channel, session.worker_id, self._process.pid, grant.job, grant.bound
         )
@@ -94,7 +94,7 @@ class Runtime:
         raise NotImplementedError
 
     def _next(self, session: Session, use: GrantUse) -> Optional[Dict[str, Any]]:
-        """The next job of a slice, started."""
+        """The next job of a slice, already started; None: the slice has ended."""
         raise NotImplementedError
 
     # a grant
@@ -163,7 +163,7 @@ class Runtime:
         }  # fmt: skip
 
     def _count_others(self, job: JobRun, batch: Batch) -> None:
-        """The jobs that are done with the first one."""
+        """Count and log the jobs of a batch that are done with the first one."""
         job.use.jobs_run += len(batch.done)
         for row, took in batch.done:
             job_context.job = self._context(job.session, row)
@@ -212,7 +212,7 @@ class Runtime:
             return None
 
     def _limits(self, row: Mapping[str, Any], function: JobFunction) -> RunLimits:
-        """Of each limit the job's own, else its function's, else its channel's."""
+        """The limits of a run: of each the job's own, else its function's, else its channel's."""
 
         def limit(name: str, by_channel: float) -> float:
             values = (row.get(name), getattr(function, name), by_channel)

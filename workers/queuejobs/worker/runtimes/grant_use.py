@@ -14,23 +14,23 @@ from ...store.claims import Run, SliceBounds
 
 
 class Orders(Protocol):
-    """What a worker's surroundings say while it uses a grant."""
+    """What a runtime asks its worker, and tells it, while it uses a grant."""
 
     def draining(self) -> bool:
-        """No job may be started any more."""
+        """Whether no job may be started any more."""
 
     def called_off(self) -> bool:
-        """The job that runs should be the last of this grant."""
+        """Whether the job that runs should be the last of this grant."""
 
     def worn_out(self, jobs_run: int) -> bool:
-        """The worker should be replaced when it has run so many jobs by this grant."""
+        """Whether the worker should be replaced when it has run so many jobs by this grant."""
 
     def claimed(self, job: int) -> None:
         """A job was started."""
 
 
 class GrantUse:
-    """Lives from the grant's arrival to its release."""
+    """The state of one grant, from its arrival to its release."""
 
     def __init__(self, grant: Grant, orders: Orders) -> None:
         self.grant = grant

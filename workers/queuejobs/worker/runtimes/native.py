@@ -208,7 +208,7 @@ class NativeRuntime(Runtime):
         return ending_of(outcome, mark="concurrency" if outcome.concurrency else None)
 
     def _on_fail(self, connection: JobConnection, row: Mapping[str, Any], method: str) -> None:
-        """In a transaction of its own; its failure changes nothing of the job's."""
+        """Call the ``on_fail_method``, in a transaction of its own. If it fails, nothing of the job changes."""
         try:
             connection.autocommit = False
             with connection.cursor() as cursor:
@@ -225,7 +225,7 @@ class NativeRuntime(Runtime):
 
 
 def _may_share(function: JobFunction) -> bool:
-    """Whether its transaction may be another job's as well."""
+    """Whether a job of this function may share its transaction with other jobs."""
     return not (function.isolation or function.allow_commit)
 
 

@@ -80,13 +80,12 @@ def purge(
 
 
 def _purge(connection: Connection, states: list[str], age: Age) -> int:
-    """Remove all that are due, in batches of a transaction each; how many."""
+    """Remove all jobs that are due, in batches of one transaction each; returns how many."""
     removed = 0
     with connection.cursor() as cursor:
         for step in due(lambda: cursor, states, age):
-            if isinstance(
-                step, int
-            ):  # how many channels were looked at, which only the dispatcher paces itself by
+            # an int is how many channels were looked at: the dispatcher needs it to pace itself, a command does not
+            if isinstance(step, int):
                 continue
             place: PurgeCursor | None = START
             while place is not None:

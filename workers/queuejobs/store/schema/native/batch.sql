@@ -32,7 +32,7 @@ begin
 end $$;
 
 
--- Marks a job that was rolled back with its batch: its next run is another attempt, and it joins no batch any more.
+-- Marks a job that was rolled back alone, out of its batch: its next run is another attempt, and joins no batch.
 -- Nothing happens when another worker has started it already.
 create function leave_batch(p_id bigint) returns void language sql set enable_seqscan = off set jit = off as $$
     with left_over as (

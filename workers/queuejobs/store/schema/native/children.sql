@@ -34,7 +34,7 @@ begin
 end $$;
 
 
--- Cancels all waiting descendants of a job that will never be done. Returns how many.
+-- Cancels all waiting descendants of a job that will never be done. Returns how many descendants are cancelled now.
 create function cancel_descendants(p_id bigint) returns integer language plpgsql as $$
 declare
     v_ids bigint[];

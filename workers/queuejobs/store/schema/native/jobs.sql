@@ -43,7 +43,7 @@ create table queue_job (
     cpu                 double precision check (cpu >= 0),  -- limit: seconds of processor time, 0: none
     memory              bigint check (memory >= 0),         -- limit: bytes, 0: none
     on_fail             boolean not null default false,     -- its function has an on_fail_method
-    doomed              boolean not null default false,     -- it has failed, see recover()
+    doomed              boolean not null default false,     -- it has failed, see recover_run()
     check ((state = 'started') = (worker_id is not null))
 ) with (
     fillfactor = 70,

@@ -160,7 +160,7 @@ def _on_fail(cursor: Any, env: Any, job: Any, values: Dict[str, Any]) -> None:
 
 
 def _translated(error: BaseException) -> BaseException:
-    """For an error class of the addon, our class of the same meaning; any other error as it is."""
+    """An error of the addon's classes as one of ours with the same meaning; any other error as it is."""
     errors = addon("exception")
     if isinstance(error, errors.RetryableJobError):
         # to the addon, 0 seconds means "not given"

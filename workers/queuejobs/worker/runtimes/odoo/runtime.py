@@ -57,17 +57,17 @@ class _Run(NamedTuple):
 
     @property
     def session(self) -> Session:
-        """Ours, beside Odoo's cursor."""
+        """Our session, beside that of Odoo's cursor."""
         return self.job.session
 
     @property
     def row(self) -> Dict[str, Any]:
-        """As it was claimed."""
+        """The job's row as it was claimed."""
         return self.job.row
 
     @property
     def started(self) -> bool:
-        """By the claim; else it is enqueued, and the addon starts it."""
+        """Whether the claim has started the job; else it is enqueued, and the addon starts it."""
         return bool(self.row["started_by_claim"])
 
 
@@ -132,9 +132,8 @@ class OdooRuntime(Runtime):
     def _perform(self, job: JobRun, function: JobFunction, _batch: Batch) -> RunOutcome:
         session, row = job.session, job.row
         assert session.connection is not None
-        job.use.run_was_stopped = (
-            False  # of an earlier job of the slice, whose end the addon had stored already
-        )
+        # it may still be true of an earlier job of the slice: stopped when the addon had stored that job's end already
+        job.use.run_was_stopped = False
         database = self._names[session.database]
         thread: Any = threading.current_thread()
         thread.dbname, thread.uid = database, row["user_id"]  # read by Odoo's logging and some addons
