@@ -26,6 +26,7 @@ from ..shared import linux, log, messages, wire
 from ..shared.log import event
 from ..shared.scoreboard import Scoreboard
 from . import settings, worker
+from .forks import call_application
 from .runtimes.odoo import process as odoo_process
 
 ABORT_GRACE = 2.0  # seconds to write the tracebacks
@@ -91,7 +92,7 @@ def _import_application(options: settings.WorkerSettings, control: socket.socket
     sys.path.insert(0, os.getcwd())
     for name, load in _parts(options):
         try:
-            load()
+            call_application(load)
         except BaseException as error:  # an application may also raise SystemExit at import
             _log.exception("cannot import the application: module %s", name)
             words = f"{type(error).__name__}: {error}"

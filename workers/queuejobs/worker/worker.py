@@ -17,6 +17,7 @@ from ..shared.linux import die_with_parent, private_memory, set_title, start_tim
 from ..shared.log import event
 from ..shared.scoreboard import Entry, Scoreboard, State
 from ..shared.work_counts import RunOutcome
+from .forks import ForkGuard, Threads
 from .heartbeat import Heartbeat
 from .interrupt import Interrupter
 from .recycling import Recycling
@@ -49,6 +50,7 @@ def run(
     heartbeat.start()
     kind = OdooRuntime if settings.odoo else NativeRuntime
     runtime = kind(settings, entry, interrupter, request.channel)
+    ForkGuard(link, runtime.connections).install()
     recycling = Recycling(settings.channels[request.channel], time.monotonic(), random)
     Worker(request, link, entry, runtime, recycling, heartbeat).serve()
 
@@ -81,6 +83,7 @@ class Worker:
         self._runtime = runtime
         self._recycling = recycling
         self._heartbeat = heartbeat
+        self._threads = Threads()
         self._title = f"queuemaster: worker {request.channel}"
 
     def serve(self) -> None:
@@ -136,6 +139,9 @@ class Worker:
 
     def worn_out(self, jobs_run: int) -> Optional[str]:
         """Why the worker should be replaced when it has run so many jobs more; None when it should not."""
+        threads = self._threads.left()
+        if threads:
+            return f"a job has left {threads} threads" if threads > 1 else "a job has left a thread"
         memory = private_memory(os.getpid()) if self._recycling.memory else 0
         return self._recycling.reason(time.monotonic(), memory, jobs_run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional
 
 import psycopg2
 
@@ -22,6 +22,7 @@ from ...shared.stop_causes import Cause
 from ...shared.work_counts import RunOutcome
 from ...store import claims
 from ...store.connection import wake
+from ..forks import call_application
 from ..interrupt import Interrupter
 from ..session import Session
 from ..settings import ChannelSettings, WorkerSettings
@@ -97,6 +98,12 @@ class Runtime:
         """The next job of a slice, already started; None: the slice has ended."""
         raise NotImplementedError
 
+    def connections(self) -> Iterator[Any]:
+        """All that jobs may run on."""
+        for session in self._sessions.values():
+            if session.connection is not None:
+                yield session.connection
+
     # a grant
 
     def warm_up(self, database: int) -> None:
@@ -130,7 +137,8 @@ class Runtime:
         self._waited(row)
         batch = Batch(use.grant.batch)
         try:
-            outcome = self._perform(job, function, batch)
+            # the net under the calls of the application inside: a forked process must not settle anything
+            outcome = call_application(lambda: self._perform(job, function, batch))
             seconds = (batch.began or time.monotonic()) - now
             if outcome is RunOutcome.DONE:
                 self._count_others(job, batch)
@@ -230,7 +238,7 @@ class Runtime:
         result = None
         self._interrupter.begin(job.row["id"], job.row["attempt"], job.limits, connection)
         try:
-            result = call()
+            result = call_application(call)
         except BaseException as raised:
             error = raised
         stopped = self._interrupter.end()

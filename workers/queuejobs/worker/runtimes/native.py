@@ -19,6 +19,7 @@ from ...shared.log import event, job_context
 from ...shared.work_counts import RunOutcome
 from ...store import claims
 from ...store.atomic import set_isolation
+from ..forks import call_application
 from ..session import JobConnection, Session
 from .base import STOPS, JobRun, RunTakenAway, Runtime, ended, ending_of
 from .batch import Batch, BatchBrokenError
@@ -214,7 +215,7 @@ class NativeRuntime(Runtime):
             with connection.cursor() as cursor:
                 connection.in_job = True
                 try:
-                    perform_on_fail(cursor, row, method)
+                    call_application(lambda: perform_on_fail(cursor, row, method))
                 finally:
                     connection.in_job = False
             connection.commit()

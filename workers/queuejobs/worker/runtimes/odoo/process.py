@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import time
-from typing import Any, ContextManager, Dict, Iterable, Iterator, Optional
+from typing import Any, ContextManager, Dict, Iterable, Iterator, Optional, Tuple
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -171,14 +171,20 @@ class JobConnections:
         if failed is not None:
             raise failed
 
+    def opened(self) -> Iterator[Any]:
+        """The connections of Odoo's pools, in use or not."""
+        return (connection for connection, _ in self._pooled())
+
     def _busy(self) -> Iterator[Any]:
+        return (connection for connection, used in self._pooled() if used and not connection.closed)
+
+    def _pooled(self) -> Iterator[Tuple[Any, bool]]:
+        """Each connection with whether it is in use."""
         for name in ("_Pool", "_Pool_readonly"):
             pool = getattr(self._sql_db, name, None)
             for entry in list(pool._connections) if pool is not None else ():
                 connection = entry if hasattr(entry, "cancel") else entry[0]
-                in_use = entry._pool_in_use if connection is entry else entry[1]
-                if in_use and not connection.closed:
-                    yield connection
+                yield connection, entry._pool_in_use if connection is entry else entry[1]
 
 
 def _has_addon(database: str) -> bool:

@@ -87,6 +87,11 @@ class OdooRuntime(Runtime):
         # by database: the registry that was examined, and the reason
         self._reasons: Dict[str, Tuple[Any, str]] = {}
 
+    def connections(self) -> Iterator[Any]:
+        """Ours, and all that Odoo has open."""
+        yield from super().connections()
+        yield from self._connections.opened()
+
     def _declared(self, row: Mapping[str, Any]) -> JobFunction:
         return JobFunction()  # the addon has no timeouts, and only Odoo itself can look up the rest
 
