@@ -16,6 +16,7 @@ FAILURES = {
     "a worker overruns a limit": "A job goes on for too long, or uses too much",
     "a worker hangs": "A worker hangs",
     "a worker does not come up": "A worker does not come up",
+    "a job forks": "A job forks, or leaves a thread",
     "the dispatcher dies": "The dispatcher dies",
     "the dispatcher hangs": "The dispatcher hangs",
     "the template": "The template dies, or the application cannot be imported",
