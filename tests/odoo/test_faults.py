@@ -70,12 +70,16 @@ def test_a_runaway_on_the_addons_path_is_ended_as_well(odoo: Odoo) -> None:
 
 def test_a_memory_hog_is_ended_with_the_cause_on_its_job(odoo: Odoo) -> None:
     with odoo.supervised("root:2:memory=400M") as service:
-        before = {worker.pid for worker in service.children("worker")}
+
+        def workers() -> set[int]:
+            return {worker.pid for worker in service.children("worker")}
+
+        before = wait_until(lambda: len(pids := workers()) == 2 and pids, PATIENCE)
         job = odoo.wait_for(odoo.delay("eat(2000)", max_retries=1), "failed")
         assert "memory" in job["exc_message"]
         assert "> 400 MiB" in job["exc_message"] + (job["exc_info"] or "")
         assert odoo.wait_for(odoo.delay("add(1)"), "done", "failed")["state"] == "done"
-        assert {worker.pid for worker in service.children("worker")} != before
+        wait_until(lambda: workers() - before, PATIENCE)
 
 
 def test_a_lost_connection_gives_the_try_back(odoo: Odoo) -> None:
