@@ -325,7 +325,7 @@ def decode(data: bytes) -> Message:
     if len(data) > LONGEST:
         raise BadMessage(f"longer than {LONGEST} bytes")
     try:
-        document = json.loads(data)
+        document = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"not JSON: {error}") from error
     if not isinstance(document, dict):

@@ -71,15 +71,6 @@ def reader_of(annotation: Any) -> Reader:
     return _BY_ANNOTATION[annotation]
 
 
-def _default(kind: Any, field: Field[Any]) -> Any:
-    """What a sender of older code means, which does not know the field."""
-    if field.default is not MISSING:
-        return field.default
-    if field.default_factory is not MISSING:
-        return field.default_factory()
-    raise WrongType(f"{kind.__name__} lacks {field.name}")
-
-
 _BY_ANNOTATION: Dict[Any, Reader] = {
     int: _read_integer,
     float: _read_number,
@@ -103,23 +94,30 @@ def _member_reader(kind: Type[enum.Enum]) -> Reader:
 
 def _object_reader(kind: Any) -> Reader:
     hints = get_type_hints(kind)
-    readers = [(field, reader_of(hints[field.name])) for field in fields(kind)]
+    attributes = [(field.name, reader_of(hints[field.name]), field) for field in fields(kind)]
 
     def read(document: Any) -> Any:
         if not isinstance(document, dict):
             raise WrongType(f"expected an object for {kind.__name__}")
         values = []
-        for field, reader in readers:
-            name = field.name
-            if name not in document:
-                values.append(_default(kind, field))
-                continue
-            try:
-                values.append(reader(document[name]))
-            except WrongType as error:
-                raise WrongType(f"{kind.__name__}.{name}: {error}") from None
-            except OverflowError:
-                raise WrongType(f"{kind.__name__}.{name}: too large") from None
+        name = ""
+        try:
+            for name, reader, field in attributes:
+                value = document.get(name, MISSING)
+                values.append(_default(field) if value is MISSING else reader(value))
+        except WrongType as error:
+            raise WrongType(f"{kind.__name__}.{name}: {error}") from None
+        except OverflowError:
+            raise WrongType(f"{kind.__name__}.{name}: too large") from None
         return kind(*values)
 
     return read
+
+
+def _default(field: Field[Any]) -> Any:
+    """What a sender of older code means, which does not know the field."""
+    if field.default is not MISSING:
+        return field.default
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    raise WrongType("is missing")

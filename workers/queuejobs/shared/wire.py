@@ -21,6 +21,10 @@ from .messages import LONGEST, BadMessage, Message, decode, encode
 _UCRED = struct.Struct("iII")
 _MOST_DESCRIPTORS = 8
 _ANCILLARY = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4) + socket.CMSG_SPACE(_UCRED.size)
+# as plain integers: & with a member of an enum costs as much as half of the system call
+_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
+_TRUNCATED = int(socket.MSG_TRUNC)
+_LOST_DESCRIPTORS = int(socket.MSG_CTRUNC)
 _log = logging.getLogger("queuemaster.wire")
 _refusals = LogLimit()
 
@@ -61,7 +65,7 @@ def receive(end: socket.socket, accepted: Collection[Type[Message]]) -> Optional
     """
     while True:
         try:
-            data, ancillary, flags, _address = end.recvmsg(LONGEST, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, flags, _address = end.recvmsg(LONGEST, _ANCILLARY, _CLOSE_ON_EXEC)
         except ConnectionResetError:
             # the peer closed its end with packets of ours unread, and its own packets come after this error
             continue
@@ -82,9 +86,9 @@ def receive(end: socket.socket, accepted: Collection[Type[Message]]) -> Optional
 
 
 def _understand(data: bytes, flags: int, fds: List[int], accepted: Collection[Type[Message]]) -> Message:
-    if flags & socket.MSG_TRUNC:
+    if flags & _TRUNCATED:
         raise BadMessage(f"longer than {LONGEST} bytes")
-    if flags & socket.MSG_CTRUNC:
+    if flags & _LOST_DESCRIPTORS:
         raise BadMessage(f"descriptors were lost: more than {_MOST_DESCRIPTORS}, or too many open files")
     message = decode(data)
     if type(message) not in accepted:
