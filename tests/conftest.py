@@ -25,6 +25,8 @@ from support.rows import Session, WorkerSession
 from support.supervised import Queue, queue
 from support.testserver import VARIABLE, session_server
 
+pytest_plugins = ("support.odoofixtures",)
+
 _PATIENCE = 30.0
 _HERE = Path(__file__).parent
 
