@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from typing import TypeVar, get_args
+from typing import get_args
 
 import pytest
 
@@ -18,52 +18,8 @@ from queuemaster.master.core.children import EXPORTER_PAUSE, Phase
 from queuemaster.master.core.events import Limits, Plan, Role
 from queuemaster.master.core.limits import ABORT_GRACE, Charge, Step
 from queuemaster.master.core.pools import Worker, WorkerState
-from queuemaster.master.core.shutdown import RECOVERY_PATIENCE, Shutdown
-from queuemaster.master.core.supervision import Supervision
-
-GRACE, BOOT = 30.0, 20.0
-DIED, LEFT = int(signal.SIGKILL), 0
-PIDS = {Role.SERVER: 10, Role.TEMPLATE: 11, Role.DISPATCHER: 12, Role.EXPORTER: 13}
-A = TypeVar("A", bound=ev.Action)
-
-
-def of(kind: type[A], actions: list[ev.Action]) -> list[A]:
-    return [action for action in actions if isinstance(action, kind)]
-
-
-class World:
-    """The core of a master, and its clock."""
-
-    def __init__(
-        self, *roles: Role, pools: dict[str, int] | None = None, most: int = 8, exporter: bool = False
-    ) -> None:
-        self.now = 100.0
-        plan = Plan(pools or {"root": 1}, most, Limits(GRACE, BOOT, 5.0), exporter)
-        self.core = Supervision(roles, plan, 16)
-
-    def tell(self, *events: ev.Event) -> list[ev.Action]:
-        """Handle the events at the current time; return the actions."""
-        return [action for event in events for action in self.core.handle(event, self.now)]
-
-    def after(self, seconds: float) -> list[ev.Action]:
-        self.now += seconds
-        return self.tell(ev.Tick())
-
-    def greet(self, fork: ev.Fork, pid: int) -> list[ev.Action]:
-        """A requested worker was forked and says hello."""
-        return self.tell(
-            ev.Named(fork.entry, fork.generation, pid), ev.Hello(fork.entry, fork.generation, pid, pid)
-        )
-
-
-def up(
-    pools: dict[str, int] | None = None, most: int = 8, exporter: bool = False
-) -> tuple[World, list[ev.Fork]]:
-    """A master with template and dispatcher, and the workers that it has requested."""
-    world = World(Role.TEMPLATE, Role.DISPATCHER, pools=pools, most=most, exporter=exporter)
-    world.tell(ev.Tick(), *(ev.Started(role, PIDS[role]) for role in (Role.TEMPLATE, Role.DISPATCHER)))
-    forks = of(ev.Fork, world.tell(ev.Ready(Role.DISPATCHER), ev.Ready(Role.TEMPLATE)))
-    return world, forks
+from queuemaster.master.core.shutdown import Shutdown
+from support.mastercore import BOOT, DIED, GRACE, LEFT, PIDS, World, of, up
 
 
 def test_every_event_has_its_handler() -> None:
@@ -166,6 +122,23 @@ def test_a_new_dispatcher_is_told_of_the_living_and_the_dead_before_it_begins() 
     ]
     assert [type(action) for action in introductions] == [ev.Exec, ev.TellDeath, ev.Introduce, ev.TellBegin]
     assert of(ev.TellDeath, actions)[0].cause == "worker 50 died: SIGKILL"
+
+
+def test_a_process_that_is_being_started_is_not_started_again() -> None:
+    world = World(Role.TEMPLATE, Role.DISPATCHER)
+    assert len(of(ev.Exec, world.tell(ev.Tick()))) == 2
+    assert of(ev.Exec, world.after(1)) == []
+
+
+def test_a_dispatcher_that_was_never_seen_has_its_time_from_its_start_on() -> None:
+    world, _ = up()
+    kill = ev.Signal(PIDS[Role.DISPATCHER], signal.SIGKILL, False)
+    began = world.now
+    while world.now < began + BOOT:
+        assert kill not in world.tell(ev.Seen((), float("inf")))
+        world.now += 1.0
+    world.now += 1.0
+    assert kill in world.tell(ev.Seen((), float("inf")))
 
 
 # deaths
@@ -315,84 +288,6 @@ def test_a_worker_that_came_while_it_was_asked_for_is_not_asked_for_again() -> N
 def test_forks_in_flight_are_bounded() -> None:
     _, forks = up({"root": 50}, most=50)
     assert len(forks) == 8
-
-
-# shutdown
-
-
-def test_term_lets_running_jobs_finish_then_everything_ends_in_order() -> None:
-    world, (fork,) = up()
-    world.greet(fork, 50)
-    actions = world.tell(ev.EndSoon())
-    assert of(ev.TellDrain, actions)
-    assert of(ev.Signal, actions) == [
-        ev.Signal(11, signal.SIGTERM, False),
-        ev.Signal(50, signal.SIGTERM, False),
-    ]
-    assert of(ev.Signal, world.after(GRACE - 1)) == [], "each worker is signalled once, not every second"
-    assert of(ev.Exec, world.tell(ev.Reaped(11, LEFT))) == [], "no process is started during the shutdown"
-    world.tell(ev.Reaped(50, LEFT))
-    assert of(ev.Signal, world.tell(ev.Recovered(fork.entry, fork.generation))) == [
-        ev.Signal(12, signal.SIGTERM, False)
-    ]
-    assert of(ev.Exit, world.tell(ev.Reaped(12, LEFT))) == [ev.Exit(0)]
-
-
-@pytest.mark.parametrize("how", ["grace is over", "second TERM", "INT"])
-def test_what_still_runs_is_killed_with_its_children_and_its_try_given_back(how: str) -> None:
-    world, (fork,) = up()
-    world.greet(fork, 50)
-    if how == "INT":
-        actions = world.tell(ev.EndNow())
-    else:
-        world.tell(ev.EndSoon())
-        actions = world.after(GRACE) if how == "grace is over" else world.tell(ev.EndSoon())
-    assert ev.Signal(50, signal.SIGKILL, True) in actions
-    assert of(ev.TellDeath, world.tell(ev.Reaped(50, DIED, busy=True)))[0].cause is None
-
-
-def test_nobody_waits_for_ever_for_a_dispatcher_that_cannot_recover() -> None:
-    world, (fork,) = up()
-    world.greet(fork, 50)
-    world.tell(ev.EndNow(), ev.Reaped(50, DIED, busy=True), ev.Reaped(11, LEFT))
-    assert of(ev.Signal, world.after(RECOVERY_PATIENCE - 1)) == []
-    assert of(ev.Signal, world.after(1)) == [ev.Signal(12, signal.SIGTERM, False)]
-
-
-def test_the_server_goes_last_by_its_fast_shutdown() -> None:
-    world = World(Role.SERVER, Role.TEMPLATE, Role.DISPATCHER)
-    roles = [role for role in PIDS if role is not Role.EXPORTER]
-    world.tell(*(event for role in roles for event in (ev.Started(role, PIDS[role]), ev.Ready(role))))
-    order = [action.pid for action in of(ev.Signal, world.tell(ev.EndNow()))]
-    for pid in (11, 12):
-        order += [action.pid for action in of(ev.Signal, world.tell(ev.Reaped(pid, LEFT)))]
-    assert order == [11, 12, 10]
-    assert of(ev.Exit, world.tell(ev.Reaped(10, LEFT))) == [ev.Exit(0)]
-
-
-def test_a_worker_that_comes_too_late_is_told_to_leave() -> None:
-    world, (fork,) = up()
-    world.tell(ev.EndSoon())
-    actions = world.greet(fork, 50)
-    assert of(ev.Introduce, actions) == []
-    assert ev.Signal(50, signal.SIGTERM, False) in actions
-
-
-def test_a_process_that_is_being_started_is_not_started_again() -> None:
-    world = World(Role.TEMPLATE, Role.DISPATCHER)
-    assert len(of(ev.Exec, world.tell(ev.Tick()))) == 2
-    assert of(ev.Exec, world.after(1)) == []
-
-
-def test_a_dispatcher_that_was_never_seen_has_its_time_from_its_start_on() -> None:
-    world, _ = up()
-    kill = ev.Signal(PIDS[Role.DISPATCHER], signal.SIGKILL, False)
-    began = world.now
-    while world.now < began + BOOT:
-        assert kill not in world.tell(ev.Seen((), float("inf")))
-        world.now += 1.0
-    world.now += 1.0
-    assert kill in world.tell(ev.Seen((), float("inf")))
 
 
 # the exporter
