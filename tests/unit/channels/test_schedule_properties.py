@@ -8,7 +8,7 @@ are checked against the true state; and once all messages have arrived, no job t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -17,60 +17,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from queuejobs.shared.job_key import Key
 from queuemaster.channels import Candidate, Head, Scheduler, Tree
 from queuemaster.channels.channel import ChannelConfig
-
-Place = tuple[str, str]  # database, stored channel
-
-READY, DELAYED, RUNNING, FAILED, GONE = "ready", "delayed", "running", "failed", "gone"
-CONFIGURED = ("root", "root.a", "root.a.x", "root.b", "root.c", "root.c.y")
-STORED = ("root", "root.a", "root.a.x", "root.b", "root.b.unknown", "root.c", "root.c.y")
-CROWDED = [("one", "root.a"), ("one", "root.a.x"), ("two", "root.a")]
-PLACES = [(db, name) for db in ("one", "two") for name in STORED]
-
-
-@dataclass
-class Job:
-    place: Place
-    key: Key
-    state: str
-    eta: float = 0.0
-
-
-@dataclass
-class Tokens:
-    """The bucket of a channel, filled step by step. Rates and times are chosen so that nothing is rounded."""
-
-    level: float = 0.0
-
-    def fill(self, config: ChannelConfig, seconds: float) -> None:
-        self.level = min(self.level + config.rate * seconds, config.burst)
-
-
-@dataclass
-class Run:
-    """A grant and its progress, of which the dispatcher learns later."""
-
-    place: Place
-    channel: str
-    bound: Key | None
-    named: int | None
-    job: int | None = None
-    tried: bool = False
-    answered: bool = False
-    ended: bool = False
-
-
-def channel_configs() -> st.SearchStrategy[list[ChannelConfig]]:
-    def channel_named(name: str) -> st.SearchStrategy[ChannelConfig]:
-        finite = st.integers(1, 4)
-        capacity = finite if name == "root" else st.one_of(finite, st.none())
-        throttle, paused = st.sampled_from((0.0, 0.0, 2.0, 5.0)), st.sampled_from((False, False, False, True))
-        plain = st.builds(
-            ChannelConfig, st.just(name), capacity, st.just(False), throttle, paused,
-            rate=st.sampled_from((0.0, 0.0, 0.25, 0.5, 2.0)), burst=st.integers(1, 3),
-        )  # fmt: skip
-        return st.one_of(plain, plain, st.just(ChannelConfig(name, 1, sequential=name != "root")))
-
-    return st.tuples(*(channel_named(name) for name in CONFIGURED)).map(list)
+from support.queue_model import (
+    CONFIGURED,
+    CROWDED,
+    DELAYED,
+    FAILED,
+    GONE,
+    PLACES,
+    READY,
+    RUNNING,
+    Job,
+    Place,
+    Queues,
+    Run,
+    Tokens,
+    channel_configs,
+)
 
 
 class Dispatching(RuleBasedStateMachine):
@@ -91,9 +53,8 @@ class Dispatching(RuleBasedStateMachine):
         self.now = 100.0
         self.scheduler = Scheduler(self.tree, self.now)
         self.heads = {place: Head() for place in PLACES}
-        self.jobs: dict[int, Job] = {}
+        self.queues = Queues()
         self.runs: list[Run] = []
-        self.notices: list[tuple[Place, Key | None]] = []
         self.reads: dict[Place, tuple[list[Key], bool, Key | None, bool] | None] = {}
         self.asked_bound: dict[Place, Key | None] = {}
         self.starts: list[tuple[str, float]] = []
@@ -104,37 +65,29 @@ class Dispatching(RuleBasedStateMachine):
 
     @rule(data=st.data(), priorities=st.lists(st.integers(0, 3), min_size=1, max_size=6))
     def insert(self, data: st.DataObject, priorities: list[int]) -> None:
-        """One statement inserts jobs; its notification carries the least key only."""
         place = data.draw(st.sampled_from(self.places))
-        keys = [(priority, f"2026-01-01T00:00:{len(self.jobs):09.6f}", 0) for priority in priorities]
-        keys = [(p, created, len(self.jobs) + i) for i, (p, created, _) in enumerate(keys)]
-        self.jobs.update({key[2]: Job(place, key, READY) for key in keys})
-        self.notices.append((place, min(keys)))
+        self.queues.insert(place, priorities)
 
     @rule(data=st.data(), priority=st.integers(0, 3), wait=st.integers(1, 20))
     def insert_delayed(self, data: st.DataObject, priority: int, wait: int) -> None:
         place = data.draw(st.sampled_from(self.places))
-        key = (priority, f"2026-01-01T00:00:{len(self.jobs):09.6f}", len(self.jobs))
-        self.jobs[key[2]] = Job(place, key, DELAYED, self.now + wait)
-        self.notices.append((place, None))
+        self.queues.insert_delayed(place, priority, self.now + wait)
 
-    @precondition(lambda self: not self.quiet and self._any(READY))
+    @precondition(lambda self: not self.quiet and self.queues.in_state(READY))
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         """Cancel a job. The cancellation of a ready job is not notified."""
         self._pick(data, READY).state = GONE
 
-    @precondition(lambda self: self._any(FAILED))
+    @precondition(lambda self: self.queues.in_state(FAILED))
     @rule(data=st.data())
     def requeue(self, data: st.DataObject) -> None:
-        job = self._pick(data, FAILED)
-        job.state = READY
-        self.notices.append((job.place, job.key))
+        self.queues.requeue(self._pick(data, FAILED))
 
     @rule(seconds=st.integers(1, 6))
     def time_passes(self, seconds: int) -> None:
         self._until(self.now + seconds)
-        self._promote()
+        self.queues.promote(self.now)
 
     # -- workers ------------------------------------------------------------------------------------------
 
@@ -165,10 +118,10 @@ class Dispatching(RuleBasedStateMachine):
 
     # -- the dispatcher -----------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.notices)
+    @precondition(lambda self: self.queues.notices)
     @rule(data=st.data())
     def notice_arrives(self, data: st.DataObject) -> None:
-        self._notice(data.draw(st.integers(0, len(self.notices) - 1)))
+        self._notice(data.draw(st.integers(0, len(self.queues.notices) - 1)))
 
     @precondition(lambda self: self._readable())
     @rule(data=st.data(), early=st.booleans())
@@ -188,7 +141,7 @@ class Dispatching(RuleBasedStateMachine):
         while self._start_one():
             pass
 
-    @precondition(lambda self: self.jobs)
+    @precondition(lambda self: self.queues.jobs)
     @rule(configs=channel_configs())
     def reconfigure(self, configs: list[ChannelConfig]) -> None:
         self.tree = Tree(configs)
@@ -209,40 +162,35 @@ class Dispatching(RuleBasedStateMachine):
                 break
         else:
             raise AssertionError("the dispatcher never comes to rest")
-        idle = [job.key for job in self.jobs.values() if job.state == READY and self._may_start(job)]
+        idle = [job.key for job in self.queues.jobs.values() if job.state == READY and self._may_start(job)]
         assert not idle, f"these jobs wait although they may start: {idle}"
 
     def teardown(self) -> None:
         """In the end all queues can be drained, and every slot is free again."""
         self.reconfigure([replace(channel, paused=False) for channel in self.tree])
-        for _ in range(20 + 10 * len(self.jobs)):
+        for _ in range(20 + 10 * len(self.queues.jobs)):
             self.settle()
             for run in self.runs:
                 self._end(run, GONE)
-            for job in self.jobs.values():
-                if job.state == FAILED:
-                    job.state = READY
-                    self.notices.append((job.place, job.key))
-            if not self.runs and all(job.state == GONE for job in self.jobs.values()):
+            for job in self.queues.in_state(FAILED):
+                self.queues.requeue(job)
+            if not self.runs and all(job.state == GONE for job in self.queues.jobs.values()):
                 break
             # move on to the next opening throttle, or past all etas
             self._until(self.scheduler.next_opening(self.now) or self.now + 21)
-            self._promote()
-        assert all(job.state == GONE for job in self.jobs.values())
+            self.queues.promote(self.now)
+        assert all(job.state == GONE for job in self.queues.jobs.values())
         assert [self.scheduler.in_use(name) for name in CONFIGURED] == [0] * len(CONFIGURED)
 
     # -- steps --------------------------------------------------------------------------------------------
 
-    def _any(self, state: str) -> list[Job]:
-        return [job for job in self.jobs.values() if job.state == state]
-
     def _pick(self, data: st.DataObject, state: str) -> Job:
-        return data.draw(st.sampled_from(self._any(state)))
+        return data.draw(st.sampled_from(self.queues.in_state(state)))
 
     def _readable(self) -> list[Place]:
         # rarely clean heads too: a dispatcher may read every head from time to time
         at_rest = [place for place in self.places if place not in self.reads]
-        return [place for place in at_rest if self.heads[place].dirty] or at_rest[: len(self.jobs) % 2]
+        return [place for place in at_rest if self.heads[place].dirty] or at_rest[: len(self.queues.jobs) % 2]
 
     def _until(self, moment: float) -> None:
         for name, tokens in self.tokens.items():
@@ -254,38 +202,25 @@ class Dispatching(RuleBasedStateMachine):
             if name in self.tokens:
                 self.tokens[name].level = min(self.tokens[name].level + tokens, self.tree[name].burst)
 
-    def _promote(self) -> None:
-        for job in self.jobs.values():
-            if job.state == DELAYED and job.eta <= self.now:
-                job.state = READY
-                self.notices.append((job.place, job.key))
-
-    def _ready(self, place: Place, bound: Key | None) -> list[Key]:
-        keys = [job.key for job in self.jobs.values() if job.place == place and job.state == READY]
-        return sorted(key for key in keys if bound is None or key >= bound)
-
     def _look(self, place: Place, bound: Key | None) -> tuple[list[Key], bool, Key | None, bool]:
-        jobs = [job for job in self.jobs.values() if job.place == place]
-        ready, limit = self._ready(place, bound), self.heads[place].granted + self.window
-        delayed = min((job.key for job in jobs if job.state == DELAYED), default=None)
-        return ready[:limit], len(ready) > limit, delayed, any(job.state == FAILED for job in jobs)
+        return self.queues.look(place, bound, self.heads[place].granted + self.window)
 
     def _read(self, place: Place) -> None:
         read = self.reads.pop(place)
         self.heads[place].read(*(read or self._look(place, self.asked_bound[place])))
 
     def _notice(self, index: int) -> None:
-        place, key = self.notices.pop(index)
+        place, key = self.queues.notices.pop(index)
         self.heads[place].noticed(key)
 
     def _claim(self, run: Run, dies: bool) -> None:
         run.tried = True
-        keys = self._ready(run.place, run.bound)
+        keys = self.queues.ready(run.place, run.bound)
         if run.named is not None:
-            keys = [key for key in self._ready(run.place, None) if key[2] == run.named]
+            keys = [key for key in self.queues.ready(run.place, None) if key[2] == run.named]
         if keys and not dies:
             run.job = keys[0][2]
-            self.jobs[run.job].state = RUNNING
+            self.queues.jobs[run.job].state = RUNNING
 
     def _answer(self, run: Run) -> None:
         run.answered = True
@@ -302,10 +237,10 @@ class Dispatching(RuleBasedStateMachine):
         if run.job is None or run.ended:
             return
         run.ended = True
-        job = self.jobs[run.job]
+        job = self.queues.jobs[run.job]
         job.state, job.eta = outcome, self.now + 7
         if outcome in (READY, DELAYED):
-            self.notices.append((job.place, job.key if outcome == READY else None))
+            self.queues.notices.append((job.place, job.key if outcome == READY else None))
 
     def _release(self, run: Run) -> None:
         self.runs.remove(run)
@@ -317,7 +252,7 @@ class Dispatching(RuleBasedStateMachine):
         dirty = [place for place, head in self.heads.items() if head.dirty]
         waiting = [run for run in self.runs if not run.answered]
         over = [run for run in self.runs if run.ended]
-        if self.notices:
+        if self.queues.notices:
             self._notice(0)
         elif self.reads:
             self._read(next(iter(self.reads)))
@@ -390,17 +325,17 @@ class Dispatching(RuleBasedStateMachine):
         if (
             self.heads[place].dirty
             or place in self.reads
-            or any(noticed == place for noticed, _ in self.notices)
+            or any(noticed == place for noticed, _ in self.queues.notices)
         ):
             return
-        jobs = [job for job in self.jobs.values() if job.place == place]
+        jobs = [job for job in self.queues.jobs.values() if job.place == place]
         if self._sequential(place):
             assert not any(job.state == FAILED for job in jobs), "a job started behind a failed job"
             later = [job.key for job in jobs if job.state == DELAYED]
             assert all(key < delayed for delayed in later), (
                 "a job started before an earlier one that waits for its eta"
             )
-        ready = self._ready(place, None)
+        ready = self.queues.ready(place, None)
         under_way = [run for run in self.runs if run.place == place and not run.answered]
         if not under_way:
             # (the head may still hold jobs whose cancellation was not notified)
@@ -430,7 +365,7 @@ class Dispatching(RuleBasedStateMachine):
         """Whether a ready job may start by the true state, whatever the dispatcher knows."""
         blocked: set[str] = set()
         barriers: dict[str, Key] = {}
-        for other in self.jobs.values():
+        for other in self.queues.jobs.values():
             name = self.tree.resolve(other.place[1])
             if self.tree[name].sequential and other.state == FAILED:
                 blocked.add(name)
